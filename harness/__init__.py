@@ -1,0 +1,1 @@
+"""Running: plan, isolate, measure, store, resume."""

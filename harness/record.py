@@ -1,0 +1,204 @@
+"""The schemas of a run directory: the header, a finished cell, an item's row.
+
+Key names are the contract's. A new key is free; a renamed or removed one needs a new schema version.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from joulemark.meters.types import Grade, ScopeKind
+
+__all__ = [
+    "CELL_SCHEMA",
+    "ITEM_COLUMNS",
+    "RUN_SCHEMA",
+    "Accelerator",
+    "Cell",
+    "Energy",
+    "Idle",
+    "Latency",
+    "Machine",
+    "MeterInfo",
+    "ModelInfo",
+    "Phases",
+    "RunHeader",
+    "Tokens",
+]
+
+RUN_SCHEMA = "joulemark.run/1"
+CELL_SCHEMA = "joulemark.cell/1"
+
+ITEM_COLUMNS = {
+    "doc_id": "int64",
+    "doc_hash": "str",
+    "score": "float64",
+    "correct": "bool",
+    "prompt_tokens": "Int64",
+    "generated_tokens": "Int64",
+    "energy_j": "float64",
+    "latency_s": "float64",
+    "cluster": "str",
+    "level": "Int64",
+    "truncated": "boolean",
+}
+"""Columns of ``items/<cell_id>.parquet``; an item's ``energy_j`` is its share of the cell's ``net_j``."""
+
+
+class Record(BaseModel):
+    """A frozen record; unknown keys of newer versions are ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", protected_namespaces=(), allow_inf_nan=False)
+
+
+class Accelerator(Record):
+    """A GPU of the machine."""
+
+    name: str
+    uuid: str
+    memory_gb: float | None = None
+
+
+class Machine(Record):
+    """Where a run was measured. ``hostname_hash`` tells machines apart without naming them."""
+
+    machine_id: str
+    hostname_hash: str
+    os: str
+    kernel: str
+    cpu_model: str
+    cpu_count: int
+    memory_gb: float
+    accelerators: tuple[Accelerator, ...] = ()
+    driver: str | None = None
+    virtualised: bool | None = None
+    governor: str | None = None
+
+
+class MeterInfo(Record):
+    """One domain that the run's energy comes from."""
+
+    id: str
+    grade: Grade
+    scope: ScopeKind
+    provenance: str
+    resolution_j: float | None
+    update_s: float | None
+    rel_u: float
+    rel_u_scale: float
+    rel_u_workload: float
+    source: str
+    summed: bool = True
+
+
+class Idle(Record):
+    """Power with the models loaded and nothing asked, before and after measuring."""
+
+    before_w: float | None
+    after_w: float | None
+    duration_s: float
+
+
+class RunHeader(Record):
+    """``run.json``."""
+
+    schema_: Literal["joulemark.run/1"] = Field(default=RUN_SCHEMA, alias="schema")
+    run_id: str
+    created_at: str
+    joulemark_version: str
+    plan: dict[str, Any]
+    seed: int
+    machine: Machine
+    software: dict[str, str]
+    meters: tuple[MeterInfo, ...]
+    idle: Idle
+
+
+class Energy(Record):
+    """Energy of a cell's request windows; ``gross_j`` and ``window_s`` cover all ``loops``."""
+
+    gross_j: float | None
+    net_j: float | None
+    idle_j: float | None
+    u_j: float | None
+    """Standard uncertainty (k=1) of ``gross_j`` that is independent from cell to cell."""
+    rel_u_scale: float
+    rel_u_workload: float
+    grade: Grade
+    scope: str
+    domains: dict[str, float]
+    idle_w: float | None
+    window_s: float
+    loops: int
+
+
+class Phases(Record):
+    """Joules by phase; load and warm-up are outside ``gross_j``. None where they were not told apart."""
+
+    load_j: float | None = None
+    warmup_j: float | None = None
+    prefill_j: float | None = None
+    decode_j: float | None = None
+    other_j: float | None = None
+
+
+class Tokens(Record):
+    """Sums over the items of one loop; ``computed`` counts padding and slots of finished rows too."""
+
+    prompt: int | None = None
+    generated: int | None = None
+    computed: int | None = None
+
+
+class Latency(Record):
+    """Seconds an item, from its request to its answer."""
+
+    p50: float | None = None
+    p95: float | None = None
+
+
+class ModelInfo(Record):
+    """What a model says of itself; None where it does not."""
+
+    kind: str | None = None
+    params: int | None = None
+    active_params: int | None = None
+    bytes: int | None = None
+    licence: str | None = None
+    peak_rss_mb: float | None = None
+
+
+class Cell(Record):
+    """One line of ``cells.jsonl``: a model on a task, one repeat, one setting."""
+
+    schema_: Literal["joulemark.cell/1"] = Field(default=CELL_SCHEMA, alias="schema")
+    run_id: str
+    cell_id: str
+    machine_id: str
+    model: str
+    model_args: str
+    task: str
+    task_version: str | None = None
+    task_hash: str | None = None
+    setting: dict[str, Any]
+    repeat: int
+    order: int
+    attempt: int = 1
+    status: Literal["ok", "failed", "invalid"]
+    error: str | None = None
+    n_items: int = 0
+    accuracy: float | None = None
+    chance: float | None = None
+    quality: float | None = None
+    metric: str | None = None
+    energy: Energy | None = None
+    phases: Phases = Phases()
+    tokens: Tokens = Tokens()
+    latency_s: Latency = Latency()
+    model_info: ModelInfo = ModelInfo()
+    flags: tuple[str, ...] = ()
+    started_at: str
+    duration_s: float
+    sha256: str = ""

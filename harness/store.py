@@ -1,0 +1,210 @@
+"""The run directory: what is written survives a crash at any moment, and a full disk.
+
+A cell exists if and only if its line in ``cells.jsonl`` does. Its files are written and flushed
+first, then the line. A line that a crash cut short is cut off before the next one is appended.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import pandas as pd
+from pydantic import ValidationError
+
+from joulemark.meters.errors import MeasuringFailed, UsageError
+
+from .record import Cell, RunHeader
+
+__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "seal"]
+
+HEADER, CELLS, ITEMS, COMPACTED = "run.json", "cells.jsonl", "items", "items.parquet"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it was read back.
+
+    Attributes:
+        path: Its directory.
+        header: ``run.json``.
+        cells: The last line of each cell id, in the order of ``cells.jsonl``, failed ones included.
+        notes: What was wrong with the files, a sentence each; a torn last line, for instance.
+    """
+
+    path: Path
+    header: RunHeader
+    cells: tuple[Cell, ...]
+    notes: tuple[str, ...] = ()
+
+    def items(self) -> pd.DataFrame:
+        """Rows of all finished cells: ``cell_id`` and the columns of `ITEM_COLUMNS`."""
+        finished = [cell.cell_id for cell in self.cells if cell.status == "ok"]
+        compacted = self.path / COMPACTED
+        if compacted.exists():
+            frame = pd.read_parquet(compacted)
+            if set(finished) == set(frame["cell_id"].unique()):
+                return frame
+        return _gather(self.path, finished)
+
+
+def canonical_json(value: Any) -> str:
+    """One text for one value: sorted keys, no spaces, UTF-8, shortest floats."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def seal(cell: Cell) -> Cell:
+    """The cell with ``sha256`` of its canonical JSON without that key."""
+    content = cell.model_dump(mode="json", by_alias=True, exclude={"sha256"})
+    return cell.model_copy(update={"sha256": hashlib.sha256(canonical_json(content).encode()).hexdigest()})
+
+
+def read_run(path: Path) -> Run:
+    """Read a run directory.
+
+    Raises:
+        UsageError: It is not one, or its header cannot be read.
+    """
+    if not (path / HEADER).is_file():
+        raise UsageError(f"{path} is not a run directory (it has no {HEADER}); give one that `joulemark run` made.")
+    try:
+        header = RunHeader.model_validate_json((path / HEADER).read_bytes())
+    except (ValidationError, OSError) as problem:
+        raise UsageError(f"{path / HEADER} cannot be read: {_first_line(problem)}") from problem
+    cells: dict[str, Cell] = {}
+    notes: list[str] = []
+    lines = (path / CELLS).read_bytes().split(b"\n") if (path / CELLS).exists() else [b""]
+    if lines[-1]:
+        notes.append(f"{path / CELLS}: the last line was cut short by a crash and is left out.")
+    for number, line in enumerate(lines[:-1], start=1):
+        try:
+            cell = Cell.model_validate_json(line)
+        except ValidationError as problem:
+            notes.append(f"{path / CELLS}, line {number} cannot be read and is left out: {_first_line(problem)}")
+            continue
+        cells.pop(cell.cell_id, None)
+        cells[cell.cell_id] = cell
+    return Run(path=path, header=header, cells=tuple(cells.values()), notes=tuple(notes))
+
+
+class RunWriter:
+    """The one writer of a run directory; a second one is refused while this one lives.
+
+    Raises:
+        UsageError: The folder cannot be made or written, or somebody else is writing to it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            (path / ITEMS).mkdir(parents=True, exist_ok=True)
+            self._log: IO[bytes] = (path / CELLS).open("a+b")
+        except OSError as problem:
+            if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise MeasuringFailed(f"no space left on the disk of {path}: free some, then try again.") from problem
+            reason = problem.strerror or str(problem)
+            raise UsageError(f"cannot write to {path}: {reason}; choose another folder with --out.") from problem
+        try:
+            fcntl.flock(self._log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._log.close()
+            raise UsageError(f"another joulemark is writing to {path}; wait for it, or choose another --out.") from None
+        self._cut_torn_tail()
+
+    def write_header(self, header: RunHeader) -> None:
+        """Put ``run.json`` in place in one step."""
+        text = header.model_dump_json(by_alias=True, indent=2) + "\n"
+        with self._disk():
+            _replace(self.path / HEADER, text.encode())
+
+    def append(self, cell: Cell, items: pd.DataFrame | None) -> Cell:
+        """Store a finished cell, its items first; returns it with its ``sha256``."""
+        sealed = seal(cell)
+        line = sealed.model_dump_json(by_alias=True).encode() + b"\n"
+        with self._disk():
+            if items is not None:
+                _replace(self.path / ITEMS / f"{cell.cell_id}.parquet", items.to_parquet(index=False))
+            end = self._log.seek(0, os.SEEK_END)
+            try:
+                self._log.write(line)
+                self._log.flush()
+                os.fsync(self._log.fileno())
+            except OSError:
+                os.ftruncate(self._log.fileno(), end)
+                raise
+        return sealed
+
+    def compact(self) -> None:
+        """Gather all items of finished cells in one file, which is what `rank` starts from."""
+        finished = [cell.cell_id for cell in read_run(self.path).cells if cell.status == "ok"]
+        with self._disk():
+            if finished:
+                _replace(self.path / COMPACTED, _gather(self.path, finished).to_parquet(index=False))
+
+    def close(self) -> None:
+        """Let others write."""
+        self._log.close()
+
+    def __enter__(self) -> RunWriter:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @contextmanager
+    def _disk(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as problem:
+            reason = problem.strerror or str(problem)
+            raise MeasuringFailed(
+                f"cannot write to {self.path}: {reason}. All finished cells are kept; "
+                f"make room, then `joulemark run --resume {self.path}`."
+            ) from problem
+
+    def _cut_torn_tail(self) -> None:
+        self._log.seek(0)
+        content = self._log.read()
+        whole = content.rfind(b"\n") + 1
+        if whole < len(content):
+            os.ftruncate(self._log.fileno(), whole)
+
+
+def _gather(path: Path, cell_ids: list[str]) -> pd.DataFrame:
+    frames = []
+    for cell_id in cell_ids:
+        frame = pd.read_parquet(path / ITEMS / f"{cell_id}.parquet")
+        frame.insert(0, "cell_id", cell_id)
+        frames.append(frame)
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"cell_id": pd.Series(dtype="str")})
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Write, flush to disk, and only then take the place of what was there."""
+    beside = path.with_name(f".{path.name}.new")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _first_line(problem: Exception) -> str:
+    if isinstance(problem, ValidationError):
+        error = problem.errors()[0]
+        where = ".".join(str(part) for part in error["loc"])
+        return f"{where}: {error['msg']}" if where else str(error["msg"])
+    return str(problem).splitlines()[0]

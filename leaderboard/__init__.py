@@ -1,0 +1,1 @@
+"""Publishing: submissions, checks, the site."""

@@ -1,0 +1,1 @@
+"""Joules: domains, readings, windows, their uncertainty and grade."""

@@ -1,0 +1,1 @@
+"""Judging: intervals, frontier, ranks, reports."""

@@ -1,0 +1,1 @@
+"""Questions: what is asked, and how lm-eval asks it."""

@@ -1,0 +1,242 @@
+"""The reference tasks: generated questions with one right answer each.
+
+Every family draws an operand, renders it as a one-line prompt, and computes the answer. Operands
+have a *canonical* form that is the same for all questions that give each other away (``12+34`` and
+``34+12``; ``in in 5 ft`` and ``ft in 60 in``). A hash of that form decides the split, so that nothing
+asked in the test set, nor its mirror image, can ever be drawn for training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Literal
+
+__all__ = ["FAMILIES", "Family", "Question", "draw", "held_out", "split_of", "write_data"]
+
+Split = Literal["train", "validation", "test"]
+
+ITEMS_PER_LEVEL = 75
+LEVELS = (1, 2, 3, 4)
+SEED = 20260101
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """One question.
+
+    Attributes:
+        prompt: What the model is given, up to where its answer begins.
+        answer: The only right continuation, without the closing newline.
+        canonical: Shared by all questions that reveal one another's answers.
+        level: Difficulty, 1 (easiest) to 4.
+    """
+
+    prompt: str
+    answer: str
+    canonical: str
+    level: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Family:
+    """A kind of question: its task's name, what it asks, and how one is drawn."""
+
+    name: str
+    title: str
+    make: Callable[[random.Random, int], tuple[str, str, str]]
+
+    def draw(self, rng: random.Random, level: int) -> Question:
+        """Draw one question of this level, of any split."""
+        prompt, answer, canonical = self.make(rng, level)
+        return Question(prompt=prompt, answer=answer, canonical=f"{self.name}:{canonical}", level=level)
+
+
+def split_of(canonical: str) -> Split:
+    """Which split a canonical operand belongs to: 10 % test, 5 % validation, 85 % training."""
+    share = hashlib.blake2b(canonical.encode(), digest_size=8).digest()
+    point = int.from_bytes(share, "big") % 100
+    return "test" if point < 10 else "validation" if point < 15 else "train"
+
+
+def draw(family: Family, rng: random.Random, level: int, split: Split) -> Question:
+    """Draw questions until one falls into ``split``."""
+    while True:
+        question = family.draw(rng, level)
+        if split_of(question.canonical) == split:
+            return question
+
+
+def held_out(family: Family, split: Split = "test", per_level: int = ITEMS_PER_LEVEL) -> Iterator[Question]:
+    """Yield ``per_level`` questions of each level, no two with the same canonical form."""
+    rng = random.Random(f"{SEED}:{family.name}:{split}")
+    seen: set[str] = set()
+    for level in LEVELS:
+        found = 0
+        while found < per_level:
+            question = draw(family, rng, level, split)
+            if question.canonical not in seen:
+                seen.add(question.canonical)
+                found += 1
+                yield question
+
+
+def write_data(folder: Path) -> list[Path]:
+    """Write ``<family>.jsonl`` with the test questions of each family; the same bytes every time."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for family in FAMILIES:
+        lines = [
+            json.dumps(
+                {
+                    "id": f"{family.name}-{number:03d}",
+                    "level": question.level,
+                    "prompt": question.prompt,
+                    "answer": question.answer,
+                }
+            )
+            for number, question in enumerate(held_out(family))
+        ]
+        path = folder / f"{family.name}.jsonl"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        paths.append(path)
+    return paths
+
+
+def _number(rng: random.Random, digits: int) -> int:
+    return rng.randrange(10 ** (digits - 1), 10**digits)
+
+
+def _letters(rng: random.Random, length: int) -> str:
+    return "".join(chr(ord("a") + rng.randrange(26)) for _ in range(length))
+
+
+def _addition(rng: random.Random, level: int) -> tuple[str, str, str]:
+    digits = level + 1
+    left, right = _number(rng, digits), _number(rng, digits)
+    return f"{left}+{right}=", str(left + right), f"{min(left, right)},{max(left, right)}"
+
+
+def _comparison(rng: random.Random, level: int) -> tuple[str, str, str]:
+    """The largest of several numbers that begin alike, so that their first digit never decides."""
+    head = rng.randrange(1, 10)
+    numbers = {head * 1000 + rng.randrange(1000)}
+    while len(numbers) < level + 1:
+        numbers.add(head * 1000 + rng.randrange(1000))
+    shown = list(numbers)
+    rng.shuffle(shown)
+    return f"max {','.join(map(str, shown))}=", str(max(shown)), ",".join(map(str, sorted(shown)))
+
+
+def _sorting(rng: random.Random, level: int) -> tuple[str, str, str]:
+    letters = _letters(rng, 3 * level + 1)
+    ordered = "".join(sorted(letters))
+    return f"sort {letters}=", ordered, ordered
+
+
+def _reversal(rng: random.Random, level: int) -> tuple[str, str, str]:
+    letters = _letters(rng, 4 * level + 2)
+    mirrored = letters[::-1]
+    return f"rev {letters}=", mirrored, min(letters, mirrored)
+
+
+def _brackets(rng: random.Random, level: int) -> tuple[str, str, str]:
+    """Close what is still open: ``([]{`` needs ``})``."""
+    closing = {"(": ")", "[": "]", "{": "}"}
+    open_now: list[str] = []
+    text = ""
+    length = 5 * level + 1
+    while len(text) < length or not open_now:
+        if open_now and (rng.random() < 0.4 or len(open_now) > 2 * level + 2):
+            text += closing[open_now.pop()]
+        else:
+            open_now.append("([{"[rng.randrange(3)])
+            text += open_now[-1]
+    return f"close {text}=", "".join(closing[mark] for mark in reversed(open_now)), text
+
+
+# Larger unit, smaller unit, how many of the smaller make one of the larger.
+_UNITS = (
+    ("km", "m", 1000),
+    ("m", "cm", 100),
+    ("cm", "mm", 10),
+    ("kg", "g", 1000),
+    ("h", "min", 60),
+    ("min", "s", 60),
+    ("day", "h", 24),
+    ("week", "day", 7),
+    ("ft", "in", 12),
+    ("yd", "ft", 3),
+    ("lb", "oz", 16),
+    ("gal", "pt", 8),
+)
+
+
+def _units(rng: random.Random, level: int) -> tuple[str, str, str]:
+    """Level 1 and 2 convert one way or back, 3 and 4 a mixed amount (``oz in 3 lb 7 oz``)."""
+    large, small, factor = _UNITS[rng.randrange(len(_UNITS))]
+    count = rng.randrange(2, 100) if level in (1, 3) else rng.randrange(100, 1000)
+    if level > 2:
+        rest = rng.randrange(1, factor)
+        return (
+            f"{small} in {count} {large} {rest} {small}=",
+            str(count * factor + rest),
+            f"{count} {large} {rest} {small}",
+        )
+    canonical = f"{count} {large} {small}"
+    if rng.randrange(2):
+        return f"{small} in {count} {large}=", str(count * factor), canonical
+    return f"{large} in {count * factor} {small}=", str(count), canonical
+
+
+_DAYS_AHEAD = {1: (1, 10), 2: (10, 32), 3: (32, 100), 4: (100, 366)}
+_NO_LEAP_YEAR = 2023
+
+
+def _dates(rng: random.Random, level: int) -> tuple[str, str, str]:
+    """Month and day after (or before) some days, in a year without a 29 February."""
+    start = date(_NO_LEAP_YEAR, 1, 1) + timedelta(days=rng.randrange(365))
+    days = rng.randrange(*_DAYS_AHEAD[level])
+    ordinal = (start - date(_NO_LEAP_YEAR, 1, 1)).days + days
+    end = date(_NO_LEAP_YEAR, 1, 1) + timedelta(days=ordinal % 365)
+    canonical = f"{start:%m-%d}>{days}"
+    if rng.randrange(2):
+        return f"{start:%m-%d}+{days}=", f"{end:%m-%d}", canonical
+    return f"{end:%m-%d}-{days}=", f"{start:%m-%d}", canonical
+
+
+def _lookup(rng: random.Random, level: int) -> tuple[str, str, str]:
+    """The value of one key in a table of two to four; level 4 has values of two digits."""
+    size = min(level + 1, 4)
+    keys: list[str] = []
+    while len(keys) < size:
+        key = chr(ord("a") + rng.randrange(26))
+        if key not in keys:
+            keys.append(key)
+    values = [_number(rng, 2 if level == 4 else 1) for _ in keys]
+    table = sorted(zip(keys, values, strict=True))
+    shown = " ".join(f"{key}:{value}" for key, value in zip(keys, values, strict=True))
+    asked = rng.randrange(size)
+    return f"{shown} {keys[asked]}?", str(values[asked]), " ".join(f"{k}:{v}" for k, v in table)
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family(name="addition", title="adds two numbers of 2 to 5 digits", make=_addition),
+    Family(name="comparison", title="finds the largest of 2 to 5 numbers", make=_comparison),
+    Family(name="sorting", title="sorts 4 to 13 letters", make=_sorting),
+    Family(name="reversal", title="writes 6 to 18 letters backwards", make=_reversal),
+    Family(name="brackets", title="closes what is open in 6 to 21 brackets", make=_brackets),
+    Family(name="units", title="converts between units, whole and mixed amounts", make=_units),
+    Family(name="dates", title="counts days forwards and backwards in a calendar", make=_dates),
+    Family(name="lookup", title="finds the value of a key in a table of 2 to 4", make=_lookup),
+)
+
+
+if __name__ == "__main__":
+    for path in write_data(Path(__file__).parent / "data"):
+        print(path)
