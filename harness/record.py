@@ -5,7 +5,7 @@ Key names are the contract's. A new key is free; a renamed or removed one needs 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -28,8 +28,8 @@ __all__ = [
     "Tokens",
 ]
 
-RUN_SCHEMA = "joulemark.run/1"
-CELL_SCHEMA = "joulemark.cell/1"
+RUN_SCHEMA: Final = "joulemark.run/1"
+CELL_SCHEMA: Final = "joulemark.cell/1"
 
 ITEM_COLUMNS = {
     "doc_id": "int64",

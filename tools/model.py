@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 ALPHABET = "\n 0123456789abcdefghijklmnopqrstuvwxyz+-=,:?()[]{}.<>/*#&%|!;'"
 VOCABULARY = 64
