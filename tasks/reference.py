@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -22,6 +23,7 @@ __all__ = ["FAMILIES", "Family", "Question", "draw", "held_out", "split_of", "wr
 Split = Literal["train", "validation", "test"]
 
 ITEMS_PER_LEVEL = 75
+EXAMPLES_PER_LEVEL = 4
 LEVELS = (1, 2, 3, 4)
 SEED = 20260101
 
@@ -73,39 +75,52 @@ def draw(family: Family, rng: random.Random, level: int, split: Split) -> Questi
 
 
 def held_out(family: Family, split: Split = "test", per_level: int = ITEMS_PER_LEVEL) -> Iterator[Question]:
-    """Yield ``per_level`` questions of each level, no two with the same canonical form."""
+    """Yield ``per_level`` questions of each level, no two with the same canonical form.
+
+    The levels take turns, so that the first N questions are as hard as all of them.
+    """
     rng = random.Random(f"{SEED}:{family.name}:{split}")
     seen: set[str] = set()
-    for level in LEVELS:
-        found = 0
-        while found < per_level:
+    for _ in range(per_level):
+        for level in LEVELS:
             question = draw(family, rng, level, split)
-            if question.canonical not in seen:
-                seen.add(question.canonical)
-                found += 1
-                yield question
+            while question.canonical in seen:
+                question = draw(family, rng, level, split)
+            seen.add(question.canonical)
+            yield question
 
 
 def write_data(folder: Path) -> list[Path]:
-    """Write ``<family>.jsonl`` with the test questions of each family; the same bytes every time."""
+    """Write ``<family>.jsonl`` with the questions of each family; the same bytes every time.
+
+    The test questions are asked. Those to show as examples come from the validation split, so that
+    no example gives away a test question.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for family in FAMILIES:
-        lines = [
-            json.dumps(
-                {
-                    "id": f"{family.name}-{number:03d}",
-                    "level": question.level,
-                    "prompt": question.prompt,
-                    "answer": question.answer,
-                }
-            )
-            for number, question in enumerate(held_out(family))
-        ]
+        lines = [_line(family, "test", number, question) for number, question in enumerate(held_out(family))]
+        examples = held_out(family, "validation", EXAMPLES_PER_LEVEL)
+        lines += [_line(family, "fewshot", number, question) for number, question in enumerate(examples)]
         path = folder / f"{family.name}.jsonl"
-        path.write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
+        path.write_text("".join(lines), encoding="utf-8", newline="\n")
         paths.append(path)
     return paths
+
+
+def _line(family: Family, split: str, number: int, question: Question) -> str:
+    return (
+        json.dumps(
+            {
+                "id": f"{family.name}-{split}-{number:03d}",
+                "split": split,
+                "level": question.level,
+                "prompt": question.prompt,
+                "answer": question.answer,
+            }
+        )
+        + "\n"
+    )
 
 
 def _number(rng: random.Random, digits: int) -> int:
@@ -238,5 +253,5 @@ FAMILIES: tuple[Family, ...] = (
 
 
 if __name__ == "__main__":
-    for path in write_data(Path(__file__).parent / "data"):
-        print(path)
+    for written in write_data(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "data"):
+        print(written)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-ALPHABET = "\n 0123456789abcdefghijklmnopqrstuvwxyz+-=,:?()[]{}.<>/*#&%|!;'"
+from joulemark.harness.reference import CONTEXT
+
 VOCABULARY = 64
-CONTEXT = 96
 ROPE_BASE = 10_000.0
 NORM_EPSILON = 1e-5
 
@@ -34,11 +34,6 @@ SHAPES = {
     "dense-240k": Shape(width=64, layers=5, heads=4, hidden=168),
     "dense-800k": Shape(width=128, layers=4, heads=8, hidden=344),
 }
-
-
-def encode(text: str) -> list[int]:
-    """Character ids; 0 is padding, so the alphabet starts at 1."""
-    return [ALPHABET.index(character) + 1 for character in text]
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import random
-import sys
 import time
 from pathlib import Path
 
 import torch
-from model import CONTEXT, SHAPES, Dense, encode
+from model import SHAPES, Dense
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tasks"))
-from reference import FAMILIES, LEVELS, Split, draw
+from joulemark.harness.reference import CONTEXT, encode
+from joulemark.tasks.reference import FAMILIES, LEVELS, Split, draw
 
 ROWS = 32
 MUON_RATE = {"dense-60k": 0.03, "dense-240k": 0.02, "dense-800k": 0.012}
@@ -45,12 +44,47 @@ def rows(rng: random.Random, split: Split, count: int) -> tuple[Tensor, Tensor]:
     return ids, wanted
 
 
+class Muon(torch.optim.Optimizer):
+    """Momentum whose steps are orthogonalised matrices, in single precision.
+
+    Newton-Schulz iteration with the quintic coefficients of K. Jordan, "Muon: an optimizer for
+    hidden layers in neural networks" (2024). ``torch.optim.Muon`` iterates in bfloat16, which a CPU
+    without that type computes so slowly that it took more than half of a training step.
+    """
+
+    def __init__(self, params: list[Tensor], lr: float, momentum: float, weight_decay: float) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for weight in group["params"]:
+                average = self.state[weight].setdefault("average", torch.zeros_like(weight))
+                average.lerp_(weight.grad, 1 - group["momentum"])
+                ahead = weight.grad.lerp(average, group["momentum"])
+                rate = group["lr"] * max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+                weight.mul_(1 - group["lr"] * group["weight_decay"])
+                weight.add_(orthogonal(ahead), alpha=-rate)
+
+
+def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
+    """The nearest matrix with singular values of about 1."""
+    a, b, c = 3.4445, -4.7750, 2.0315
+    tall = matrix.shape[0] > matrix.shape[1]
+    x = matrix.T if tall else matrix
+    x = x / x.norm().clamp(min=1e-7)
+    for _ in range(iterations):
+        gram = x @ x.T
+        x = a * x + (b * gram + c * gram @ gram) @ x
+    return x.T if tall else x
+
+
 def optimizers(model: Dense, muon_rate: float) -> list[torch.optim.Optimizer]:
     """Muon for the blocks' matrices, AdamW for the embedding and the norms."""
     matrices = [w for name, w in model.named_parameters() if w.dim() == 2 and "embedding" not in name]
     others = [w for name, w in model.named_parameters() if w.dim() != 2 or "embedding" in name]
     return [
-        torch.optim.Muon(matrices, lr=muon_rate, momentum=0.95, weight_decay=0.01),
+        Muon(matrices, lr=muon_rate, momentum=0.95, weight_decay=0.01),
         torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 

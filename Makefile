@@ -1,0 +1,49 @@
+# Two commands: `make demo` measures the reference models here, `make test` checks everything.
+# Both make their own .venv first, and find it there the next time.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test lint types tasks bench clean
+
+demo: .venv/installed
+	$(BIN)/joulemark run
+
+test: .venv/installed-for-tests lint types
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-for-tests
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+
+types: .venv/installed-for-tests
+	$(BIN)/mypy
+
+# The questions that are asked, made again: the same bytes every time.
+tasks: .venv/installed
+	$(BIN)/python -m joulemark.tasks.reference
+
+# What measuring itself costs, beside the same work without it.
+bench: .venv/installed
+	$(BIN)/python benchmarks/overhead.py
+
+clean:
+	rm -rf .venv build dist *.egg-info
+
+.venv/installed: pyproject.toml | .venv/bin/python
+	@echo "Installing Joulemark into .venv; the first time this takes a minute or two."
+	@$(PIP) install -e .
+	@touch $@
+
+.venv/installed-for-tests: .venv/installed
+	@echo "Installing what the tests need into .venv."
+	@$(PIP) install -e '.[test]'
+	@touch $@
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Joulemark needs Python 3.11 or newer; name one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 2; }
+	@$(PYTHON) -m venv .venv || \
+		{ echo "Python's venv module is missing (on Debian: apt install python3-venv)."; rm -rf .venv; exit 2; }

@@ -1,0 +1,172 @@
+"""A finished cell from what the model answered and what the meters read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from joulemark.meters.types import EnergyRecord
+
+from .record import ITEM_COLUMNS, Cell, Energy, Latency, Phases, RunHeader, Tokens
+from .schedule import CellPlan
+
+__all__ = ["failed_cell", "finished_cell"]
+
+COVERAGE = 2.0
+"""Net energy not above this many standard uncertainties is not told from idle power."""
+
+CACHE_SUSPECTED = 0.5
+"""A later pass that takes less than this share of the first was answered from a cache."""
+
+
+def failed_cell(
+    *, header: RunHeader, plan: CellPlan, attempt: int, started_at: str, duration_s: float, reason: str
+) -> Cell:
+    """A cell that could not be measured, with the reason."""
+    return Cell(
+        **_identity(header, plan, attempt), status="failed", error=reason, started_at=started_at, duration_s=duration_s
+    )
+
+
+def finished_cell(
+    *,
+    header: RunHeader,
+    plan: CellPlan,
+    attempt: int,
+    started_at: str,
+    duration_s: float,
+    answered: dict[str, Any],
+    windows: Sequence[EnergyRecord],
+    idle: EnergyRecord | None,
+    load_j: float | None,
+) -> tuple[Cell, pd.DataFrame]:
+    """A measured cell and its items' rows.
+
+    Args:
+        header: Of the run.
+        plan: Which cell.
+        attempt: 1, or more where earlier ones failed.
+        started_at: UTC, ISO 8601.
+        duration_s: Of everything, what was not metered included.
+        answered: The worker's message: the fields of `TaskResult`, and its peak memory.
+        windows: Energy around the cell's requests.
+        idle: The idle power's window, before measuring.
+        load_j: Joules that loading the model took.
+    """
+    result = answered["result"]
+    passes = result["passes"]
+    energy = _energy(windows, idle, passes["loops"])
+    items = _items(result["items"], energy.net_j)
+    flags = []
+    if energy.net_j is None:
+        flags.append("net_unresolved")
+    seconds = passes["seconds"]
+    if len(seconds) > 1 and np.median(seconds[1:]) < CACHE_SUSPECTED * seconds[0]:
+        flags.append("prefix_cache")
+    latencies = items["latency_s"].dropna()
+    cell = Cell(
+        **_identity(header, plan, attempt),
+        status="ok",
+        task_version=result["version"],
+        task_hash=result["hash"],
+        n_items=len(items),
+        accuracy=result["accuracy"],
+        chance=result["chance"],
+        quality=result["quality"],
+        metric=result["metric"],
+        energy=energy,
+        phases=_phases(energy, passes, load_j),
+        tokens=Tokens(
+            prompt=_sum(result["items"], "prompt_tokens"),
+            generated=_sum(result["items"], "generated_tokens"),
+            computed=_sum(result["items"], "computed_tokens"),
+        ),
+        latency_s=Latency(p50=latencies.quantile(0.5), p95=latencies.quantile(0.95)) if len(latencies) else Latency(),
+        model_info=plan.spec.info().model_copy(update={"peak_rss_mb": answered["peak_rss_mb"]}),
+        flags=tuple(flags),
+        started_at=started_at,
+        duration_s=duration_s,
+    )
+    return cell, items.drop(columns="computed_tokens")
+
+
+def _identity(header: RunHeader, plan: CellPlan, attempt: int) -> dict[str, Any]:
+    return {
+        "run_id": header.run_id,
+        "cell_id": plan.cell_id,
+        "machine_id": header.machine.machine_id,
+        "model": plan.spec.name,
+        "model_args": f"{plan.spec.backend}:{plan.spec.args}",
+        "task": plan.task,
+        "setting": plan.setting,
+        "repeat": plan.repeat,
+        "order": plan.order,
+        "attempt": attempt,
+    }
+
+
+def _energy(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops: int) -> Energy:
+    """Add the windows up; net is gross less the idle power over the same time.
+
+    Net is None where it is not above its own error, which the idle power's error is part of.
+    """
+    gross_j = sum(window.gross_j for window in windows)
+    window_s = sum(window.window_s for window in windows)
+    u_j = float(np.sqrt(sum(window.u_j**2 for window in windows)))
+    net_j = idle_j = idle_w = None
+    if idle is not None:
+        idle_w = idle.gross_j / idle.window_s
+        u_net = float(np.hypot(u_j, idle.u_j / idle.window_s * window_s))
+        difference = gross_j - idle_w * window_s
+        if difference > COVERAGE * u_net:
+            net_j, idle_j = difference, gross_j - difference
+    domains: dict[str, float] = {}
+    for window in windows:
+        for domain, joules in window.domains.items():
+            domains[domain] = domains.get(domain, 0.0) + joules
+    first = windows[0]
+    return Energy(
+        gross_j=gross_j,
+        net_j=net_j,
+        idle_j=idle_j,
+        u_j=u_j,
+        rel_u_scale=first.rel_u_scale,
+        rel_u_workload=first.rel_u_workload,
+        grade=first.grade,
+        scope=first.scope,
+        domains=domains,
+        idle_w=idle_w,
+        window_s=window_s,
+        loops=loops,
+    )
+
+
+def _phases(energy: Energy, passes: dict[str, Any], load_j: float | None) -> Phases:
+    """Net joules by the CPU time of each phase; the rest is Python's and lm-eval's around the model."""
+    prefill, decode = passes["prefill_share"], passes["decode_share"]
+    if energy.net_j is None or prefill is None or decode is None:
+        return Phases(load_j=load_j)
+    prefill_j, decode_j = energy.net_j * prefill, energy.net_j * decode
+    other_j = energy.net_j - prefill_j - decode_j
+    return Phases(load_j=load_j, prefill_j=prefill_j, decode_j=decode_j, other_j=other_j)
+
+
+def _items(rows: Sequence[dict[str, Any]], net_j: float | None) -> pd.DataFrame:
+    """Rows with each item's share of the net energy: by computed tokens, or equal where none are told."""
+    items = pd.DataFrame(rows)
+    items["correct"] = items["score"] >= 0.5
+    if net_j is None:
+        items["energy_j"] = np.nan
+    else:
+        tokens = items["computed_tokens"].astype("float64")
+        weights = tokens if tokens.notna().all() and tokens.sum() > 0 else pd.Series(1.0, index=items.index)
+        items["energy_j"] = net_j * weights / weights.sum()
+    return items[[*ITEM_COLUMNS, "computed_tokens"]].astype(ITEM_COLUMNS)
+
+
+def _sum(rows: Sequence[dict[str, Any]], key: str) -> int | None:
+    values = [row[key] for row in rows]
+    return None if any(value is None for value in values) else sum(values)

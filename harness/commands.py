@@ -1,0 +1,161 @@
+"""The commands that measure and that tell what can be measured."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .models import card, reference_models
+from .plan import PRESETS, make_plan
+
+__all__ = ["Measured", "doctor", "meters", "models", "run", "tasks"]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What ``run`` hands on: where the run lies, and what went wrong (None: nothing)."""
+
+    path: Path
+    as_json: bool
+    problem: str | None
+
+
+def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    return [f"ref/{name}" for name in reference_models() if f"ref/{name}".startswith(incomplete)]
+
+
+def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    from joulemark.tasks.catalog import REFERENCE_TASKS
+
+    return [task.name for task in REFERENCE_TASKS if task.name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("plan", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[PLAN.toml]")
+@click.option("-m", "--model", "models", multiple=True, shell_complete=_complete_models,
+              help="ref/NAME, LABEL=ref/NAME or LABEL=BACKEND:key=value,...; may be repeated.")  # fmt: skip
+@click.option("-t", "--task", "tasks", multiple=True, shell_complete=_complete_tasks,
+              help="A task of ours or of lm-eval; may be repeated.")  # fmt: skip
+@click.option("--preset", type=click.Choice(list(PRESETS)), default="quick", show_default=True,
+              help="What is not said otherwise. quick: 100 questions a task, 3 repeats; full: all, 5 repeats.")  # fmt: skip
+@click.option("--repeats", type=int, help="Times that every model meets every task.")
+@click.option("--limit", type=int, help="Only the first so many questions of each task.")
+@click.option("--num-fewshot", type=int, help="Examples before each question.")
+@click.option("--batch-size", type=int, help="Questions given to a model at once.")
+@click.option("--threads", type=int, help="Threads of a model's process.")
+@click.option("--meter", "meters", multiple=True, help="Use this meter or domain (see `joulemark meters`).")
+@click.option("--order", type=click.Choice(["interleaved", "abba", "blocked"]), help="Order of the cells.")
+@click.option("--executor", type=click.Choice(["local"]), help="Where cells run.")
+@click.option("--seed", type=int, help="Of the random order.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run directory to make.")
+@click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), help="A run to go on with.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def run(
+    plan: Path | None, preset: str, out: Path | None, resumed: Path | None, as_json: bool, **given: Any
+) -> Measured:
+    """Measure models on tasks: the quality of their answers and the energy these take.
+
+    Without arguments: the reference models on the reference tasks. Ends with a table, what it means,
+    and a report.
+    """
+    from .progress import Shown
+    from .run import measure, resume
+
+    chosen = {key: value for key, value in given.items() if value not in (None, ())}
+    if resumed is not None:
+        if plan or out or chosen:
+            raise click.UsageError(
+                "--resume goes on with a run's own plan; give no plan, --out or other choice with it."
+            )
+        with Shown() as progress:
+            result = resume(resumed, progress)
+    else:
+        whole = make_plan(plan, chosen, preset)
+        out = out or Path("joulemark-runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
+        with Shown() as progress:
+            result = measure(whole, out, progress)
+    return Measured(result.path, as_json, result.problem)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def models(as_json: bool) -> None:
+    """List the reference models. Any model that lm-eval can load works as well: LABEL=BACKEND:key=value,..."""
+    keys = ("kind", "params", "active_params", "bytes", "licence", "description", "sha256")
+    listed = [{"name": f"ref/{name}"} | {key: card(name)[key] for key in keys} for name in reference_models()]
+    if as_json:
+        _print_json({"schema": "joulemark.models/1", "models": listed})
+        return
+    rows = [(m["name"], m["kind"], f"{m['params']:,}", f"{m['bytes'] / 1e6:.2f} MB", m["description"]) for m in listed]
+    _print_table(("Model", "Kind", "Parameters>", "Size>", "What it is"), rows)
+    click.echo("\nAnd any model of lm-eval's: -m LABEL=BACKEND:key=value,... such as -m mine=hf:pretrained=./folder")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def tasks(as_json: bool) -> None:
+    """List the reference tasks. Any single task of lm-eval's can be named as well."""
+    from dataclasses import asdict
+
+    from joulemark.tasks.catalog import REFERENCE_TASKS
+
+    if as_json:
+        _print_json({"schema": "joulemark.tasks/1", "tasks": [asdict(task) for task in REFERENCE_TASKS]})
+        return
+    _print_table(("Task", "Questions>", "A model ..."), [(t.name, str(t.items), t.title) for t in REFERENCE_TASKS])
+    click.echo("\nAnd any single task that lm-eval knows, by its name there.")
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def meters(as_json: bool) -> None:
+    """List every meter, and whether it works here."""
+    from .doctor import list_meters
+
+    listed = list_meters()
+    if as_json:
+        _print_json({"schema": "joulemark.meters/1", "meters": listed})
+        return
+    rows = [
+        (m["id"], "yes" if m["available"] else "no", m["grade"] or "", m["scope"] or "", m["reason"] or "")
+        for m in listed
+    ]
+    _print_table(("Meter", "Works", "Grade", "Scope", "Why not"), rows)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def doctor(as_json: bool) -> int:
+    """Look at the meters of this machine: what works, what doesn't and why, and how good it will be."""
+    from .doctor import examine, show
+
+    found = examine()
+    if as_json:
+        _print_json(found)
+    else:
+        show(found)
+    return 0 if found["best"] else 1
+
+
+def _print_json(value: dict[str, Any]) -> None:
+    json.dump(value, sys.stdout, indent=2, allow_nan=False)
+    sys.stdout.write("\n")
+
+
+def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
+    for head in heads:
+        table.add_column(head.removesuffix(">"), justify="right" if head.endswith(">") else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console(markup=False).print(table)

@@ -1,0 +1,90 @@
+"""Models that can be named: the reference models on the shelf, and any that lm-eval can load."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from joulemark.meters.errors import UsageError
+
+from .record import ModelInfo
+
+__all__ = ["REFERENCE", "ZOO", "ModelSpec", "card", "parse_model", "reference_models"]
+
+ZOO = Path(__file__).parent / "zoo"
+REFERENCE = "ref"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSpec:
+    """A model to run.
+
+    Attributes:
+        name: What tables call it.
+        backend: ``ref`` for a reference model, else a model type of lm-eval.
+        args: The reference model's name, or lm-eval's ``k=v,k=v``.
+    """
+
+    name: str
+    backend: str
+    args: str
+
+    @property
+    def on_gpu(self) -> bool:
+        """Whether its arguments put it on a GPU."""
+        return self.backend == "vllm" or "device=cuda" in self.args
+
+    def info(self) -> ModelInfo:
+        """What its card says; empty for a model without one."""
+        if self.backend != REFERENCE:
+            return ModelInfo(kind="external")
+        return ModelInfo.model_validate(card(self.args))
+
+
+def reference_models() -> list[str]:
+    """Names of the shipped models, from the fewest parameters to the most."""
+    names = [path.stem for path in ZOO.glob("*.json")]
+    return sorted(names, key=lambda name: (card(name)["kind"] != "ngram", card(name)["params"], name))
+
+
+@cache
+def card(name: str) -> dict[str, Any]:
+    """A shipped model's card."""
+    content: dict[str, Any] = json.loads((ZOO / f"{name}.json").read_text(encoding="utf-8"))
+    return content
+
+
+def parse_model(text: str) -> ModelSpec:
+    """Read ``ref/NAME``, ``LABEL=ref/NAME`` or ``LABEL=BACKEND:k=v,k=v``.
+
+    Raises:
+        UsageError: It is none of these, or there is no such reference model.
+    """
+    label, has_label, rest = text.partition("=")
+    if not has_label or label.startswith(f"{REFERENCE}/"):
+        label, rest = "", text
+    backend, slash, name = rest.partition("/")
+    if backend == REFERENCE and slash:
+        return _reference(label or rest, name)
+    backend, colon, args = rest.partition(":")
+    if label and colon and backend:
+        return ModelSpec(name=label, backend=backend, args=args)
+    raise UsageError(
+        f"model {text!r}: write ref/NAME (see `joulemark models`{_suggest(text)}) "
+        "or LABEL=BACKEND:key=value, such as mine=hf:pretrained=/path/to/model."
+    )
+
+
+def _reference(label: str, name: str) -> ModelSpec:
+    if name not in reference_models():
+        raise UsageError(f"unknown model 'ref/{name}'; `joulemark models` lists what there is{_suggest(name)}.")
+    return ModelSpec(name=label, backend=REFERENCE, args=name)
+
+
+def _suggest(name: str) -> str:
+    close = difflib.get_close_matches(name.removeprefix("ref/"), reference_models(), n=1)
+    return f"; did you mean ref/{close[0]}?" if close else ""

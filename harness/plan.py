@@ -1,0 +1,104 @@
+"""What to measure: from a plan file, the command line and a preset, in falling order of the last word."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from joulemark.meters.errors import UsageError
+from joulemark.tasks.catalog import REFERENCE_TASKS
+
+from .models import reference_models
+
+__all__ = ["PRESETS", "Plan", "make_plan"]
+
+Order = Literal["interleaved", "abba", "blocked"]
+
+
+class Plan(BaseModel):
+    """Everything that decides what a run does; it is stored whole in ``run.json``.
+
+    Attributes:
+        models: As `models.parse_model` reads them.
+        tasks: Names of tasks.
+        repeats: Times that every model meets every task.
+        limit: Only the first so many questions of each task.
+        num_fewshot: Examples before each question; None leaves it to the task.
+        batch_size: Questions that a model is given at once.
+        threads: Threads of a model's process.
+        meters: Ids of meters to use; None chooses the best that works here.
+        order: ``interleaved``: each repeat in a random order of its own; ``abba``: models forwards,
+            then backwards; ``blocked``: one model after the other.
+        executor: Where cells run.
+        seed: Of the order.
+        idle_s: How long the idle power is measured, before and after.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    models: tuple[str, ...] = Field(min_length=1)
+    tasks: tuple[str, ...] = Field(min_length=1)
+    repeats: int = Field(ge=1, le=1000)
+    limit: int | None = Field(default=None, ge=1)
+    num_fewshot: int | None = Field(default=None, ge=0)
+    batch_size: int = Field(default=16, ge=1)
+    threads: int = Field(default=1, ge=1)
+    meters: tuple[str, ...] | None = None
+    order: Order = "interleaved"
+    executor: Literal["local"] = "local"
+    seed: int = Field(default=0, ge=0)
+    idle_s: float = Field(default=3.0, ge=0.5, le=600)
+
+
+_ALL_TASKS = tuple(task.name for task in REFERENCE_TASKS)
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "quick": {"tasks": _ALL_TASKS, "repeats": 3, "limit": 100},
+    "full": {"tasks": _ALL_TASKS, "repeats": 5},
+}
+"""What a preset says where neither the plan file nor the command line does."""
+
+
+def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -> Plan:
+    """Put a plan together; what the command line gives stands over the file, and both over the preset.
+
+    Raises:
+        UsageError: The file cannot be read, or a key or value in it is wrong.
+    """
+    read = _read(file) if file else {}
+    chosen = {key: value for key, value in given.items() if value is not None}
+    defaults = {"models": tuple(f"ref/{name}" for name in reference_models()), **PRESETS[preset]}
+    if "tasks" in read or "tasks" in chosen:
+        # A preset's limit is meant for its own tasks.
+        defaults.pop("limit", None)
+    try:
+        return Plan.model_validate({**defaults, **read, **chosen})
+    except ValidationError as problem:
+        raise UsageError(f"{file or 'command line'}: {_explain(problem)}") from problem
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as problem:
+        raise UsageError(f"{file}: {problem.strerror or problem}") from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise UsageError(f"{file} is not valid TOML: {problem}") from problem
+    table = content.get("run")
+    if not isinstance(table, dict):
+        raise UsageError(f"{file} has no [run] table; put models, tasks and repeats there.")
+    return table
+
+
+def _explain(problem: ValidationError) -> str:
+    error = problem.errors()[0]
+    key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        close = difflib.get_close_matches(key, Plan.model_fields, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(Plan.model_fields)}."
+        return f"[run] has no key {key!r}; {hint}"
+    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]} (given: {error['input']!r})"

@@ -1,0 +1,97 @@
+"""What is shown while measuring: what, by which meter, and how long is left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
+from rich.progress import Progress as Bar
+
+from joulemark.meters.registry import Selection
+
+from .record import Cell
+from .run import Progress
+from .schedule import CellPlan
+
+__all__ = ["Shown"]
+
+LINE_EVERY_S = 10.0
+"""Where nobody watches, a line so often."""
+
+
+class Shown(Progress):
+    """A live line on a terminal, now and then a line elsewhere; always on stderr.
+
+    It is drawn between cells only, so that drawing never falls into a window.
+    """
+
+    def __init__(self) -> None:
+        self._console = Console(file=sys.stderr, markup=False, highlight=False)
+        self._bar = Bar(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[left]}", justify="right"),
+            console=self._console,
+            auto_refresh=False,
+            transient=True,
+            expand=True,
+        )
+        self._task: TaskID | None = None
+        self._total = self._done = self._measured = 0
+        self._began = self._printed = time.monotonic()
+        self._live = self._console.is_terminal
+
+    def __enter__(self) -> Shown:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bar.stop()
+
+    def begin(self, cells: int, done: int, selection: Selection) -> None:
+        """Say what is measured by what."""
+        self._total, self._done = cells, done
+        again = f", {done} of them there already" if done else ""
+        meters = ", ".join(domain.id for domain in selection.domains if domain.summed)
+        self._print(f"Measuring {cells} cells{again}. Energy: {selection.grade} ({meters}), scope {selection.scope}.")
+
+    def say(self, text: str) -> None:
+        """Print a line above the bar."""
+        self._print(text)
+
+    def cell(self, plan: CellPlan) -> None:
+        """Show what is measured now."""
+        if self._task is None:
+            self._began = time.monotonic()
+            if self._live:
+                self._bar.start()
+            self._task = self._bar.add_task("", total=self._total, completed=self._done, left="")
+        what = f"{plan.spec.name} on {plan.task}, repeat {plan.repeat}"
+        if self._live:
+            self._bar.update(self._task, description=what, completed=self._done, left=self._left())
+            self._bar.refresh()
+        elif time.monotonic() - self._printed > LINE_EVERY_S:
+            self._print(f"{self._done}/{self._total} {what} {self._left()}".rstrip())
+
+    def done(self, cell: Cell) -> None:
+        """Count a stored cell; a failed one is told at once."""
+        self._done += 1
+        self._measured += 1
+        if cell.status != "ok":
+            self._print(f"Failed: {cell.model} on {cell.task}, repeat {cell.repeat}: {cell.error}")
+        if self._task is not None and self._done == self._total:
+            self._bar.stop()
+
+    def _left(self) -> str:
+        if self._measured < 3:
+            return ""
+        seconds = (time.monotonic() - self._began) / self._measured * (self._total - self._done)
+        minutes, seconds = divmod(round(seconds), 60)
+        return f"about {minutes}:{seconds:02d} left"
+
+    def _print(self, text: str) -> None:
+        self._printed = time.monotonic()
+        self._console.print(text, soft_wrap=True)

@@ -1,0 +1,338 @@
+"""Measure a plan: workers, meters, idle power, cell after cell, and nothing measured is lost."""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
+from joulemark.meters.registry import Selection, choose
+from joulemark.meters.types import EnergyRecord
+from joulemark.meters.window import Recorder
+from joulemark.tasks.catalog import REFERENCE_TASKS
+
+from .cells import failed_cell, finished_cell
+from .machine import describe_machine, describe_software
+from .models import REFERENCE, ModelSpec, parse_model
+from .plan import Plan
+from .record import Cell, Idle, MeterInfo, RunHeader
+from .schedule import CellPlan, schedule
+from .store import Run, RunWriter, read_run
+from .worker import Worker, WorkerFailed
+
+__all__ = ["Progress", "RunResult", "measure", "resume"]
+
+
+class Progress:
+    """What is told while measuring; this one keeps silent."""
+
+    def begin(self, cells: int, done: int, selection: Selection) -> None:
+        """Measuring is about to begin; ``done`` cells are there already."""
+
+    def say(self, text: str) -> None:
+        """Something that is not a cell: loading, idle power, a warning."""
+
+    def cell(self, plan: CellPlan) -> None:
+        """A cell begins."""
+
+    def done(self, cell: Cell) -> None:
+        """A cell was stored."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """Where a run lies and what became of it; ``problem`` is None if every cell is fine."""
+
+    path: Path
+    run_id: str
+    cells: int
+    failed: int
+    problem: str | None
+
+
+def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
+    """Measure a plan into a new run directory.
+
+    Raises:
+        UsageError: A model, task or meter is unknown, or the folder cannot be written or has a run.
+        MeasuringFailed: No meter works here, or the disk is full.
+    """
+    session = _prepare(plan)
+    if (out / "run.json").exists():
+        raise UsageError(f"{out} holds a run already; `joulemark run --resume {out}` goes on with it.")
+    with RunWriter(out) as writer:
+        header = RunHeader(
+            run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            created_at=_now(),
+            joulemark_version=version("joulemark"),
+            plan=plan.model_dump(mode="json"),
+            seed=plan.seed,
+            machine=describe_machine(),
+            software=describe_software(),
+            meters=_meter_infos(session.selection),
+            idle=Idle(before_w=None, after_w=None, duration_s=plan.idle_s),
+        )
+        writer.write_header(header)
+        return _Measuring(session, writer, header, progress).run({})
+
+
+def resume(path: Path, progress: Progress) -> RunResult:
+    """Go on with a run: cells that are there and fine are not measured again."""
+    before = read_run(path)
+    session = _prepare(Plan.model_validate(before.header.plan))
+    _check_same_machine(before, session.selection)
+    with RunWriter(path) as writer:
+        for note in before.notes:
+            progress.say(note)
+        return _Measuring(session, writer, before.header, progress).run({cell.cell_id: cell for cell in before.cells})
+
+
+@dataclass(frozen=True)
+class _Session:
+    plan: Plan
+    specs: list[ModelSpec]
+    stock: frozenset[str]
+    selection: Selection
+
+
+def _prepare(plan: Plan) -> _Session:
+    specs = [parse_model(text) for text in plan.models]
+    names = [spec.name for spec in specs]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise UsageError(f"model name {min(twice)!r} is there twice; give one a label, such as other={min(twice)}.")
+    ours = {task.name for task in REFERENCE_TASKS}
+    stock = frozenset(plan.tasks) - ours
+    if stock:
+        _check_stock_tasks(stock)
+    on_gpu = all(spec.on_gpu for spec in specs)
+    return _Session(plan, specs, stock, choose(plan.meters, device="cuda" if on_gpu else "cpu"))
+
+
+def _check_stock_tasks(names: frozenset[str]) -> None:
+    import difflib
+
+    from joulemark.tasks.lmeval import stock_task_names
+
+    known = stock_task_names()
+    for name in sorted(names - set(known)):
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else "; `joulemark tasks` lists ours."
+        raise UsageError(f"unknown task {name!r}{hint}")
+
+
+def _meter_infos(selection: Selection) -> tuple[MeterInfo, ...]:
+    return tuple(
+        MeterInfo(
+            id=domain.id,
+            grade=domain.grade,
+            scope=domain.kind,
+            provenance=domain.provenance,
+            resolution_j=domain.resolution_j,
+            update_s=domain.update_s,
+            rel_u=domain.rel_u,
+            rel_u_scale=domain.rel_u_scale,
+            rel_u_workload=domain.rel_u_workload,
+            source=domain.source,
+            summed=domain.summed,
+        )
+        for domain in selection.domains
+    )
+
+
+def _check_same_machine(before: Run, selection: Selection) -> None:
+    machine, then = describe_machine(), before.header.machine
+    if machine.machine_id != then.machine_id:
+        raise UsageError(f"{before.path} was measured on another machine; start a run of its own here with --out.")
+    ids = {meter.id for meter in before.header.meters}
+    now = {domain.id for domain in selection.domains}
+    if ids != now:
+        raise MeasuringFailed(
+            f"{before.path} was measured by {', '.join(sorted(ids))}, but here is {', '.join(sorted(now))} now; "
+            "bring that meter back, or start a new run with --out."
+        )
+
+
+@dataclass
+class _Measuring:
+    """One invocation: owns the workers, and writes a line for each cell."""
+
+    session: _Session
+    writer: RunWriter
+    header: RunHeader
+    progress: Progress
+    workers: dict[str, Worker] = field(default_factory=dict)
+    load_j: dict[str, float] = field(default_factory=dict)
+    unloadable: dict[str, str] = field(default_factory=dict)
+    idle: EnergyRecord | None = None
+
+    def run(self, known: dict[str, Cell]) -> RunResult:
+        plan, selection = self.session.plan, self.session.selection
+        cells = schedule(plan, self.session.specs)
+        fine = {cell_id for cell_id, cell in known.items() if cell.status == "ok"}
+        todo = [cell for cell in cells if cell.cell_id not in fine]
+        failed: list[Cell] = []
+        self.progress.begin(len(cells), len(cells) - len(todo), selection)
+        with ExitStack() as stack, _interruptible(self.writer.path):
+            stack.callback(self._stop_workers)
+            if todo:
+                needed = {cell.spec.name for cell in todo}
+                self._start([spec for spec in self.session.specs if spec.name in needed])
+                self.idle = self._measure_idle("before")
+            for plan_cell in todo:
+                attempt = known[plan_cell.cell_id].attempt + 1 if plan_cell.cell_id in known else 1
+                cell, lost = self._cell(plan_cell, attempt)
+                self.progress.done(cell)
+                if cell.status != "ok":
+                    failed.append(cell)
+                if lost:
+                    raise MeasuringFailed(f"{lost} {self._how_to_resume()}")
+            if todo:
+                self._measure_idle("after")
+        self.writer.compact()
+        problem = None
+        if failed:
+            some = f"{len(failed)} of {len(cells)} cells failed; the first: {failed[0].model} on {failed[0].task}: "
+            problem = f"{some}{failed[0].error}. {self._how_to_resume()}"
+        return RunResult(self.writer.path, self.header.run_id, len(cells), len(failed), problem)
+
+    def _how_to_resume(self) -> str:
+        return f"What was measured is kept; `joulemark run --resume {self.writer.path}` goes on from there."
+
+    def _start(self, specs: list[ModelSpec]) -> None:
+        self.progress.say(f"Loading {len(specs)} model{'s' if len(specs) > 1 else ''} ...")
+        for spec in specs:
+            self.workers[spec.name] = self._spawn(spec)
+        for worker in list(self.workers.values()):
+            self._load(worker)
+
+    def _spawn(self, spec: ModelSpec) -> Worker:
+        plan = self.session.plan
+        offline = spec.backend == REFERENCE and not self.session.stock
+        return Worker(spec, batch_size=plan.batch_size, threads=plan.threads, offline=offline)
+
+    def _load(self, worker: Worker) -> None:
+        name = worker.spec.name
+        try:
+            worker.wait_ready()
+            with Recorder(self.session.selection, worker.pid) as recorder:
+                recorder.start()
+                worker.load()
+                self.load_j[name] = recorder.joules_so_far()
+        except WorkerFailed as problem:
+            self.unloadable[name] = f"{name} could not be loaded: {problem}"
+            self.progress.say(self.unloadable[name])
+            worker.close()
+            del self.workers[name]
+
+    def _measure_idle(self, when: str) -> EnergyRecord | None:
+        """Power while the models are loaded and nothing is asked."""
+        worker = next(iter(self.workers.values()), None)
+        if worker is None:
+            return None
+        seconds = self.session.plan.idle_s
+        self.progress.say(f"Idle power {when} measuring, {seconds:g} s ...")
+        with Recorder(self.session.selection, worker.pid) as recorder:
+            recorder.start()
+            time.sleep(seconds)
+            record = recorder.stop()
+        watts = record.gross_j / record.window_s
+        idle = self.header.idle.model_copy(update={f"{when}_w": watts})
+        self.header = self.header.model_copy(update={"idle": idle})
+        self.writer.write_header(self.header)
+        return record
+
+    def _worker(self, spec: ModelSpec) -> Worker:
+        """The model's process; a new one where the last has died."""
+        worker = self.workers.get(spec.name)
+        if worker is None or not worker.alive:
+            if spec.name in self.unloadable:
+                raise WorkerFailed(self.unloadable[spec.name])
+            if worker is not None:
+                worker.close()
+            self.workers[spec.name] = self._spawn(spec)
+            self._load(self.workers[spec.name])
+            if spec.name in self.unloadable:
+                raise WorkerFailed(self.unloadable[spec.name])
+        return self.workers[spec.name]
+
+    def _cell(self, plan: CellPlan, attempt: int) -> tuple[Cell, str | None]:
+        """Measure and store one cell; also says why no further cell can be measured, if so."""
+        self.progress.cell(plan)
+        began, started_at = time.monotonic(), _now()
+        facts: dict[str, Any] = {"attempt": attempt, "started_at": started_at, "header": self.header, "plan": plan}
+        lost: str | None = None
+        try:
+            worker = self._worker(plan.spec)
+            window = _Window(self.session.selection, worker.pid)
+            answered = worker.ask(
+                plan.task,
+                window,
+                stock=plan.task in self.session.stock,
+                limit=plan.setting["limit"],
+                num_fewshot=plan.setting["num_fewshot"],
+                window_s=self.session.selection.min_window_s,
+            )
+            facts["duration_s"] = time.monotonic() - began
+            cell, items = finished_cell(
+                **facts, answered=answered, windows=window.records, idle=self.idle, load_j=self.load_j[plan.spec.name]
+            )
+            return self.writer.append(cell, items), None
+        except MeterLost as problem:
+            lost = reason = str(problem)
+        except (WorkerFailed, UsageError) as problem:
+            reason = str(problem)
+        facts["duration_s"] = time.monotonic() - began
+        return self.writer.append(failed_cell(**facts, reason=reason), None), lost
+
+    def _stop_workers(self) -> None:
+        for worker in self.workers.values():
+            worker.close()
+
+
+class _Window:
+    """The meters around the requests of one cell; a task may have several windows."""
+
+    def __init__(self, selection: Selection, pid: int) -> None:
+        self._selection, self._pid = selection, pid
+        self._recorder: Recorder | None = None
+        self.records: list[EnergyRecord] = []
+
+    def start(self) -> None:
+        self._recorder = Recorder(self._selection, self._pid)
+        self._recorder.start()
+
+    def stop(self) -> None:
+        assert self._recorder is not None
+        with self._recorder:
+            self.records.append(self._recorder.stop())
+
+
+@contextmanager
+def _interruptible(path: Path) -> Iterator[None]:
+    """Ctrl-C and SIGTERM drop the cell in flight and keep all others."""
+
+    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise MeasuringFailed(
+            f"stopped; all finished cells are kept. `joulemark run --resume {path}` goes on."
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

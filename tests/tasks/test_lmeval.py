@@ -1,0 +1,122 @@
+"""Real lm-eval, with a model that knows some of the answers."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from joulemark.meters.errors import UsageError
+from joulemark.tasks import lmeval, reference
+from joulemark.tasks.catalog import REFERENCE_TASKS
+from joulemark.tasks.types import Answer
+
+QUESTIONS = {
+    row["prompt"]: row["answer"]
+    for path in (Path(reference.__file__).parent / "data").glob("*.jsonl")
+    for row in map(json.loads, path.read_text().splitlines())
+}
+
+
+class Half:
+    """An engine that answers every second question rightly, and counts its calls."""
+
+    prefill_s = decode_s = 0.0
+
+    def __init__(self) -> None:
+        self.calls: list[int] = []
+
+    def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+        assert list(until) == ["\n"]
+        self.calls.append(len(prompts))
+        return [
+            Answer(
+                text=QUESTIONS[prompt.split("\n")[-1]] if at % 2 else "wrong",
+                prompt_tokens=len(prompt),
+                generated_tokens=3,
+                computed_tokens=len(prompt) + max_tokens,
+                latency_s=0.001 * at,
+                truncated=False,
+            )
+            for at, prompt in enumerate(prompts)
+        ]
+
+
+class Watch:
+    """A meter that notes how many calls the model had got when requests began and ended."""
+
+    def __init__(self, engine: Half) -> None:
+        self.engine, self.seen = engine, []
+
+    def start(self) -> None:
+        self.seen.append(len(self.engine.calls))
+
+    def stop(self) -> None:
+        self.seen.append(len(self.engine.calls))
+
+
+@pytest.fixture
+def engine() -> Half:
+    return Half()
+
+
+def ask(engine: Half, task: str = "jm_addition", **settings: object) -> tuple[lmeval.TaskResult, Watch]:
+    watch = Watch(engine)
+    result = lmeval.ask(lmeval.EngineLM(engine), lmeval.load_task(task), watch, **{"window_s": 0.0} | settings)
+    return result, watch
+
+
+def test_the_score_is_lm_evals_and_quality_is_adjusted_for_chance(engine: Half) -> None:
+    result, _ = ask(engine)
+    assert result.accuracy == 0.5
+    assert 0 < result.chance < 0.05
+    assert result.quality == pytest.approx(100 * (0.5 - result.chance) / (1 - result.chance))
+    assert sum(item.score for item in result.items) == 150
+
+
+def test_the_meter_runs_during_requests_only_and_after_a_warm_up(engine: Half) -> None:
+    _, watch = ask(engine)
+    assert watch.seen == [1, 2]
+    assert engine.calls[0] < engine.calls[1] == 300
+
+
+def test_a_short_request_set_is_repeated_until_the_window_is_long_enough(engine: Half) -> None:
+    result, watch = ask(engine, window_s=0.05)
+    assert result.passes.loops == watch.seen[1] - watch.seen[0] > 1
+    assert sum(result.passes.seconds) >= 0.05
+    assert result.accuracy == 0.5
+
+
+def test_items_carry_what_each_question_took(engine: Half) -> None:
+    result, _ = ask(engine, limit=8)
+    assert [item.level for item in result.items] == [1, 2, 3, 4, 1, 2, 3, 4]
+    assert [item.latency_s for item in result.items] == pytest.approx([0.001 * at for at in range(8)])
+    assert len({item.doc_hash for item in result.items}) == 8
+
+
+def test_examples_are_the_same_in_every_repeat(engine: Half) -> None:
+    task, watch = lmeval.load_task("jm_units"), Watch(engine)
+    settings = {"window_s": 0.0, "limit": 20, "num_fewshot": 3}
+    first = lmeval.ask(lmeval.EngineLM(engine), task, watch, **settings)
+    again = lmeval.ask(lmeval.EngineLM(engine), task, watch, **settings)
+    assert [item.prompt_tokens for item in first.items] == [item.prompt_tokens for item in again.items]
+    assert min(item.prompt_tokens for item in first.items) > 40
+
+
+def test_the_hash_of_a_task_depends_on_what_is_asked_and_not_on_how_much_of_it(engine: Half) -> None:
+    whole, _ = ask(engine)
+    part, _ = ask(engine, limit=10)
+    other, _ = ask(engine, task="jm_dates")
+    assert whole.hash == part.hash != other.hash
+
+
+def test_every_task_in_the_catalogue_loads_and_has_as_many_questions_as_it_says() -> None:
+    for card in REFERENCE_TASKS:
+        task = lmeval.load_task(card.name)
+        assert len(task.eval_docs) == card.items
+        assert str(task.VERSION) == card.version
+
+
+def test_an_unknown_task_is_the_users_mistake() -> None:
+    with pytest.raises(UsageError, match="unknown task 'jm_adition'"):
+        lmeval.load_task("jm_adition")
