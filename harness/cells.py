@@ -66,7 +66,6 @@ def finished_cell(
     seconds = passes["seconds"]
     if len(seconds) > 1 and np.median(seconds[1:]) < CACHE_SUSPECTED * seconds[0]:
         flags.append("prefix_cache")
-    latencies = items["latency_s"].dropna()
     cell = Cell(
         **_identity(header, plan, attempt),
         status="ok",
@@ -84,7 +83,7 @@ def finished_cell(
             generated=_sum(result["items"], "generated_tokens"),
             computed=_sum(result["items"], "computed_tokens"),
         ),
-        latency_s=Latency(p50=latencies.quantile(0.5), p95=latencies.quantile(0.95)) if len(latencies) else Latency(),
+        latency_s=_latency(items["latency_s"].dropna()),
         model_info=plan.spec.info().model_copy(update={"peak_rss_mb": answered["peak_rss_mb"]}),
         flags=tuple(flags),
         started_at=started_at,
@@ -165,6 +164,12 @@ def _items(rows: Sequence[dict[str, Any]], net_j: float | None) -> pd.DataFrame:
         weights = tokens if tokens.notna().all() and tokens.sum() > 0 else pd.Series(1.0, index=items.index)
         items["energy_j"] = net_j * weights / weights.sum()
     return items[[*ITEM_COLUMNS, "computed_tokens"]].astype(ITEM_COLUMNS)
+
+
+def _latency(seconds: pd.Series[float]) -> Latency:
+    if seconds.empty:
+        return Latency()
+    return Latency(p50=float(seconds.quantile(0.5)), p95=float(seconds.quantile(0.95)))
 
 
 def _sum(rows: Sequence[dict[str, Any]], key: str) -> int | None:

@@ -66,12 +66,11 @@ def cli(debug: bool) -> None:
 @cli.result_callback()
 def finish(result: Any, **_: Any) -> int:
     """After ``run``: the table, the report, and the exit code; a command's own code otherwise."""
-    outcome = getattr(result, "outcome", None)
-    if outcome is None:
+    if not hasattr(result, "problem"):
         return result if isinstance(result, int) else 0
     load("joulemark.reports.commands:conclude")(result.path, as_json=result.as_json)
-    if outcome:
-        raise MeasuringFailed(outcome)
+    if result.problem:
+        raise MeasuringFailed(result.problem)
     return 0
 
 

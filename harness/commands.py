@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -43,7 +44,7 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option("-t", "--task", "tasks", multiple=True, shell_complete=_complete_tasks,
               help="A task of ours or of lm-eval; may be repeated.")  # fmt: skip
 @click.option("--preset", type=click.Choice(list(PRESETS)), default="quick", show_default=True,
-              help="What is not said otherwise. quick: 100 questions a task, 3 repeats; full: all, 5 repeats.")  # fmt: skip
+              help="What is not said otherwise. quick: 100 questions, 3 repeats; full: all, 5 repeats.")  # fmt: skip
 @click.option("--repeats", type=int, help="Times that every model meets every task.")
 @click.option("--limit", type=int, help="Only the first so many questions of each task.")
 @click.option("--num-fewshot", type=int, help="Examples before each question.")
@@ -92,9 +93,10 @@ def models(as_json: bool) -> None:
     if as_json:
         _print_json({"schema": "joulemark.models/1", "models": listed})
         return
-    rows = [(m["name"], m["kind"], f"{m['params']:,}", f"{m['bytes'] / 1e6:.2f} MB", m["description"]) for m in listed]
-    _print_table(("Model", "Kind", "Parameters>", "Size>", "What it is"), rows)
-    click.echo("\nAnd any model of lm-eval's: -m LABEL=BACKEND:key=value,... such as -m mine=hf:pretrained=./folder")
+    rows = [(m["name"], f"{m['params']:,}", f"{m['bytes'] / 1e6:.2f} MB", m["description"]) for m in listed]
+    _print_table(("Model", "Parameters>", "Size>", "What it is"), rows)
+    click.echo("And any model that lm-eval loads: LABEL=BACKEND:key=value,...")
+    click.echo("such as -m mine=hf:pretrained=./folder")
 
 
 @click.command()
@@ -109,7 +111,7 @@ def tasks(as_json: bool) -> None:
         _print_json({"schema": "joulemark.tasks/1", "tasks": [asdict(task) for task in REFERENCE_TASKS]})
         return
     _print_table(("Task", "Questions>", "A model ..."), [(t.name, str(t.items), t.title) for t in REFERENCE_TASKS])
-    click.echo("\nAnd any single task that lm-eval knows, by its name there.")
+    click.echo("And any single task that lm-eval knows, by its name there.")
 
 
 @click.command()
@@ -148,7 +150,7 @@ def _print_json(value: dict[str, Any]) -> None:
     sys.stdout.write("\n")
 
 
-def _print_table(heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
-from joulemark.meters.registry import Selection
+from joulemark.meters.registry import Choice
 
 from .record import Cell
 from .run import Progress
@@ -51,12 +51,12 @@ class Shown(Progress):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._bar.stop()
 
-    def begin(self, cells: int, done: int, selection: Selection) -> None:
+    def begin(self, cells: int, done: int, choice: Choice) -> None:
         """Say what is measured by what."""
         self._total, self._done = cells, done
         again = f", {done} of them there already" if done else ""
-        meters = ", ".join(domain.id for domain in selection.domains if domain.summed)
-        self._print(f"Measuring {cells} cells{again}. Energy: {selection.grade} ({meters}), scope {selection.scope}.")
+        meters = ", ".join(domain.id for domain in choice.summed)
+        self._print(f"Measuring {cells} cells{again}. Energy: {choice.grade} ({meters}), scope {choice.scope}.")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

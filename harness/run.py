@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,10 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
-from joulemark.meters.registry import Selection, choose
+from joulemark.meters.registry import Choice, choose
+from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import EnergyRecord
-from joulemark.meters.window import Recorder
+from joulemark.meters.window import PowerSample, Recorder
 from joulemark.tasks.catalog import REFERENCE_TASKS
 
 from .cells import failed_cell, finished_cell
@@ -31,10 +34,13 @@ from .worker import Worker, WorkerFailed
 __all__ = ["Progress", "RunResult", "measure", "resume"]
 
 
+TRACE_S = 1.0
+
+
 class Progress:
     """What is told while measuring; this one keeps silent."""
 
-    def begin(self, cells: int, done: int, selection: Selection) -> None:
+    def begin(self, cells: int, done: int, choice: Choice) -> None:
         """Measuring is about to begin; ``done`` cells are there already."""
 
     def say(self, text: str) -> None:
@@ -77,7 +83,7 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
             seed=plan.seed,
             machine=describe_machine(),
             software=describe_software(),
-            meters=_meter_infos(session.selection),
+            meters=_meter_infos(session.choice),
             idle=Idle(before_w=None, after_w=None, duration_s=plan.idle_s),
         )
         writer.write_header(header)
@@ -88,7 +94,7 @@ def resume(path: Path, progress: Progress) -> RunResult:
     """Go on with a run: cells that are there and fine are not measured again."""
     before = read_run(path)
     session = _prepare(Plan.model_validate(before.header.plan))
-    _check_same_machine(before, session.selection)
+    _check_same_machine(before, session.choice)
     with RunWriter(path) as writer:
         for note in before.notes:
             progress.say(note)
@@ -100,7 +106,7 @@ class _Session:
     plan: Plan
     specs: list[ModelSpec]
     stock: frozenset[str]
-    selection: Selection
+    choice: Choice
 
 
 def _prepare(plan: Plan) -> _Session:
@@ -129,7 +135,7 @@ def _check_stock_tasks(names: frozenset[str]) -> None:
         raise UsageError(f"unknown task {name!r}{hint}")
 
 
-def _meter_infos(selection: Selection) -> tuple[MeterInfo, ...]:
+def _meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
     return tuple(
         MeterInfo(
             id=domain.id,
@@ -144,16 +150,16 @@ def _meter_infos(selection: Selection) -> tuple[MeterInfo, ...]:
             source=domain.source,
             summed=domain.summed,
         )
-        for domain in selection.domains
+        for domain in choice.domains
     )
 
 
-def _check_same_machine(before: Run, selection: Selection) -> None:
+def _check_same_machine(before: Run, choice: Choice) -> None:
     machine, then = describe_machine(), before.header.machine
     if machine.machine_id != then.machine_id:
         raise UsageError(f"{before.path} was measured on another machine; start a run of its own here with --out.")
     ids = {meter.id for meter in before.header.meters}
-    now = {domain.id for domain in selection.domains}
+    now = {domain.id for domain in choice.domains}
     if ids != now:
         raise MeasuringFailed(
             f"{before.path} was measured by {', '.join(sorted(ids))}, but here is {', '.join(sorted(now))} now; "
@@ -170,17 +176,17 @@ class _Measuring:
     header: RunHeader
     progress: Progress
     workers: dict[str, Worker] = field(default_factory=dict)
-    load_j: dict[str, float] = field(default_factory=dict)
+    load_j: dict[str, float | None] = field(default_factory=dict)
     unloadable: dict[str, str] = field(default_factory=dict)
     idle: EnergyRecord | None = None
 
     def run(self, known: dict[str, Cell]) -> RunResult:
-        plan, selection = self.session.plan, self.session.selection
+        plan, choice = self.session.plan, self.session.choice
         cells = schedule(plan, self.session.specs)
         fine = {cell_id for cell_id, cell in known.items() if cell.status == "ok"}
         todo = [cell for cell in cells if cell.cell_id not in fine]
         failed: list[Cell] = []
-        self.progress.begin(len(cells), len(cells) - len(todo), selection)
+        self.progress.begin(len(cells), len(cells) - len(todo), choice)
         with ExitStack() as stack, _interruptible(self.writer.path):
             stack.callback(self._stop_workers)
             if todo:
@@ -223,15 +229,26 @@ class _Measuring:
         name = worker.spec.name
         try:
             worker.wait_ready()
-            with Recorder(self.session.selection, worker.pid) as recorder:
-                recorder.start()
-                worker.load()
-                self.load_j[name] = recorder.joules_so_far()
+            self.load_j[name] = self._load_metered(worker)
         except WorkerFailed as problem:
             self.unloadable[name] = f"{name} could not be loaded: {problem}"
             self.progress.say(self.unloadable[name])
             worker.close()
             del self.workers[name]
+
+    def _load_metered(self, worker: Worker) -> float | None:
+        """Joules of loading; None where that was too short for the meter."""
+        with self._recorder(worker) as recorder:
+            recorder.start()
+            worker.load()
+            try:
+                return recorder.stop().gross_j
+            except MeterLost:
+                return None
+
+    def _recorder(self, worker: Worker) -> Recorder:
+        choice = self.session.choice
+        return Recorder(choice.meters, choice.domains, worker.pid, trace_s=trace_s(choice))
 
     def _measure_idle(self, when: str) -> EnergyRecord | None:
         """Power while the models are loaded and nothing is asked."""
@@ -240,7 +257,7 @@ class _Measuring:
             return None
         seconds = self.session.plan.idle_s
         self.progress.say(f"Idle power {when} measuring, {seconds:g} s ...")
-        with Recorder(self.session.selection, worker.pid) as recorder:
+        with self._recorder(worker) as recorder:
             recorder.start()
             time.sleep(seconds)
             record = recorder.stop()
@@ -272,26 +289,26 @@ class _Measuring:
         lost: str | None = None
         try:
             worker = self._worker(plan.spec)
-            window = _Window(self.session.selection, worker.pid)
+            window = _Window(self._recorder(worker))
             answered = worker.ask(
                 plan.task,
                 window,
                 stock=plan.task in self.session.stock,
                 limit=plan.setting["limit"],
                 num_fewshot=plan.setting["num_fewshot"],
-                window_s=self.session.selection.min_window_s,
+                window_s=min_window_s(self.session.choice.summed),
             )
             facts["duration_s"] = time.monotonic() - began
             cell, items = finished_cell(
                 **facts, answered=answered, windows=window.records, idle=self.idle, load_j=self.load_j[plan.spec.name]
             )
-            return self.writer.append(cell, items), None
+            return self.writer.append(cell, items, power_table(window.traces)), None
         except MeterLost as problem:
             lost = reason = str(problem)
         except (WorkerFailed, UsageError) as problem:
             reason = str(problem)
         facts["duration_s"] = time.monotonic() - began
-        return self.writer.append(failed_cell(**facts, reason=reason), None), lost
+        return self.writer.append(failed_cell(**facts, reason=reason)), lost
 
     def _stop_workers(self) -> None:
         for worker in self.workers.values():
@@ -301,19 +318,39 @@ class _Measuring:
 class _Window:
     """The meters around the requests of one cell; a task may have several windows."""
 
-    def __init__(self, selection: Selection, pid: int) -> None:
-        self._selection, self._pid = selection, pid
-        self._recorder: Recorder | None = None
+    def __init__(self, recorder: Recorder) -> None:
+        self._recorder = recorder
         self.records: list[EnergyRecord] = []
+        self.traces: list[Sequence[PowerSample]] = []
 
     def start(self) -> None:
-        self._recorder = Recorder(self._selection, self._pid)
+        """Open the meters and begin a window."""
+        self._recorder.open()
         self._recorder.start()
 
     def stop(self) -> None:
-        assert self._recorder is not None
-        with self._recorder:
+        """End the window and close the meters."""
+        try:
             self.records.append(self._recorder.stop())
+            self.traces.append(self._recorder.trace)
+        finally:
+            self._recorder.close()
+
+
+def trace_s(choice: Choice) -> float | None:
+    """How often power is looked at inside a window; never where it is only modelled from CPU time."""
+    return None if choice.grade == "modelled" else TRACE_S
+
+
+def power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
+    """Rows of ``power/<cell_id>.parquet``: window, seconds since its start, domain, watts since the row before."""
+    rows = [
+        {"window": number, "t_s": sample.t_s, "domain": domain, "power_w": watts}
+        for number, trace in enumerate(traces)
+        for sample in trace
+        for domain, watts in sample.watts.items()
+    ]
+    return pd.DataFrame(rows) if rows else None
 
 
 @contextmanager

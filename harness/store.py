@@ -27,7 +27,7 @@ from .record import Cell, RunHeader
 
 __all__ = ["Run", "RunWriter", "canonical_json", "read_run", "seal"]
 
-HEADER, CELLS, ITEMS, COMPACTED = "run.json", "cells.jsonl", "items", "items.parquet"
+HEADER, CELLS, ITEMS, POWER, COMPACTED = "run.json", "cells.jsonl", "items", "power", "items.parquet"
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class RunWriter:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            (path / ITEMS).mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True)
             self._log: IO[bytes] = (path / CELLS).open("a+b")
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -126,13 +126,15 @@ class RunWriter:
         with self._disk():
             _replace(self.path / HEADER, text.encode())
 
-    def append(self, cell: Cell, items: pd.DataFrame | None) -> Cell:
-        """Store a finished cell, its items first; returns it with its ``sha256``."""
+    def append(self, cell: Cell, items: pd.DataFrame | None = None, power: pd.DataFrame | None = None) -> Cell:
+        """Store a finished cell, its items and power trace first; returns it with its ``sha256``."""
         sealed = seal(cell)
         line = sealed.model_dump_json(by_alias=True).encode() + b"\n"
         with self._disk():
-            if items is not None:
-                _replace(self.path / ITEMS / f"{cell.cell_id}.parquet", items.to_parquet(index=False))
+            for folder, table in ((ITEMS, items), (POWER, power)):
+                if table is not None:
+                    (self.path / folder).mkdir(exist_ok=True)
+                    _replace(self.path / folder / f"{cell.cell_id}.parquet", table.to_parquet(index=False))
             end = self._log.seek(0, os.SEEK_END)
             try:
                 self._log.write(line)

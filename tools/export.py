@@ -66,7 +66,7 @@ def build(model: Dense) -> onnx.ModelProto:
     embedding = graph.weight("embedding", model.embedding.weight)
     x = graph.add("Gather", embedding, "ids")
     for number, block in enumerate(model.blocks):
-        x = add_block(graph, shape, number, block, x)
+        x = add_block(graph, number, block, x)
     x = graph.add("Gather", x, "last", axis=1)
     x = graph.add("RMSNormalization", x, graph.weight("norm", model.norm.weight, half=False), epsilon=NORM_EPSILON)
     x = graph.add("Squeeze", x, graph.integers("time_axis", [1]))
@@ -74,7 +74,7 @@ def build(model: Dense) -> onnx.ModelProto:
     return finish(graph, shape)
 
 
-def add_block(graph: Graph, shape: Shape, number: int, block: torch.nn.Module, x: str) -> str:
+def add_block(graph: Graph, number: int, block: torch.nn.Module, x: str) -> str:
     def linear(name: str, layer: torch.nn.Linear, value: str) -> str:
         return graph.add("MatMul", value, graph.weight(f"{name}.{number}", layer.weight.T.contiguous()))
 

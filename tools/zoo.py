@@ -43,7 +43,7 @@ def shelve_dense(name: str, trained: Path) -> None:
         name,
         {
             "kind": "dense",
-            "description": f"Llama-shaped, {shape.layers} layers of width {shape.width}, {shape.heads} heads, characters",
+            "description": f"Llama-shaped: {shape.layers} layers of width {shape.width}, {shape.heads} heads",
             **file_facts(path),
             "params": recipe["params"],
             "active_params": recipe["params"],
