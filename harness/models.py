@@ -64,14 +64,14 @@ def parse_model(text: str) -> ModelSpec:
     Raises:
         UsageError: It is none of these, or there is no such reference model.
     """
-    label, has_label, rest = text.partition("=")
-    if not has_label or label.startswith(f"{REFERENCE}/"):
-        label, rest = "", text
+    label, labelled, rest = text.partition("=")
+    if not labelled:
+        label, rest = text, text
     backend, slash, name = rest.partition("/")
-    if backend == REFERENCE and slash:
-        return _reference(label or rest, name)
+    if label and backend == REFERENCE and slash:
+        return _reference(label, name)
     backend, colon, args = rest.partition(":")
-    if label and colon and backend:
+    if labelled and label and colon and backend:
         return ModelSpec(name=label, backend=backend, args=args)
     raise UsageError(
         f"model {text!r}: write ref/NAME (see `joulemark models`{_suggest(text)}) "

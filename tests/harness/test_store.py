@@ -1,0 +1,169 @@
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from joulemark.harness.record import ITEM_COLUMNS, Cell, Idle, Machine, RunHeader
+from joulemark.harness.store import RunWriter, canonical_json, read_run, seal
+from joulemark.meters.errors import UsageError
+
+
+def header() -> RunHeader:
+    machine = Machine(
+        machine_id="m", hostname_hash="h", os="Linux", kernel="6", cpu_model="CPU", cpu_count=2, memory_gb=4.0
+    )
+    return RunHeader(
+        run_id="run-1",
+        created_at="2026-01-01T00:00:00+00:00",
+        joulemark_version="0",
+        plan={},
+        seed=0,
+        machine=machine,
+        software={},
+        meters=(),
+        idle=Idle(before_w=1.0, after_w=None, duration_s=1.0),
+    )
+
+
+def cell(cell_id: str = "a", **changed: object) -> Cell:
+    fields: dict[str, object] = {
+        "run_id": "run-1", "cell_id": cell_id, "machine_id": "m", "model": "x", "model_args": "ref:x", "task": "t",
+        "setting": {}, "repeat": 1, "order": 0, "status": "ok", "started_at": "2026-01-01", "duration_s": 1.0,
+    }  # fmt: skip
+    return Cell(**fields | changed)
+
+
+def items(count: int = 3) -> pd.DataFrame:
+    row = {
+        "doc_id": 0, "doc_hash": "h", "score": 1.0, "correct": True, "prompt_tokens": 3, "generated_tokens": 1,
+        "energy_j": 0.5, "latency_s": None, "cluster": "0", "level": None, "truncated": None,
+    }  # fmt: skip
+    return pd.DataFrame([row | {"doc_id": at} for at in range(count)]).astype(ITEM_COLUMNS)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    path = tmp_path / "run"
+    with RunWriter(path) as writer:
+        writer.write_header(header())
+        writer.append(cell("a"), items())
+        writer.append(cell("b"), items())
+    return path
+
+
+def test_what_was_written_is_read_back(run: Path) -> None:
+    found = read_run(run)
+    assert found.header == header()
+    assert [c.cell_id for c in found.cells] == ["a", "b"]
+    assert list(found.items().columns) == ["cell_id", *ITEM_COLUMNS]
+    assert len(found.items()) == 6
+    assert not found.notes
+
+
+def test_the_compacted_items_are_the_same_rows(run: Path) -> None:
+    before = read_run(run).items()
+    with RunWriter(run) as writer:
+        writer.compact()
+    assert (run / "items.parquet").exists()
+    pd.testing.assert_frame_equal(before, read_run(run).items())
+
+
+def test_a_line_that_a_crash_cut_short_is_left_out_and_said_so_and_later_ones_are_whole(run: Path) -> None:
+    with (run / "cells.jsonl").open("ab") as log:
+        log.write(b'{"schema":"joulemark.cell/1","run_id"')
+    found = read_run(run)
+    assert [c.cell_id for c in found.cells] == ["a", "b"]
+    assert "cut short" in found.notes[0]
+    with RunWriter(run) as writer:
+        writer.append(cell("c"), items())
+    assert [c.cell_id for c in read_run(run).cells] == ["a", "b", "c"]
+    assert not read_run(run).notes
+
+
+def test_the_last_line_of_a_cell_wins(run: Path) -> None:
+    with RunWriter(run) as writer:
+        writer.append(cell("a", status="failed", error="meter lost", attempt=2))
+    assert {c.cell_id: c.status for c in read_run(run).cells} == {"a": "failed", "b": "ok"}
+
+
+def test_the_checksum_is_that_of_the_canonical_line_without_itself(run: Path) -> None:
+    line = json.loads((run / "cells.jsonl").read_text().splitlines()[0])
+    claimed = line.pop("sha256")
+    assert claimed == hashlib.sha256(canonical_json(line).encode()).hexdigest()
+    assert seal(cell("a")).sha256 == claimed
+
+
+def test_two_processes_never_write_to_one_run(run: Path) -> None:
+    with RunWriter(run), pytest.raises(UsageError, match="another joulemark is writing"):
+        RunWriter(run)
+
+
+def test_a_folder_that_is_no_run_says_so(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="not a run directory"):
+        read_run(tmp_path)
+
+
+def test_a_folder_that_cannot_be_written_is_the_users_mistake(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="choose another folder"):
+        RunWriter(tmp_path / "file" / "run")
+
+
+def test_a_header_with_a_wrong_value_names_it(run: Path) -> None:
+    content = json.loads((run / "run.json").read_text())
+    content["seed"] = "seven"
+    (run / "run.json").write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=r"seed: Input should be a valid integer"):
+        read_run(run)
+
+
+FULL_DISK = """
+    import json, sys
+    from pathlib import Path
+    sys.path.insert(0, {here!r})
+    from test_store import cell, header, items
+    from joulemark.harness.store import RunWriter, read_run
+    from joulemark.meters.errors import MeasuringFailed
+    path = Path({disk!r}) / "run"
+    with RunWriter(path) as writer:
+        writer.write_header(header())
+        try:
+            for number in range(10_000):
+                writer.append(cell(str(number)), items(2000))
+        except MeasuringFailed as problem:
+            print(problem.exit_code, problem)
+    found = read_run(path)
+    print(number, len(found.cells), len(found.items()), found.notes)
+"""
+
+
+def can_mount() -> bool:
+    probe = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True, check=False)
+    return probe.returncode == 0
+
+
+@pytest.mark.skipif(os.name != "posix" or not can_mount(), reason="needs the right to mount a small disk")
+def test_a_full_disk_loses_nothing_that_was_measured(tmp_path: Path) -> None:
+    script = textwrap.dedent(FULL_DISK).format(here=str(Path(__file__).parent), disk=str(tmp_path))
+    mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "none", str(tmp_path)]
+    inside = f'{" ".join(mount)} && exec {sys.executable} -c "$SCRIPT"'
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", inside],
+        env=os.environ | {"SCRIPT": script},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    message, counts = done.stdout.splitlines()
+    assert message.startswith("5 cannot write to")
+    assert "No space left on device" in message
+    written, kept, rows, notes = counts.split(" ", 3)
+    assert int(written) == int(kept) > 3
+    assert int(rows) == 2000 * int(kept)
+    assert notes == "()"
