@@ -74,17 +74,17 @@ def parse_model(text: str) -> ModelSpec:
     if labelled and label and colon and backend:
         return ModelSpec(name=label, backend=backend, args=args)
     raise UsageError(
-        f"model {text!r}: write ref/NAME (see `joulemark models`{_suggest(text)}) "
-        "or LABEL=BACKEND:key=value, such as mine=hf:pretrained=/path/to/model."
+        f"model {text!r}: write ref/NAME or LABEL=BACKEND:key=value, such as mine=hf:pretrained=./folder; "
+        f"`joulemark models` lists the reference models{_suggest(text)}"
     )
 
 
 def _reference(label: str, name: str) -> ModelSpec:
     if name not in reference_models():
-        raise UsageError(f"unknown model 'ref/{name}'; `joulemark models` lists what there is{_suggest(name)}.")
+        raise UsageError(f"unknown model 'ref/{name}'; `joulemark models` lists what there is{_suggest(name)}")
     return ModelSpec(name=label, backend=REFERENCE, args=name)
 
 
 def _suggest(name: str) -> str:
     close = difflib.get_close_matches(name.removeprefix("ref/"), reference_models(), n=1)
-    return f"; did you mean ref/{close[0]}?" if close else ""
+    return f"; did you mean ref/{close[0]}?" if close else "."

@@ -49,7 +49,7 @@ class Shown(Progress):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._bar.stop()
+        self._stop()
 
     def begin(self, cells: int, done: int, choice: Choice) -> None:
         """Say what is measured by what."""
@@ -82,7 +82,11 @@ class Shown(Progress):
         self._measured += 1
         if cell.status != "ok":
             self._print(f"Failed: {cell.model} on {cell.task}, repeat {cell.repeat}: {cell.error}")
-        if self._task is not None and self._done == self._total:
+        if self._done == self._total:
+            self._stop()
+
+    def _stop(self) -> None:
+        if self._live:
             self._bar.stop()
 
     def _left(self) -> str:
