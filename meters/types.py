@@ -11,7 +11,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-__all__ = ["GRADES", "SCOPE_KINDS", "Domain", "EnergyRecord", "Grade", "Meter", "Reading", "ScopeKind", "Unavailable"]
+__all__ = [
+    "GRADES",
+    "MOST_PLAUSIBLE_W",
+    "SCOPE_KINDS",
+    "Domain",
+    "EnergyRecord",
+    "Grade",
+    "Meter",
+    "Reading",
+    "ScopeKind",
+    "Unavailable",
+]
 
 Grade = Literal["wall", "counter", "polled", "modelled"]
 GRADES: tuple[Grade, ...] = ("wall", "counter", "polled", "modelled")
@@ -19,6 +30,11 @@ GRADES: tuple[Grade, ...] = ("wall", "counter", "polled", "modelled")
 
 ScopeKind = Literal["wall", "platform", "package", "dram", "gpu", "soc"]
 SCOPE_KINDS: tuple[ScopeKind, ...] = ("wall", "platform", "package", "dram", "gpu", "soc")
+
+MOST_PLAUSIBLE_W = 5_000.0
+"""More than any one domain with a wrapping counter can draw, in watts: ten times the rating of the largest
+CPUs (500 W: AMD EPYC 9965, Intel Xeon 6980P). It tells how soon a counter could wrap, and that a counter
+which seems to have gained more than this allows has gone backwards or was replaced."""
 
 
 @dataclass(frozen=True, kw_only=True)

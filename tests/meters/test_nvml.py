@@ -1,0 +1,140 @@
+"""NVML: read through the real pynvml from a small library of our own, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from joulemark.meters.nvml import select_visible
+
+UUIDS = ["GPU-aa11", "GPU-ab22", "GPU-bb33"]
+
+PROBE = """
+from joulemark.meters.nvml import NvmlMeter
+from joulemark.meters.types import Unavailable
+found = NvmlMeter().probe()
+if isinstance(found, Unavailable):
+    print("unavailable:", found.reason, "| fix:", found.fix)
+else:
+    for d in found:
+        print(d.id, d.kind, d.grade, d.provenance, d.rel_u_scale, d.resolution_j, 0.015 < d.update_s < 0.06)
+"""
+
+MEASURE = """
+import os, pathlib, time
+from joulemark.meters.errors import MeterLost
+from joulemark.meters.nvml import NvmlMeter
+meter = NvmlMeter()
+meter.open(0)
+first = meter.read()
+time.sleep(1.0)
+second = meter.read()
+seconds = (second.t_ns - first.t_ns) / 1e9
+print({name: round((second.values[name] - first.values[name]) / seconds) // 10 for name in second.values})
+for fault in ("FAKE_LOST", "FAKE_RESET"):
+    pathlib.Path(os.environ[fault]).touch()
+    try:
+        meter.read()
+    except MeterLost as error:
+        print(error)
+    pathlib.Path(os.environ[fault]).unlink()
+meter.close()
+meter.open(0)
+print(meter.read().values["nvml:gpu-0"] < 100)
+meter.close()
+"""
+
+
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the compiled library."""
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    folder = tmp_path_factory.mktemp("nvml")
+    source = Path(__file__).with_name("fake_nvml.c")
+    command = [compiler, "-shared", "-fPIC", "-O1", "-Wall", "-o", str(folder / "libnvidia-ml.so.1"), str(source)]
+    subprocess.run(command, check=True, timeout=60)
+    return folder
+
+
+def run(script: str, library: Path, **env: str) -> str:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("CUDA_")}
+    clean |= {"LD_LIBRARY_PATH": str(library)} | env
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, env=clean, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_every_gpu_is_a_domain_that_names_its_card(library: Path) -> None:
+    assert run(PROBE, library, FAKE_GPUS="300 300").splitlines() == [
+        "nvml:gpu-0 gpu counter Fake 300 W GPU-000000a0-0000 0.05 0.001 True",
+        "nvml:gpu-1 gpu counter Fake 300 W GPU-000000a1-0000 0.05 0.001 True",
+    ]
+
+
+def test_joules_follow_the_counter_and_a_lost_gpu_or_driver_is_a_fault(library: Path, tmp_path: Path) -> None:
+    faults = {"FAKE_LOST": str(tmp_path / "lost"), "FAKE_RESET": str(tmp_path / "reset")}
+    watts, lost, reset, again = run(MEASURE, library, FAKE_GPUS="305 105", **faults).splitlines()
+    assert watts in {f"{{'nvml:gpu-0': {a}, 'nvml:gpu-1': {b}}}" for a in (29, 30, 31) for b in (10, 11, 9)}
+    assert "GPU 0 (Fake 305 W, GPU-000000a0-0000) is lost" in lost
+    assert "went backwards" in reset
+    assert again == "True"
+
+
+def test_only_gpus_that_cuda_may_see_are_counted(library: Path) -> None:
+    assert "nvml:gpu-1" in run(PROBE, library, FAKE_GPUS="300 300", CUDA_VISIBLE_DEVICES="1")
+    assert "nvml:gpu-0" not in run(PROBE, library, FAKE_GPUS="300 300", CUDA_VISIBLE_DEVICES="GPU-000000a1")
+    none = run(PROBE, library, FAKE_GPUS="300", CUDA_VISIBLE_DEVICES="")
+    assert "leaves none of them visible" in none
+
+
+def test_numbers_of_unlike_gpus_are_refused_where_they_could_mean_another_card(library: Path) -> None:
+    mixed = {"FAKE_GPUS": "300 70", "CUDA_VISIBLE_DEVICES": "0"}
+    assert "CUDA_DEVICE_ORDER=PCI_BUS_ID" in run(PROBE, library, **mixed)
+    assert "nvml:gpu-0 gpu" in run(PROBE, library, **mixed, CUDA_DEVICE_ORDER="PCI_BUS_ID")
+
+
+def test_a_split_gpu_is_refused_since_its_slices_have_no_counter(library: Path) -> None:
+    assert "split by MIG" in run(PROBE, library, FAKE_GPUS="300/mig")
+    assert "split by MIG" in run(PROBE, library, FAKE_GPUS="300", CUDA_VISIBLE_DEVICES="MIG-1234")
+
+
+def test_a_card_without_the_counter_is_refused_and_polling_is_not_promised(library: Path) -> None:
+    text = run(PROBE, library, FAKE_GPUS="300 70/old")
+    assert "GPU 1 (Fake 70 W, GPU-000000a1-0000) has no energy counter" in text
+    assert "not in Joulemark yet" in text
+
+
+def test_no_driver_is_said_with_what_to_do(library: Path) -> None:
+    text = run(PROBE, library)
+    assert "no NVIDIA driver answers (Driver Not Loaded)" in text
+    assert "nvidia-smi" in text
+
+
+@pytest.mark.parametrize(
+    ("visible", "chosen"),
+    [
+        (None, [0, 1, 2]),
+        ("2,0", [2, 0]),
+        ("0, 1", [0, 1]),
+        ("GPU-b", [2]),
+        ("GPU-ab22,0", [1, 0]),
+        ("GPU-a", []),
+        ("0,7,1", [0]),
+        ("-1", []),
+        ("1,-1,0", [1]),
+        ("", []),
+        ("1,1", [1]),
+        ("none", []),
+    ],
+)
+def test_cuda_visible_devices_means_what_it_means_to_cuda(visible: str | None, chosen: list[int]) -> None:
+    assert select_visible(UUIDS, visible) == chosen
