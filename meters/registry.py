@@ -1,0 +1,219 @@
+"""Which meters there are, which work here, and which of them make up a total."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Literal
+
+from .errors import MeasuringFailed, UsageError
+from .modelled import ModelledMeter
+from .nvml import NvmlMeter
+from .rapl import RaplMeter
+from .totals import grade_of, scope_of
+from .types import GRADES, Domain, Grade, Meter, Reading, ScopeKind, Unavailable
+
+__all__ = ["ENTRY_POINTS", "Choice", "Device", "Probed", "choose", "find_meters", "probe_all"]
+
+ENTRY_POINTS = "joulemark.meters"
+"""Group of the entry points that add meters: each names something that gives a `Meter` when called."""
+
+Device = Literal["cpu", "cuda"]
+"""Where a model computes."""
+
+_BUILT_IN: tuple[Callable[[], Meter], ...] = (RaplMeter, NvmlMeter, ModelledMeter)
+_ADDED_UP: tuple[ScopeKind, ...] = ("package", "dram", "gpu", "soc")
+_COVERS: dict[Device, frozenset[ScopeKind]] = {
+    "cpu": frozenset({"package", "soc", "platform", "wall"}),
+    "cuda": frozenset({"gpu", "wall"}),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Probed:
+    """What a meter offers here: domains, or why there are none."""
+
+    meter: Meter
+    domains: tuple[Domain, ...] = ()
+    unavailable: Unavailable | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """What a total is made of.
+
+    Attributes:
+        meters: The meters to open.
+        domains: All their domains; ``summed`` says which are in the total, the others are recorded beside it.
+        grade: The total's grade.
+        scope: Kinds of the total's domains, joined with ``+``.
+    """
+
+    meters: tuple[Meter, ...]
+    domains: tuple[Domain, ...]
+    grade: Grade
+    scope: str
+
+    @property
+    def summed(self) -> tuple[Domain, ...]:
+        """The domains of the total."""
+        return tuple(domain for domain in self.domains if domain.summed)
+
+
+def find_meters(ids: Sequence[str] | None = None) -> tuple[Meter, ...]:
+    """All known meters, built in and added by entry points, or those named.
+
+    Args:
+        ids: Names of meters; a domain's id stands for its meter.
+
+    Raises:
+        UsageError: There is no such meter.
+    """
+    known = [make() for make in _BUILT_IN]
+    known += [_load(point) for point in entry_points(group=ENTRY_POINTS)]
+    by_id: dict[str, Meter] = {}
+    for meter in known:
+        by_id.setdefault(meter.id, meter)
+    if ids is None:
+        return tuple(by_id.values())
+    wanted = dict.fromkeys(name.partition(":")[0] for name in ids)
+    for name in wanted:
+        if name not in by_id:
+            raise UsageError(f"no meter is called {name!r}; there are {', '.join(by_id)} (see joulemark meters)")
+    return tuple(by_id[name] for name in wanted)
+
+
+def probe_all(meters: Sequence[Meter] | None = None) -> tuple[Probed, ...]:
+    """What each meter offers here; a meter whose probe breaks is unavailable, and says how it broke."""
+    return tuple(_probe(meter) for meter in (find_meters() if meters is None else meters))
+
+
+def choose(
+    wanted: Sequence[str] | None = None, *, device: Device = "cpu", probed: Sequence[Probed] | None = None
+) -> Choice:
+    """The best total that covers where a model computes.
+
+    Unless something is named: a wall meter; else package, memory and GPU together, of the best grade that reaches
+    the computing. So a model on the CPU is never judged by a GPU's counter alone, and a total never mixes grades.
+
+    Args:
+        wanted: Names of meters (``rapl``) or of single domains (``rapl:psys``); None for the best there is.
+        device: Where the model computes.
+        probed: What `probe_all` found; None to probe now.
+
+    Raises:
+        UsageError: Something named does not exist, contains something else named, or does not see the device.
+        MeasuringFailed: What was named does not work here, or nothing does.
+    """
+    if probed is None:
+        probed = probe_all(find_meters(wanted or None))
+    summed = _pick_named(wanted, probed) if wanted else _pick_best(device, probed)
+    grade = grade_of(summed)
+    if not {domain.kind for domain in summed} & _COVERS[device]:
+        seen = ", ".join(domain.id for domain in summed)
+        raise UsageError(f"{seen} does not see the {device} device, where the model computes; name another --meter")
+    ids = {domain.id for domain in summed}
+    used = [p for p in probed if any(domain.id in ids for domain in p.domains)]
+    return Choice(
+        meters=tuple(p.meter for p in used),
+        domains=tuple(replace(domain, summed=domain.id in ids) for p in used for domain in p.domains),
+        grade=grade,
+        scope=scope_of(summed),
+    )
+
+
+def _pick_best(device: Device, probed: Sequence[Probed]) -> list[Domain]:
+    wall = _first_of_kind("wall", [domain for p in probed for domain in p.domains if domain.summed])
+    if wall:
+        return wall
+    for grade in GRADES:
+        offered = [domain for p in probed for domain in p.domains if domain.summed and domain.grade == grade]
+        total = [domain for kind in _ADDED_UP for domain in _first_of_kind(kind, offered)]
+        if {domain.kind for domain in total} & _COVERS[device]:
+            return total
+    reasons = "; ".join(f"{p.meter.id}: {p.unavailable.reason}" for p in probed if p.unavailable)
+    raise MeasuringFailed(
+        f"no meter here sees the {device} device ({reasons or 'none is installed'}); joulemark doctor says what to do"
+    )
+
+
+def _first_of_kind(kind: ScopeKind, offered: Sequence[Domain]) -> list[Domain]:
+    """The domains of one kind from the first meter that has any: two meters may well read one counter."""
+    of_kind = [domain for domain in offered if domain.kind == kind]
+    return [domain for domain in of_kind if _meter_of(domain.id) == _meter_of(of_kind[0].id)]
+
+
+def _pick_named(wanted: Sequence[str], probed: Sequence[Probed]) -> list[Domain]:
+    by_meter = {p.meter.id: p for p in probed}
+    picked: dict[str, Domain] = {}
+    for name in wanted:
+        found = _named(name, by_meter)
+        picked |= {domain.id: domain for domain in found}
+    # What is not summed by default lies inside or around what is; at the wall everything is seen already.
+    overlapping = [domain.id for domain in picked.values() if not domain.summed or domain.kind == "wall"]
+    if overlapping and len(picked) > 1:
+        raise UsageError(
+            f"{overlapping[0]} overlaps with the rest of {', '.join(picked)}, so their sum would count joules twice; "
+            "name one of them"
+        )
+    return list(picked.values())
+
+
+def _named(name: str, by_meter: dict[str, Probed]) -> list[Domain]:
+    found = by_meter.get(_meter_of(name))
+    if found is None:
+        raise UsageError(f"no meter is called {_meter_of(name)!r}; there are {', '.join(by_meter)}")
+    if found.unavailable is not None:
+        raise MeasuringFailed(
+            f"meter {found.meter.id} does not work here: {found.unavailable.reason}. To fix it: {found.unavailable.fix}"
+        )
+    if ":" not in name:
+        return [domain for domain in found.domains if domain.summed]
+    domains = [domain for domain in found.domains if domain.id == name]
+    if not domains:
+        there = ", ".join(domain.id for domain in found.domains)
+        raise UsageError(f"meter {found.meter.id} has no domain {name!r} here; it has {there}")
+    return domains
+
+
+def _meter_of(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def _probe(meter: Meter) -> Probed:
+    try:
+        found = meter.probe()
+    except Exception as error:
+        found = Unavailable(reason=f"its probe broke: {error!r}", fix=f"report it to whoever made the meter {meter.id}")
+    if isinstance(found, Unavailable):
+        return Probed(meter=meter, unavailable=found)
+    return Probed(meter=meter, domains=tuple(found))
+
+
+def _load(point: EntryPoint) -> Meter:
+    try:
+        meter: Meter = point.load()()
+    except Exception as error:
+        return _Broken(point.name, repr(error))
+    return meter
+
+
+class _Broken:
+    """Stands in for a meter of an entry point that cannot be loaded."""
+
+    def __init__(self, name: str, error: str) -> None:
+        self.id = name
+        self._why = Unavailable(reason=f"it cannot be loaded: {error}", fix=f"reinstall what brings the meter {name}")
+
+    def probe(self) -> Unavailable:
+        return self._why
+
+    def open(self, pid: int) -> None:  # noqa: ARG002
+        raise MeasuringFailed(self._why.reason)
+
+    def read(self) -> Reading:
+        raise MeasuringFailed(self._why.reason)
+
+    def close(self) -> None:
+        """There is nothing to close."""

@@ -1,0 +1,177 @@
+"""Choosing meters: the best total that covers the computing, never a mixed one, and clear words where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint
+
+import pytest
+
+from joulemark.meters import registry
+from joulemark.meters.errors import MeasuringFailed, UsageError
+from joulemark.meters.registry import Probed, choose, find_meters, probe_all
+from joulemark.meters.types import Domain, Reading, Unavailable
+
+
+class FakeMeter:
+    def __init__(self, name: str = "plugged") -> None:
+        self.id = name
+
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        return [domain(f"{self.id}:all", "wall", "polled")]
+
+    def open(self, pid: int) -> None:
+        pass
+
+    def read(self) -> Reading:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        pass
+
+
+def domain(name: str, kind: str, grade: str = "counter", *, summed: bool = True) -> Domain:
+    return Domain(
+        id=name,
+        kind=kind,  # type: ignore[arg-type]
+        grade=grade,  # type: ignore[arg-type]
+        resolution_j=None,
+        update_s=None,
+        range_j=None,
+        rel_u_scale=0.1,
+        rel_u_workload=0.0,
+        source="a test",
+        provenance="a test",
+        summed=summed,
+    )
+
+
+def probed(name: str, *domains: Domain) -> Probed:
+    return Probed(meter=FakeMeter(name), domains=domains)
+
+
+RAPL = probed(
+    "rapl",
+    domain("rapl:package-0", "package"),
+    domain("rapl:dram-0", "dram"),
+    domain("rapl:core-0", "package", summed=False),
+    domain("rapl:psys", "platform", summed=False),
+)
+NO_RAPL = Probed(meter=FakeMeter("rapl"), unavailable=Unavailable(reason="only root may", fix="sudo chmod"))
+NVML = probed("nvml", domain("nvml:gpu-0", "gpu"), domain("nvml:gpu-1", "gpu"))
+MODELLED = probed("modelled", domain("modelled:cpu", "package", "modelled"))
+WALL = probed("wall", domain("wall:plug", "wall", "polled"))
+TWIN = probed("twin", domain("twin:package-0", "package"), domain("twin:gpu-0", "gpu"))
+
+
+def total(*found: Probed, wanted: Sequence[str] | None = None, device: str = "cpu") -> tuple[set[str], str, str]:
+    choice = choose(wanted, device=device, probed=found)  # type: ignore[arg-type]
+    return {d.id for d in choice.summed}, choice.grade, choice.scope
+
+
+def test_package_memory_and_gpu_counters_make_one_total() -> None:
+    ids = {"rapl:package-0", "rapl:dram-0", "nvml:gpu-0", "nvml:gpu-1"}
+    assert total(RAPL, NVML, MODELLED) == (ids, "counter", "package+dram+gpu")
+    assert total(RAPL, NVML, MODELLED, device="cuda") == (ids, "counter", "package+dram+gpu")
+
+
+def test_a_model_on_the_cpu_is_never_judged_by_the_gpu_s_counter_alone() -> None:
+    assert total(NO_RAPL, NVML, MODELLED) == ({"modelled:cpu"}, "modelled", "package")
+
+
+def test_a_model_on_the_gpu_is_measured_there_without_a_modelled_cpu_mixed_in() -> None:
+    assert total(NO_RAPL, NVML, MODELLED, device="cuda") == ({"nvml:gpu-0", "nvml:gpu-1"}, "counter", "gpu")
+
+
+def test_a_model_on_the_gpu_is_not_modelled_from_cpu_time() -> None:
+    with pytest.raises(MeasuringFailed, match=r"no meter here sees the cuda device \(rapl: only root may\)"):
+        total(NO_RAPL, MODELLED, device="cuda")
+
+
+def test_the_wall_beats_everything_and_is_added_to_nothing() -> None:
+    assert total(RAPL, NVML, MODELLED, WALL) == ({"wall:plug"}, "polled", "wall")
+
+
+def test_two_meters_that_see_one_thing_count_it_once() -> None:
+    assert total(RAPL, TWIN)[0] == {"rapl:package-0", "rapl:dram-0", "twin:gpu-0"}
+
+
+def test_a_named_domain_is_the_whole_total_and_the_others_stand_beside_it() -> None:
+    choice = choose(["rapl:psys"], probed=[RAPL, NVML])
+    assert ([d.id for d in choice.summed], choice.scope) == (["rapl:psys"], "platform")
+    assert [m.id for m in choice.meters] == ["rapl"]
+    assert len(choice.domains) == 4
+
+
+def test_a_named_meter_gives_its_own_total() -> None:
+    assert total(RAPL, NVML, wanted=["rapl"])[0] == {"rapl:package-0", "rapl:dram-0"}
+    assert total(RAPL, MODELLED, wanted=["modelled"])[0] == {"modelled:cpu"}
+
+
+@pytest.mark.parametrize(
+    "wanted", [["rapl:psys", "rapl:package-0"], ["rapl", "rapl:core-0"], ["wall", "rapl"], ["rapl:psys", "nvml"]]
+)
+def test_naming_what_overlaps_is_refused_since_it_would_count_twice(wanted: list[str]) -> None:
+    with pytest.raises(UsageError, match="twice"):
+        total(RAPL, NVML, WALL, wanted=wanted)
+
+
+def test_naming_meters_of_two_grades_is_refused() -> None:
+    with pytest.raises(UsageError, match="one grade"):
+        total(NVML, MODELLED, wanted=["nvml", "modelled"])
+
+
+@pytest.mark.parametrize(("wanted", "device"), [("nvml", "cpu"), ("rapl:dram-0", "cpu"), ("modelled", "cuda")])
+def test_naming_a_meter_that_does_not_see_the_computing_is_refused(wanted: str, device: str) -> None:
+    with pytest.raises(UsageError, match=f"does not see the {device} device"):
+        total(RAPL, NVML, MODELLED, wanted=[wanted], device=device)
+
+
+def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(UsageError, match="no meter is called 'rappl'; there are rapl, nvml, modelled"):
+        choose(["rappl"])
+    with pytest.raises(UsageError, match=r"no domain 'rapl:package-7' here; it has rapl:package-0, "):
+        total(RAPL, wanted=["rapl:package-7"])
+
+
+def test_a_named_meter_that_does_not_work_fails_with_reason_and_fix() -> None:
+    with pytest.raises(
+        MeasuringFailed, match=r"rapl does not work here: only root may\. To fix it: sudo chmod"
+    ) as caught:
+        total(NO_RAPL, MODELLED, wanted=["rapl"])
+    assert caught.value.exit_code == 5
+
+
+def test_without_any_meter_it_fails_and_says_what_to_do() -> None:
+    with pytest.raises(MeasuringFailed, match="joulemark doctor") as caught:
+        total(NO_RAPL)
+    assert caught.value.exit_code == 5
+
+
+def test_the_built_in_meters_are_there_and_some_meter_works_on_any_machine() -> None:
+    assert [meter.id for meter in find_meters()][:3] == ["rapl", "nvml", "modelled"]
+    assert any(p.domains for p in probe_all())
+
+
+def test_a_meter_from_outside_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("plugged", f"{__name__}:FakeMeter", registry.ENTRY_POINTS)
+    monkeypatch.setattr(EntryPoint, "load", lambda _: FakeMeter)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == "joulemark.meters" else [])
+    assert choose(["plugged"]).scope == "wall"
+
+
+def test_a_meter_from_outside_that_breaks_takes_no_other_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("broken", "no_such_module:Meter", registry.ENTRY_POINTS)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point])  # noqa: ARG005
+    found = {p.meter.id: p for p in probe_all()}
+    assert found["broken"].unavailable is not None
+    assert "no_such_module" in found["broken"].unavailable.reason
+    assert found["modelled"].domains
+
+
+def test_a_probe_that_breaks_is_an_unavailable_meter(monkeypatch: pytest.MonkeyPatch) -> None:
+    meter = FakeMeter()
+    monkeypatch.setattr(meter, "probe", lambda: 1 / 0)
+    (found,) = probe_all([meter])
+    assert found.unavailable is not None
+    assert "division by zero" in found.unavailable.reason

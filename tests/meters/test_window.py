@@ -1,0 +1,244 @@
+"""Windows: joules within 1 % of the truth, an uncertainty that covers the error, and never a made-up figure."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import pytest
+from machines import FakePowercap, PowerDriver, wave
+
+from joulemark.meters.errors import MeterLost, UsageError
+from joulemark.meters.registry import choose
+from joulemark.meters.totals import sampling_interval_s
+from joulemark.meters.types import Domain, Meter, Reading
+from joulemark.meters.window import Recorder, min_window_s
+
+
+def domain(name: str, **given: object) -> Domain:
+    facts: dict[str, object] = {
+        "kind": "package",
+        "grade": "counter",
+        "resolution_j": None,
+        "update_s": None,
+        "range_j": None,
+        "rel_u_scale": 0.03,
+        "rel_u_workload": 0.0,
+        "source": "a test",
+        "provenance": "a test",
+    }
+    return Domain(id=name, **(facts | given))  # type: ignore[arg-type]
+
+
+class ScriptedMeter:
+    """Gives the readings it was made with, one after the other, the last one for ever."""
+
+    id = "scripted"
+
+    def __init__(self, *looks: tuple[float, Mapping[str, float]], length_s: float = 0.0) -> None:
+        self._looks = [(0.0, looks[0][1]), *looks]
+        self._length_ns = round(length_s * 1e9)
+        self.closed = 0
+
+    def probe(self) -> Sequence[Domain]:
+        return []
+
+    def open(self, pid: int) -> None:
+        pass
+
+    def read(self) -> Reading:
+        t_s, values = self._looks.pop(0) if len(self._looks) > 1 else self._looks[0]
+        t_ns = round(t_s * 1e9)
+        return Reading(t0_ns=t_ns - self._length_ns // 2, t1_ns=t_ns + self._length_ns // 2, values=values)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+def record(domains: Sequence[Domain], *meters: Meter) -> tuple[float, float]:
+    with Recorder(meters, domains, os.getpid()) as recorder:
+        recorder.start()
+        found = recorder.stop()
+    return found.gross_j, found.u_j
+
+
+def test_a_window_is_the_difference_of_two_readings_from_middle_to_middle() -> None:
+    domains = [domain("scripted:a"), domain("scripted:b", kind="dram"), domain("scripted:c", summed=False)]
+    meter = ScriptedMeter(
+        (10.0, {"scripted:a": 5, "scripted:b": 1, "scripted:c": 9}),
+        (12.5, {"scripted:a": 30, "scripted:b": 3, "scripted:c": 99}),
+    )
+    with Recorder([meter], domains, os.getpid()) as recorder:
+        recorder.start()
+        found = recorder.stop()
+    assert (found.gross_j, found.window_s, found.scope, found.grade) == (27, 2.5, "package+dram", "counter")
+    assert found.domains == {"scripted:a": 25, "scripted:b": 2, "scripted:c": 90}
+
+
+def test_uncertainty_counts_steps_edges_and_the_length_of_a_look() -> None:
+    looks = [(10.0, {"scripted:a": 0.0}), (20.0, {"scripted:a": 1000.0})]
+    _, exact = record([domain("scripted:a")], ScriptedMeter(*looks))
+    _, steps = record([domain("scripted:a", resolution_j=2.0)], ScriptedMeter(*looks))
+    _, edges = record([domain("scripted:a", update_s=0.1)], ScriptedMeter(*looks))
+    _, skew = record([domain("scripted:a")], ScriptedMeter(*looks, length_s=0.01))
+    assert exact == 0
+    assert steps == pytest.approx(2 / math.sqrt(6))
+    assert edges == pytest.approx(100 * 0.1 / math.sqrt(6))
+    assert skew == pytest.approx(100 * 0.01 / math.sqrt(6))
+
+
+def test_domains_of_one_meter_err_together_and_different_meters_do_not() -> None:
+    one = ScriptedMeter((10.0, {"one:a": 0, "one:b": 0}), (20.0, {"one:a": 10, "one:b": 10}))
+    two = ScriptedMeter((10.0, {"two:a": 0}), (20.0, {"two:a": 10}))
+    single = 1 * 0.1 / math.sqrt(6)
+    _, together = record([domain("one:a", update_s=0.1), domain("one:b", update_s=0.1)], one)
+    assert together == pytest.approx(2 * single)
+    one = ScriptedMeter((10.0, {"one:a": 0}), (20.0, {"one:a": 10}))
+    _, apart = record([domain("one:a", update_s=0.1), domain("two:a", update_s=0.1)], one, two)
+    assert apart == pytest.approx(math.sqrt(2) * single)
+
+
+def test_calibration_errors_are_weighted_by_joules() -> None:
+    meter = ScriptedMeter((10.0, {"s:a": 0, "s:b": 0}), (20.0, {"s:a": 90, "s:b": 10}))
+    domains = [domain("s:a", rel_u_scale=0.02), domain("s:b", kind="dram", rel_u_scale=0.12, rel_u_workload=0.1)]
+    with Recorder([meter], domains, 0) as recorder:
+        recorder.start()
+        found = recorder.stop()
+    assert found.rel_u_scale == pytest.approx(0.03)
+    assert found.rel_u_workload == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("joules", [0.0, -1.0, math.nan, math.inf])
+def test_no_energy_less_than_none_and_no_number_are_never_results(joules: float) -> None:
+    meter = ScriptedMeter((10.0, {"scripted:a": 0.0}), (20.0, {"scripted:a": joules}))
+    with pytest.raises(MeterLost, match="scripted:a"):
+        record([domain("scripted:a")], meter)
+    assert meter.closed == 1
+
+
+def test_a_package_that_stands_still_is_a_fault_even_while_memory_counts_on() -> None:
+    meter = ScriptedMeter((10.0, {"s:a": 0, "s:b": 0}), (20.0, {"s:a": 0, "s:b": 10}))
+    with pytest.raises(MeterLost, match=r"s:a stood still for 10 s: its counter is frozen"):
+        record([domain("s:a", update_s=0.001), domain("s:b", kind="dram")], meter)
+
+
+def test_a_window_shorter_than_the_meter_can_see_is_no_zero() -> None:
+    meter = ScriptedMeter((10.0, {"s:a": 0}), (10.05, {"s:a": 0}))
+    with pytest.raises(MeterLost, match="too short"):
+        record([domain("s:a", update_s=0.1)], meter)
+
+
+def test_a_total_never_mixes_grades() -> None:
+    with pytest.raises(UsageError, match=r"s:a \(counter\), s:b \(modelled\)"):
+        Recorder([], [domain("s:a"), domain("s:b", grade="modelled")], 0)
+
+
+def test_a_domain_that_probe_saw_and_readings_lack_is_a_fault() -> None:
+    with pytest.raises(MeterLost, match=r"s:b: seen by probe"):
+        record([domain("s:a"), domain("s:b")], ScriptedMeter((10.0, {"s:a": 0})))
+
+
+def test_windows_are_as_long_as_the_slowest_source_of_the_total_needs() -> None:
+    rapl = domain("rapl:package-0", update_s=0.001)
+    slow = domain("rapl:package-1", update_s=0.05)
+    assert min_window_s([rapl]) == 1.0
+    assert min_window_s([rapl, slow]) == 5.0
+    assert min_window_s([rapl, domain("rapl:psys", update_s=1.0, summed=False)]) == 1.0
+    assert min_window_s([rapl, domain("nvml:gpu-0", kind="gpu", update_s=0.02)]) == 10.0
+    assert min_window_s([domain("modelled:cpu", grade="modelled", update_s=0.01)]) == 0.5
+
+
+def test_counters_that_wrap_are_looked_at_before_they_could_wrap_unseen() -> None:
+    assert sampling_interval_s([domain("a")]) is None
+    assert sampling_interval_s([domain("a", range_j=262_143.0)]) == 10.0
+    assert sampling_interval_s([domain("a", range_j=65_532.0)]) == pytest.approx(3.2766)
+    assert sampling_interval_s([domain("a", range_j=1.0)]) == 0.01
+    assert sampling_interval_s([domain("a", range_j=65_532.0)], trace_s=0.1) == 0.1
+
+
+@pytest.fixture
+def driven(powercap: FakePowercap) -> Iterator[PowerDriver]:
+    """One socket at 100 W +-50 W with 20 W of memory, whose counters wrap every half second."""
+    package = powercap.add("intel-rapl:0", "package-0", range_uj=50_000_000)
+    core = powercap.add("intel-rapl:0:0", "core", range_uj=50_000_000)
+    memory = powercap.add("intel-rapl:0:1", "dram", range_uj=10_000_000)
+    psys = powercap.add("intel-rapl:1", "psys", range_uj=90_000_000)
+    with PowerDriver({package: 1.0, core: 0.8, memory: 0.2, psys: 1.5}, wave()) as driver:
+        yield driver
+
+
+def test_a_varying_power_is_measured_within_one_percent_over_many_wraps(driven: PowerDriver) -> None:
+    choice = choose()
+    assert (choice.grade, choice.scope) == ("counter", "package+dram")
+    errors, traced = [], []
+    with Recorder(choice.meters, choice.domains, os.getpid(), trace_s=0.05) as recorder:
+        for _ in range(3):
+            recorder.start()
+            began = time.monotonic()
+            time.sleep(1.1)
+            found = recorder.stop()
+            errors.append(found.gross_j / (1.2 * driven.shown_j(began, time.monotonic())) - 1)
+            ends = [0.0, *(sample.t_s for sample in recorder.trace)]
+            spans = [after - before for before, after in pairwise(ends)]
+            powers = [sum(s.watts[d.id] for d in choice.summed) for s in recorder.trace]
+            traced.append(sum(p * s for p, s in zip(powers, spans, strict=True)) / found.gross_j)
+    assert statistics.median(map(abs, errors)) < 0.01
+    assert traced == pytest.approx([1.0] * 3)
+    assert len(recorder.trace) > 10
+
+
+def test_a_zone_that_vanishes_while_nobody_reads_is_reported_when_the_window_ends(powercap: FakePowercap) -> None:
+    package = powercap.add("intel-rapl:0", "package-0")
+    core = powercap.add("intel-rapl:0:0", "core", range_uj=50_000_000)
+    choice = choose()
+    with Recorder(choice.meters, choice.domains, os.getpid()) as recorder:
+        recorder.start()
+        hidden = core.folder.rename(powercap.root / "hidden")
+        time.sleep(0.2)
+        hidden.rename(core.folder)
+        package.spend(10)
+        with pytest.raises(MeterLost, match=r"core-0 .* is gone"):
+            recorder.stop()
+        with pytest.raises(MeterLost, match=r"core-0 .* is gone"):
+            recorder.start()
+
+
+def test_a_lost_meter_closes_and_a_new_recorder_starts_afresh(one_socket: FakePowercap) -> None:
+    choice = choose()
+    recorder = Recorder(choice.meters, choice.domains, os.getpid())
+    with recorder:
+        recorder.start()
+        one_socket["intel-rapl:0"].file.write_text("gone wrong")
+        with pytest.raises(MeterLost):
+            recorder.stop()
+    one_socket["intel-rapl:0"].write(5_000_000)
+    with recorder:
+        recorder.start()
+        one_socket["intel-rapl:0"].spend(4)
+        assert recorder.stop().gross_j == pytest.approx(4)
+
+
+def test_stop_without_start_is_a_mistake_of_the_program() -> None:
+    with pytest.raises(RuntimeError):
+        Recorder([], [domain("s:a")], 0).stop()
+
+
+def test_the_idle_power_is_a_window_over_a_process_that_sleeps() -> None:
+    choice = choose(["modelled"])
+    sleeper = subprocess.Popen([shutil.which("sleep") or "sleep", "30"])
+    try:
+        with Recorder(choice.meters, choice.domains, sleeper.pid) as recorder:
+            recorder.start()
+            time.sleep(0.3)
+            found = recorder.stop()
+    finally:
+        sleeper.kill()
+        sleeper.wait()
+    assert found.gross_j > 0
+    assert found.grade == "modelled"
