@@ -46,7 +46,7 @@ def sampling_interval_s(domains: Sequence[Domain], trace_s: float | None = None)
 
     A quarter of the time in which the smallest range could wrap: then no wrap goes unseen, and a counter that goes
     backwards by less than half its range is told from one that wrapped. Never more often than every 10 ms (a look at
-    four zones costs some 20 us), and at least every 10 s.
+    four zones costs some 50 us), and at least every 10 s.
     """
     wanted = [domain.range_j / MOST_PLAUSIBLE_W / 4 for domain in domains if domain.range_j is not None]
     wanted += [trace_s] if trace_s is not None else []
