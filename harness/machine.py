@@ -10,6 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from joulemark.meters.cpumodel import cpu_name, is_virtual_machine
+
 from .record import Accelerator, Machine
 
 __all__ = ["describe_machine", "describe_software"]
@@ -20,7 +22,7 @@ PACKAGES = ("joulemark", "lm_eval", "onnxruntime", "numpy", "torch", "transforme
 def describe_machine(accelerators: tuple[Accelerator, ...] = (), driver: str | None = None) -> Machine:
     """What this machine is, without its name."""
     hostname_hash = _hash("host", platform.node())
-    cpu_model, virtualised = _cpu()
+    cpu_model = cpu_name() or platform.machine()
     cpu_count = psutil.cpu_count() or 1
     memory_gb = round(psutil.virtual_memory().total / 2**30, 1)
     parts = (hostname_hash, cpu_model, cpu_count, memory_gb, *(a.uuid for a in accelerators))
@@ -34,7 +36,7 @@ def describe_machine(accelerators: tuple[Accelerator, ...] = (), driver: str | N
         memory_gb=memory_gb,
         accelerators=accelerators,
         driver=driver,
-        virtualised=virtualised,
+        virtualised=is_virtual_machine(),
         governor=_governor(),
     )
 
@@ -52,16 +54,6 @@ def describe_software() -> dict[str, str]:
 
 def _hash(*parts: str) -> str:
     return hashlib.sha256("\0".join(("joulemark", *parts)).encode()).hexdigest()[:12]
-
-
-def _cpu() -> tuple[str, bool | None]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor() or platform.machine(), None
-    fields = dict(line.split(":", 1) for line in lines if ":" in line)
-    named = {key.strip(): value.strip() for key, value in fields.items()}
-    return named.get("model name") or platform.machine(), "hypervisor" in named.get("flags", "").split()
 
 
 def _governor() -> str | None:

@@ -30,7 +30,7 @@ class ModelledMeter:
         net   = CPU seconds x (busy - idle)
         gross = net + idle x seconds x threads granted
 
-    which is CONTRACT section 5, "Modelled", with its powers of the whole CPU divided by the CPU's threads. ``read``
+    the powers being those of the whole CPU divided by its threads. ``read``
     gives gross joules, so the window of a process that sleeps holds its share of the idle power, and never 0.
     """
 

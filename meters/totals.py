@@ -10,7 +10,7 @@ from .types import MOST_PLAUSIBLE_W, SCOPE_KINDS, Domain, Grade
 __all__ = ["grade_of", "min_window_s", "sampling_interval_s", "scope_of"]
 
 _LEAST_INTERVAL_S, _MOST_INTERVAL_S = 0.01, 10.0
-_UPDATES_PER_WINDOW = 100
+_UPDATES_PER_WINDOW, _UPDATES_PER_GPU_WINDOW = 200, 100
 
 
 def grade_of(summed: Sequence[Domain]) -> Grade:
@@ -34,8 +34,8 @@ def scope_of(summed: Sequence[Domain]) -> str:
 def min_window_s(domains: Sequence[Domain]) -> float:
     """How long a window must be for its edges to weigh less than 1 % of the total, in seconds.
 
-    A hundred renewals of the slowest source, at least a second; ten for GPUs, whose counters step every 10 to 100 ms
-    and whose sensors look a part of the time only (arXiv 2312.02741). Half a second where energy is modelled from
+    Two hundred renewals of the slowest source, at least a second. For GPUs a hundred, at least ten seconds: their
+    counters step every 10 to 100 ms and their sensors look a part of the time only (arXiv 2312.02741). Half a second where energy is modelled from
     CPU clocks, which are exact whenever a process waits.
     """
     return max((_least_window_s(domain) for domain in domains if domain.summed), default=1.0)
@@ -56,4 +56,5 @@ def sampling_interval_s(domains: Sequence[Domain], trace_s: float | None = None)
 def _least_window_s(domain: Domain) -> float:
     if domain.grade == "modelled":
         return 0.5
-    return max(10.0 if domain.kind == "gpu" else 1.0, _UPDATES_PER_WINDOW * (domain.update_s or 0.0))
+    least_s, updates = (10.0, _UPDATES_PER_GPU_WINDOW) if domain.kind == "gpu" else (1.0, _UPDATES_PER_WINDOW)
+    return max(least_s, updates * (domain.update_s or 0.0))
