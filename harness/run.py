@@ -26,7 +26,7 @@ from .cells import failed_cell, finished_cell
 from .machine import describe_machine, describe_software
 from .models import REFERENCE, ModelSpec, parse_model
 from .plan import Plan
-from .record import Cell, Idle, MeterInfo, RunHeader
+from .record import Accelerator, Cell, Idle, Machine, MeterInfo, RunHeader
 from .schedule import CellPlan, schedule
 from .store import Run, RunWriter, read_run
 from .worker import Worker, WorkerFailed
@@ -81,7 +81,7 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
             joulemark_version=version("joulemark"),
             plan=plan.model_dump(mode="json"),
             seed=plan.seed,
-            machine=describe_machine(),
+            machine=_machine(session.choice),
             software=describe_software(),
             meters=_meter_infos(session.choice),
             idle=Idle(before_w=None, after_w=None, duration_s=plan.idle_s),
@@ -154,8 +154,14 @@ def _meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
     )
 
 
+def _machine(choice: Choice) -> Machine:
+    """This machine, with the GPUs that the meters see."""
+    gpus = [domain.provenance.rpartition(" ") for domain in choice.domains if domain.kind == "gpu"]
+    return describe_machine(tuple(Accelerator(name=name, uuid=uuid) for name, _, uuid in gpus))
+
+
 def _check_same_machine(before: Run, choice: Choice) -> None:
-    machine, then = describe_machine(), before.header.machine
+    machine, then = _machine(choice), before.header.machine
     if machine.machine_id != then.machine_id:
         raise UsageError(f"{before.path} was measured on another machine; start a run of its own here with --out.")
     ids = {meter.id for meter in before.header.meters}

@@ -30,8 +30,8 @@ class ModelledMeter:
         net   = CPU seconds x (busy - idle)
         gross = net + idle x seconds x threads granted
 
-    the powers being those of the whole CPU divided by its threads. ``read``
-    gives gross joules, so the window of a process that sleeps holds its share of the idle power, and never 0.
+    the powers being those of the whole CPU divided by its threads. ``read`` gives gross joules, so the window of
+    a process that sleeps holds its share of the idle power, and never 0.
     """
 
     id = "modelled"

@@ -35,8 +35,8 @@ def min_window_s(domains: Sequence[Domain]) -> float:
     """How long a window must be for its edges to weigh less than 1 % of the total, in seconds.
 
     Two hundred renewals of the slowest source, at least a second. For GPUs a hundred, at least ten seconds: their
-    counters step every 10 to 100 ms and their sensors look a part of the time only (arXiv 2312.02741). Half a second where energy is modelled from
-    CPU clocks, which are exact whenever a process waits.
+    counters step every 10 to 100 ms and their sensors look a part of the time only (arXiv 2312.02741). Half a
+    second where energy is modelled from CPU clocks, which are exact whenever a process waits.
     """
     return max((_least_window_s(domain) for domain in domains if domain.summed), default=1.0)
 
