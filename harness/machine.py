@@ -25,7 +25,7 @@ def describe_machine(accelerators: tuple[Accelerator, ...] = (), driver: str | N
     cpu_model = cpu_name() or platform.machine()
     cpu_count = psutil.cpu_count() or 1
     memory_gb = round(psutil.virtual_memory().total / 2**30, 1)
-    parts = (hostname_hash, cpu_model, cpu_count, memory_gb, *(a.uuid for a in accelerators))
+    parts = (hostname_hash, cpu_model, cpu_count, memory_gb)
     return Machine(
         machine_id=_hash("machine", *map(str, parts)),
         hostname_hash=hostname_hash,
