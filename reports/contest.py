@@ -1,0 +1,276 @@
+"""Entrants of one view against each other: pairs, ranks, and the frontier with its probability.
+
+Comparisons use what is independent between entrants: items (paired, since all answer the same ones)
+and repeats. A meter's scale cancels between entrants of one machine and meter, and counts between others.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .pareto import frontier
+from .stats import Floats, holm, satterthwaite, t_quantile, two_sided_p
+
+__all__ = ["By", "Differences", "Entries", "ItemTable", "Ranks", "differences", "judge_frontier", "rank_entries"]
+
+By = Literal["correct_per_wh", "quality", "energy"]
+DRAWS = 2000
+CONFIDENT = 0.95
+_BLOCK = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class ItemTable:
+    """Scores of all entrants on one task.
+
+    Attributes:
+        scores: Shape (items, entrants); NaN where an entrant was not asked.
+        clusters: Shape (items,), numbered from 0; items of one source share a number.
+        points: Quality points of the view's mean for one unit of this task's accuracy, shape (entrants,).
+    """
+
+    scores: Floats
+    clusters: NDArray[np.int64]
+    points: Floats
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entries:
+    """The entrants of a view as arrays, one element each.
+
+    Attributes:
+        quality: Points.
+        log_energy: Mean over repeats of ln(Wh per 1,000 items).
+        energy_var: Variance of that mean; NaN for one repeat.
+        energy_df: Its degrees of freedom.
+        scale_var: Squared relative scale uncertainty of the meter.
+        yardstick: Number of the machine and meters; a scale cancels between equal ones.
+        items: A table for each task.
+    """
+
+    quality: Floats
+    log_energy: Floats
+    energy_var: Floats
+    energy_df: Floats
+    scale_var: Floats
+    yardstick: NDArray[np.int64]
+    items: tuple[ItemTable, ...]
+
+    def __len__(self) -> int:
+        return len(self.quality)
+
+    def only(self, keep: NDArray[np.int64]) -> Entries:
+        """These entrants, in this order."""
+        tables = tuple(
+            ItemTable(scores=t.scores[:, keep], clusters=t.clusters, points=t.points[keep]) for t in self.items
+        )
+        return Entries(
+            quality=self.quality[keep],
+            log_energy=self.log_energy[keep],
+            energy_var=self.energy_var[keep],
+            energy_df=self.energy_df[keep],
+            scale_var=self.scale_var[keep],
+            yardstick=self.yardstick[keep],
+            items=tables,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Differences:
+    """Row minus column for all pairs, each of shape (entrants, entrants); larger is better for the row.
+
+    Attributes:
+        value: Log ratio of right answers per Wh, points of quality, or minus the log ratio of energies.
+        var: Its variance; NaN where one repeat says nothing about energy.
+        df: Degrees of freedom.
+    """
+
+    value: Floats
+    var: Floats
+    df: Floats
+
+    def interval(self, row: int, column: int) -> tuple[float, float] | None:
+        """95 % interval of one difference, by itself; None where there is none."""
+        var = float(self.var[row, column])
+        if np.isnan(var):
+            return None
+        half = t_quantile(float(self.df[row, column])) * var**0.5
+        return float(self.value[row, column]) - half, float(self.value[row, column]) + half
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranks:
+    """Ranks of entrants: ``rank`` by point estimate, ``low``..``high`` by what is significant (Holm in the view)."""
+
+    rank: NDArray[np.int64]
+    low: NDArray[np.int64]
+    high: NDArray[np.int64]
+    better: NDArray[np.bool_]
+    """Row significantly better than column."""
+
+
+def differences(entries: Entries, by: By) -> Differences:
+    """All pairs, by what is asked for; items are paired, repeats are not."""
+    nothing = np.zeros((len(entries), len(entries)))
+    if by == "energy":
+        value = -_outer_minus(entries.log_energy)
+        return Differences(value=value, **_sum_up(entries, nothing, np.inf, with_energy=True))
+    covariance, df = _quality_covariance(entries.items)
+    if by == "quality":
+        spread = _pair_variance(covariance, np.ones(len(entries)))
+        return Differences(value=_outer_minus(entries.quality), **_sum_up(entries, spread, df, with_energy=False))
+    spread = _pair_variance(covariance, 1 / entries.quality)
+    value = _outer_minus(np.log(entries.quality) - entries.log_energy)
+    return Differences(value=value, **_sum_up(entries, spread, df, with_energy=True))
+
+
+def rank_entries(pairs: Differences, worth: Floats) -> Ranks:
+    """Ranks by ``worth`` (more is better, equal worth shares a rank) with ranges from the pairs.
+
+    ``low`` is 1 + the entrants significantly better, ``high`` is all less those significantly worse;
+    Holm's correction is over all pairs of the view.
+    """
+    n = len(worth)
+    upper = np.triu_indices(n, k=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        t = pairs.value[upper] / np.sqrt(pairs.var[upper])
+    significant = np.zeros((n, n), dtype=bool)
+    significant[upper] = holm(two_sided_p(t, pairs.df[upper]))
+    better = (significant | significant.T) & (pairs.value > 0)
+    rank = 1 + np.sum(worth[None, :] > worth[:, None], axis=1)
+    return Ranks(rank=rank, low=1 + better.sum(axis=0), high=n - better.sum(axis=1), better=better)
+
+
+def judge_frontier(entries: Entries, draws: int = DRAWS, seed: int = 0) -> tuple[Floats, list[str]]:
+    """How surely each entrant is on the frontier of quality and energy.
+
+    Items are resampled jointly over entrants, by cluster; log energy is drawn from its t distribution.
+
+    Returns:
+        The share of draws in which each entrant is on the frontier, and ``on`` (0.95 or more),
+        ``dominated`` (some entrant beats it in both with probability 0.95 or more) or ``unclear``.
+    """
+    if len(entries) == 0:
+        return np.zeros(0), []
+    points = _resampled_quality(entries.items, draws, seed)
+    logs = _drawn_energy(entries, draws, seed)
+    share = frontier(logs, points).mean(axis=0)
+    dominated = _surely_beaten(points, logs, share)
+    named = np.select([share >= CONFIDENT, dominated], ["on", "dominated"], "unclear")
+    return share, [str(name) for name in named]
+
+
+def _quality_covariance(tables: tuple[ItemTable, ...]) -> tuple[Floats, float]:
+    """Covariance of the entrants' qualities over items, and its degrees of freedom.
+
+    Cluster-robust (arXiv 2411.00640, paired by item). One item's worth is added to the diagonal, which
+    adds two made-up disagreements to a pair (Bonett and Price 2012): equal answers prove no equality.
+    """
+    n = tables[0].scores.shape[1]
+    covariance, df = np.zeros((n, n)), 0.0
+    for table in tables:
+        asked = ~np.isnan(table.scores)
+        count = np.maximum(asked.sum(axis=0), 1)
+        residual = np.where(asked, table.scores - np.nansum(table.scores, axis=0) / count, 0.0)
+        sums = _by_cluster(residual, table.clusters) * (table.points / count)
+        groups = len(sums)
+        covariance += sums.T @ sums * (groups / max(groups - 1, 1))
+        covariance += np.diag((table.points / (groups + 2)) ** 2)
+        df += max(groups - 1, 1)
+    return covariance, df
+
+
+def _pair_variance(covariance: Floats, weight: Floats) -> Floats:
+    """Variance of ``weight_i Q_i - weight_j Q_j`` for all pairs."""
+    weighted = covariance * np.outer(weight, weight)
+    own = np.diag(weighted)
+    result: Floats = np.maximum(own[:, None] + own[None, :] - 2 * weighted, 0.0)
+    np.fill_diagonal(result, 0.0)
+    return result
+
+
+def _sum_up(entries: Entries, spread: Floats, df: float, *, with_energy: bool) -> dict[str, Floats]:
+    if not with_energy:
+        return {"var": spread, "df": np.full(spread.shape, df)}
+    var, freedom = entries.energy_var, np.where(entries.energy_df > 0, entries.energy_df, np.nan)
+    apart = entries.yardstick[:, None] != entries.yardstick[None, :]
+    scale = apart * (entries.scale_var[:, None] + entries.scale_var[None, :])
+    total, dfs = satterthwaite(
+        [spread, var[:, None], var[None, :], scale], [df, freedom[:, None], freedom[None, :], np.inf]
+    )
+    return {"var": total, "df": dfs}
+
+
+def _outer_minus(values: Floats) -> Floats:
+    return np.asarray(values[:, None] - values[None, :])
+
+
+def _by_cluster(values: Floats, clusters: NDArray[np.int64]) -> Floats:
+    """Sums over clusters, shape (clusters, entrants)."""
+    groups = int(clusters.max()) + 1 if len(clusters) else 0
+    if groups == len(clusters):
+        return values
+    sums = np.zeros((groups, values.shape[1]))
+    np.add.at(sums, clusters, values)
+    return sums
+
+
+def _resampled_quality(tables: tuple[ItemTable, ...], draws: int, seed: int) -> Floats:
+    """Quality of each entrant in ``draws`` sets of clusters drawn anew, shape (draws, entrants)."""
+    total = np.zeros((draws, tables[0].scores.shape[1]))
+    for number, table in enumerate(tables):
+        asked = (~np.isnan(table.scores)).astype(float)
+        sums, counts = _by_cluster(np.nan_to_num(table.scores), table.clusters), _by_cluster(asked, table.clusters)
+        if (counts == counts[:, :1]).all():
+            counts = counts[:, :1]
+        rng = np.random.default_rng([seed, number, len(sums)])
+        block = max(1, _BLOCK // len(sums))
+        for start in range(0, draws, block):
+            weights = _weights(rng, min(block, draws - start), len(sums))
+            mean = (weights @ sums) / np.maximum(weights @ counts, 1)
+            total[start : start + block] += mean * table.points
+    return total + _offset(tables)
+
+
+def _weights(rng: np.random.Generator, draws: int, groups: int) -> Floats:
+    """How often each of ``groups`` comes up when as many are drawn with replacement, shape (draws, groups)."""
+    drawn = rng.integers(groups, size=(draws, groups)) + groups * np.arange(draws)[:, None]
+    return np.bincount(drawn.ravel(), minlength=draws * groups).reshape(draws, groups).astype(float)
+
+
+def _offset(tables: tuple[ItemTable, ...]) -> Floats:
+    """What chance takes off: ``100 (a - c)/(1 - c) = points a - (points - 100)``, summed over tasks."""
+    return np.asarray(sum(100 / len(tables) - table.points for table in tables))
+
+
+def _drawn_energy(entries: Entries, draws: int, seed: int) -> Floats:
+    """Log energies, shape (draws, entrants). Each entrant's draws depend on its own figures alone."""
+    columns = []
+    for mean, var, df in zip(entries.log_energy, entries.energy_var, entries.energy_df, strict=True):
+        own = hashlib.sha256(np.array([mean, var, df]).tobytes()).digest()
+        rng = np.random.default_rng([seed, *np.frombuffer(own[:16], dtype=np.uint32).tolist()])
+        columns.append(mean + rng.standard_t(df, size=draws) * var**0.5)
+    logs = np.stack(columns, axis=1)
+    if len(np.unique(entries.yardstick)) > 1:
+        for number in np.unique(entries.yardstick):
+            same = entries.yardstick == number
+            shift = np.random.default_rng([seed, 1, int(number)]).standard_normal((draws, 1))
+            logs[:, same] += shift * np.sqrt(entries.scale_var[same])
+    return logs
+
+
+def _surely_beaten(points: Floats, logs: Floats, share: Floats) -> NDArray[np.bool_]:
+    """Where one other entrant beats it in both in 0.95 of the draws."""
+    mean_points, mean_logs = points.mean(axis=0), logs.mean(axis=0)
+    beaten = np.zeros(len(share), dtype=bool)
+    for one in np.flatnonzero(share < CONFIDENT):
+        rivals = np.flatnonzero((mean_points > mean_points[one]) & (mean_logs < mean_logs[one]))
+        if len(rivals):
+            both = (points[:, rivals] > points[:, [one]]) & (logs[:, rivals] < logs[:, [one]])
+            beaten[one] = bool(both.mean(axis=0).max() >= CONFIDENT)
+    return beaten

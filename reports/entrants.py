@@ -1,0 +1,328 @@
+"""From cells and items to entrants: a model, in one run, computed in one way.
+
+What is asked (task and its hash, few-shot, limit, template, token cap) defines the question. How it is
+computed (batch, threads, ...) defines the entrant. Repeats are gathered, and nothing is ranked here.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from joulemark.harness.record import Cell, Machine, MeterInfo, ModelInfo
+from joulemark.harness.store import Run, canonical_json
+from joulemark.meters.errors import UsageError
+from joulemark.meters.types import Grade
+
+from .stats import Floats
+
+__all__ = ["ASKED", "Entrant", "Sample", "absent", "gather"]
+
+ASKED = frozenset(
+    [
+        "num_fewshot",
+        "limit",
+        "fewshot_seed",
+        "apply_chat_template",
+        "chat_template",
+        "fewshot_as_multiturn",
+        "system_instruction",
+        "gen_kwargs",
+        "max_gen_toks",
+        "max_new_tokens",
+        "max_tokens",
+        "until",
+        "include_path",
+    ]
+)
+"""Keys of a cell's ``setting`` that say what is asked; all others say how it is computed."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sample:
+    """What an entrant did on one task, all finished repeats together.
+
+    Attributes:
+        task: The task's name.
+        question: Tells what was asked: equal for entrants that may be compared.
+        chance: Score of a guesser, 0..1; None where quality is not defined for the metric.
+        docs: Item numbers, ascending, shape (items,).
+        clusters: What each item shares with others, as text; an item alone has its own number.
+        scores: Mean score of each item over the repeats, 0..1.
+        energy_wh: Gross watt-hours per 1,000 items, by repeat; empty where there is none.
+        net_wh: Net watt-hours per 1,000 items, by repeat.
+        independent_u: Relative standard uncertainty that differs from cell to cell, by repeat.
+        rel_u_scale: Relative standard uncertainty shared by all of this meter and machine.
+        rel_u_workload: The same of what differs between kinds of code.
+        tokens_per_item: Prompt and generated tokens of an item; None where not counted.
+        latency_s_p50: Median seconds an item, mean over repeats.
+        repeats: Finished repeats.
+        flags: Of its cells, each once.
+    """
+
+    task: str
+    question: str
+    chance: float | None
+    docs: NDArray[np.int64]
+    clusters: NDArray[np.str_]
+    scores: Floats
+    energy_wh: Mapping[int, float]
+    net_wh: Mapping[int, float]
+    independent_u: Mapping[int, float]
+    rel_u_scale: float
+    rel_u_workload: float
+    tokens_per_item: float | None
+    latency_s_p50: float | None
+    repeats: int
+    flags: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entrant:
+    """A model, in one run, computed in one way, measured by one kind of meter.
+
+    Attributes:
+        model: Its name.
+        run_id: Its run.
+        setting: The whole setting of its cells, what is asked included.
+        machine: Where it ran.
+        grade: How its joules were obtained; None where it has none.
+        scope: What its joules cover.
+        meters: The run's meters of that grade.
+        planned: Repeats that its run began.
+        questions: What its run asks, by task; tasks that it did not finish included.
+        samples: What it did, by task.
+        info: What the model says of itself.
+        trouble: A sentence for each cell that failed or was declared invalid.
+    """
+
+    model: str
+    run_id: str
+    setting: Mapping[str, Any]
+    machine: Machine
+    grade: Grade | None
+    scope: str | None
+    meters: tuple[MeterInfo, ...]
+    planned: int
+    questions: Mapping[str, str]
+    samples: Mapping[str, Sample]
+    info: ModelInfo
+    trouble: tuple[str, ...]
+
+    @property
+    def hardware(self) -> str:
+        """What the machine computes with, in words."""
+        parts = [f"{self.machine.cpu_model}, {self.machine.cpu_count} threads"]
+        parts += sorted(gpu.name for gpu in self.machine.accelerators)
+        return " + ".join(parts)
+
+    @property
+    def yardstick(self) -> str:
+        """Equal where a meter's scale is the same: one machine, the same meters."""
+        return canonical_json([self.machine.machine_id, sorted(meter.id for meter in self.meters)])
+
+
+Trait = tuple[str, str, str, Grade | None, str | None]
+
+
+def gather(runs: Sequence[Run]) -> list[Entrant]:
+    """All entrants of these runs, in an order that does not depend on theirs.
+
+    Raises:
+        UsageError: The items of a finished cell cannot be read.
+    """
+    entrants = [entrant for run in runs for entrant in _of_run(run)]
+    return sorted(
+        entrants, key=lambda e: (e.model, e.run_id, canonical_json(dict(e.setting)), e.grade or "", e.scope or "")
+    )
+
+
+def absent(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each model of which no cell was finished."""
+    sentences = set()
+    for run in runs:
+        done = {cell.model for cell in run.cells if cell.status == "ok"}
+        for cell in run.cells:
+            if cell.model not in done:
+                sentences.add(f"{cell.model} is left out: none of its cells finished ({cell.error or cell.status}).")
+    return sorted(sentences)
+
+
+def _of_run(run: Run) -> list[Entrant]:
+    scores = _Scores(run)
+    planned = len({cell.repeat for cell in run.cells})
+    by_trait: dict[Trait, list[Cell]] = defaultdict(list)
+    split = _asked_twice(run.cells)
+    usual = _usual_meter(run)
+    for cell in run.cells:
+        by_trait[_trait(cell, split, usual)].append(cell)
+    finished = {trait: cells for trait, cells in by_trait.items() if any(c.status == "ok" for c in cells)}
+    asked: dict[str, str] = {}
+    samples: dict[Trait, dict[str, Sample]] = {}
+    for trait, cells in sorted(finished.items(), key=lambda pair: str(pair[0])):
+        samples[trait] = {task: _sample(task, same, scores) for task, same in _by_task(cells).items()}
+        for task, sample in samples[trait].items():
+            asked.setdefault(task, sample.question)
+    for cell in run.cells:
+        asked.setdefault(cell.task, "")
+    return [_entrant(run, trait, finished[trait], samples[trait], asked, planned) for trait in finished]
+
+
+def _entrant(
+    run: Run, trait: Trait, cells: list[Cell], samples: dict[str, Sample], asked: dict[str, str], planned: int
+) -> Entrant:
+    first = next(cell for cell in cells if cell.status == "ok")
+    *_, grade, scope = trait
+    own = {task: sample.question for task, sample in samples.items()}
+    return Entrant(
+        model=first.model,
+        run_id=run.header.run_id,
+        setting=first.setting,
+        machine=run.header.machine,
+        grade=grade,
+        scope=scope,
+        meters=tuple(meter for meter in run.header.meters if meter.grade == grade and meter.summed),
+        planned=planned,
+        questions={**asked, **own},
+        samples=samples,
+        info=first.model_info,
+        trouble=tuple(sorted(_loss(cell) for cell in run.cells if cell.status != "ok" and cell.model == first.model)),
+    )
+
+
+def _loss(cell: Cell) -> str:
+    return f"{cell.model} on {cell.task}, repeat {cell.repeat}: {cell.status}, {cell.error or 'no reason given'}"
+
+
+def _has_energy(cell: Cell) -> bool:
+    """Whether it has joules; 0 J is no measurement."""
+    return cell.energy is not None and cell.energy.gross_j is not None and cell.energy.gross_j > 0
+
+
+def _trait(cell: Cell, split: bool, usual: tuple[Grade | None, str | None]) -> Trait:
+    """What makes cells one entrant. A cell without energy goes with the run's usual meter."""
+    how = {key: value for key, value in cell.setting.items() if key not in ASKED}
+    grade, scope = (cell.energy.grade, cell.energy.scope) if cell.energy and _has_energy(cell) else usual
+    return cell.model, canonical_json(how), _asked(cell) if split else "", grade, scope
+
+
+def _asked(cell: Cell) -> str:
+    return canonical_json({key: value for key, value in cell.setting.items() if key in ASKED})
+
+
+def _question(cell: Cell) -> str:
+    return canonical_json([cell.task_hash or cell.task_version, _asked(cell)])
+
+
+def _asked_twice(cells: Iterable[Cell]) -> bool:
+    """Whether one run asks some task in two ways (few-shot variants): then each way is an entrant of its own."""
+    ways: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for cell in cells:
+        ways[cell.model, cell.task].add(_asked(cell))
+    return any(len(way) > 1 for way in ways.values())
+
+
+def _usual_meter(run: Run) -> tuple[Grade | None, str | None]:
+    for cell in run.cells:
+        if cell.energy and _has_energy(cell):
+            return cell.energy.grade, cell.energy.scope
+    summed = [meter for meter in run.header.meters if meter.summed]
+    return (summed[0].grade, "+".join(dict.fromkeys(m.scope for m in summed))) if summed else (None, None)
+
+
+def _by_task(cells: list[Cell]) -> dict[str, list[Cell]]:
+    tasks: dict[str, list[Cell]] = defaultdict(list)
+    for cell in sorted(cells, key=lambda c: (c.task, c.repeat)):
+        if cell.status == "ok":
+            tasks[cell.task].append(cell)
+    return tasks
+
+
+class _Scores:
+    """Item scores of a run, found by cell."""
+
+    def __init__(self, run: Run) -> None:
+        try:
+            self._frame = run.items()
+        except (OSError, ValueError, KeyError) as problem:
+            raise UsageError(f"{run.path}: the items of a finished cell cannot be read: {problem}") from problem
+        grouped: Any = self._frame.groupby("cell_id", sort=False).indices if len(self._frame) else {}
+        self._rows: Mapping[str, NDArray[np.int64]] = grouped
+        self._path = run.path
+
+    def of(self, cells: list[Cell]) -> tuple[NDArray[np.int64], NDArray[np.str_], Floats]:
+        """Item numbers, clusters, and scores averaged over these cells."""
+        for cell in cells:
+            if cell.cell_id not in self._rows:
+                raise UsageError(
+                    f"{self._path}: the items of cell {cell.cell_id} are missing; run it again with --resume."
+                )
+        frame = self._frame.iloc[np.concatenate([self._rows[cell.cell_id] for cell in cells])]
+        docs, inverse = np.unique(frame["doc_id"].to_numpy(dtype=np.int64), return_inverse=True)
+        scores = frame["score"].to_numpy(dtype=float)
+        total, count = np.bincount(inverse, weights=scores), np.bincount(inverse)
+        clusters = np.empty(len(docs), dtype=object)
+        clusters[inverse] = _clusters(frame)
+        return docs, clusters.astype(str), total / count
+
+
+def _clusters(frame: pd.DataFrame) -> NDArray[np.object_]:
+    own = "item " + frame["doc_id"].astype(str)
+    named = frame["cluster"] if "cluster" in frame else pd.Series(None, index=frame.index, dtype=object)
+    return ("of " + named.astype("string")).fillna(own).to_numpy(dtype=object)
+
+
+def _sample(task: str, cells: list[Cell], scores: _Scores) -> Sample:
+    docs, clusters, mean = scores.of(cells)
+    energies = {cell.repeat: cell for cell in cells if _has_energy(cell) and cell.n_items}
+    defined = all(c.chance is not None and c.quality is not None for c in cells) and bool(
+        ((mean >= 0) & (mean <= 1)).all()
+    )
+    flags = {flag for cell in cells for flag in cell.flags}
+    return Sample(
+        task=task,
+        question=_question(cells[0]),
+        chance=cells[0].chance if defined and cells[0].chance != 1 else None,
+        docs=docs,
+        clusters=clusters,
+        scores=mean,
+        energy_wh={repeat: _wh_per_1k(cell, net=False) for repeat, cell in energies.items()},
+        net_wh={r: _wh_per_1k(c, net=True) for r, c in energies.items() if c.energy and c.energy.net_j is not None},
+        independent_u={r: _relative_u(c) for r, c in energies.items()},
+        rel_u_scale=max((c.energy.rel_u_scale for c in energies.values() if c.energy), default=0.0),
+        rel_u_workload=max((c.energy.rel_u_workload for c in energies.values() if c.energy), default=0.0),
+        tokens_per_item=_mean([_tokens(cell) for cell in cells]),
+        latency_s_p50=_mean([cell.latency_s.p50 for cell in cells]),
+        repeats=len({cell.repeat for cell in cells}),
+        flags=tuple(sorted(flags)),
+    )
+
+
+def _wh_per_1k(cell: Cell, *, net: bool) -> float:
+    """``gross_j / 3.6 / (n_items * loops)``: joules / 3600 for a Wh, x 1,000 items."""
+    assert cell.energy is not None
+    joules = cell.energy.net_j if net else cell.energy.gross_j
+    assert joules is not None
+    return joules / 3.6 / (cell.n_items * cell.energy.loops)
+
+
+def _relative_u(cell: Cell) -> float:
+    energy = cell.energy
+    return energy.u_j / energy.gross_j if energy and energy.gross_j and energy.u_j is not None else 0.0
+
+
+def _tokens(cell: Cell) -> float | None:
+    if cell.tokens.prompt is None or cell.tokens.generated is None or not cell.n_items:
+        return None
+    return (cell.tokens.prompt + cell.tokens.generated) / cell.n_items
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None

@@ -1,0 +1,127 @@
+"""An entrant's place among the others of its view: frontier, ranks, and how far it is from the first."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from .contest import By, Differences, Entries, ItemTable, differences, judge_frontier, rank_entries
+from .entrants import Sample
+from .rows import Figures, Row, codes
+
+__all__ = ["order", "place"]
+
+
+def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float) -> list[Row]:
+    """The rows with frontier, ranks, and differences from the first.
+
+    Args:
+        figures: Of the same entrants as ``rows``, in the same order.
+        rows: Without a place yet.
+        by: What ranks go by.
+        floor: Points of quality below which nothing is ranked.
+    """
+    rows = list(rows)
+    sure = [
+        i for i, row in enumerate(rows) if row.energy_wh_per_1k and row.quality_low is not None and row.quality_low > 0
+    ]
+    if not sure:
+        return rows
+    entries = _entries([figures[i] for i in sure])
+    repeated = [k for k, i in enumerate(sure) if rows[i].energy_wh_per_1k_low is not None]
+    for i in sure:
+        rows[i] = replace(rows[i], frontier="unclear")
+    for k, share, name in zip(repeated, *judge_frontier(entries.only(np.array(repeated, dtype=np.int64))), strict=True):
+        rows[sure[k]] = replace(rows[sure[k]], frontier=name, p_frontier=float(share))
+    _rank(rows, sure, entries, by, floor)
+    return rows
+
+
+def order(row: Row, by: By) -> tuple[Any, ...]:
+    """Sort key: ranked rows first, then by what is asked for, missing last, then by name."""
+    value = -math.inf if by == "energy" and row.energy_wh_per_1k is None else worth(row, by)
+    return row.rank or math.inf, -value, -(row.quality or 0.0), row.label, row.run_id
+
+
+def _rank(rows: list[Row], sure: list[int], entries: Entries, by: By, floor: float) -> None:
+    able = [k for k, i in enumerate(sure) if (rows[i].quality or 0.0) >= floor]
+    if not able:
+        return
+    pairs = {name: differences(entries, name) for name in _every_by()}
+    some = np.ix_(able, able)
+    mine = pairs[by]
+    ranks = rank_entries(
+        Differences(value=mine.value[some], var=mine.var[some], df=mine.df[some]),
+        np.array([worth(rows[sure[k]], by) for k in able]),
+    )
+    first = int(np.argmin(ranks.rank))
+    for place, k in enumerate(able):
+        rows[sure[k]] = replace(
+            rows[sure[k]],
+            rank=int(ranks.rank[place]),
+            rank_low=int(ranks.low[place]),
+            rank_high=int(ranks.high[place]),
+            tied_with_first=not bool(ranks.better[first, place]),
+        )
+    for k, i in enumerate(sure):
+        if i != sure[able[first]]:
+            rows[i] = replace(rows[i], **_against(pairs, k, able[first]))
+
+
+def _every_by() -> tuple[By, ...]:
+    return ("correct_per_wh", "quality", "energy")
+
+
+def worth(row: Row, by: By) -> float:
+    if by == "energy":
+        return -(row.energy_wh_per_1k or 0.0)
+    return (row.quality if by == "quality" else row.correct_per_wh) or 0.0
+
+
+def _against(pairs: Mapping[By, Differences], k: int, first: int) -> dict[str, Any]:
+    """Ratios and differences of entrant ``k`` to the first, with intervals of their own (no correction)."""
+    values: dict[str, Any] = {}
+    for name, by, sign in (("ratio_to_first", "correct_per_wh", 1), ("energy_ratio_to_first", "energy", -1)):
+        pair = pairs["correct_per_wh" if by == "correct_per_wh" else "energy"]
+        ends = pair.interval(k, first)
+        low, high = sorted(math.exp(sign * end) for end in ends) if ends else (None, None)
+        values |= {name: math.exp(sign * float(pair.value[k, first])), f"{name}_low": low, f"{name}_high": high}
+    apart = pairs["quality"]
+    low, high = apart.interval(k, first) or (None, None)
+    return values | {
+        "quality_minus_first": float(apart.value[k, first]),
+        "quality_minus_first_low": low,
+        "quality_minus_first_high": high,
+    }
+
+
+def _entries(figures: Sequence[Figures]) -> Entries:
+    meters = {name: n for n, name in enumerate(sorted({f.entrant.yardstick for f in figures}))}
+    logs = [f.log for f in figures if f.log]
+    return Entries(
+        quality=np.array([f.quality.value for f in figures if f.quality]),
+        log_energy=np.array([log.mean for log in logs]),
+        energy_var=np.array([np.nan if log.var is None else log.var for log in logs]),
+        energy_df=np.array([log.df for log in logs]),
+        scale_var=np.array([f.scale**2 for f in figures]),
+        yardstick=np.array([meters[f.entrant.yardstick] for f in figures], dtype=np.int64),
+        items=tuple(
+            _table([f.samples[t] for f in figures], len(figures[0].samples)) for t in range(len(figures[0].samples))
+        ),
+    )
+
+
+def _table(samples: Sequence[Sample], tasks: int) -> ItemTable:
+    docs = np.unique(np.concatenate([s.docs for s in samples]))
+    scores = np.full((len(docs), len(samples)), np.nan)
+    clusters = np.empty(len(docs), dtype=object)
+    for column, sample in enumerate(samples):
+        at = np.searchsorted(docs, sample.docs)
+        scores[at, column] = sample.scores
+        clusters[at] = sample.clusters
+    points = np.array([100 / (1 - (s.chance or 0.0)) / tasks for s in samples])
+    return ItemTable(scores=scores, clusters=codes(clusters.astype(str)), points=points)

@@ -1,0 +1,199 @@
+"""A row: one entrant's figures over the tasks of a view, before it has a place among the others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .entrants import Entrant, Sample
+from .stats import Estimate, LogEnergy, accuracy, combine, energy, log_energy, quality, right_per_wh
+
+__all__ = ["Figures", "Row", "codes", "measure", "plain_row"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """An entrant in a view; the names and units are the contract's. None is missing, never 0.
+
+    ``_low`` and ``_high`` are 95 % intervals; those of energies carry the meter's whole uncertainty.
+    Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
+    alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
+    """
+
+    model: str
+    label: str
+    run_id: str
+    setting: dict[str, Any]
+    machine_id: str
+    hardware: str
+    scope: str | None
+    grade: str | None
+    quality: float | None = None
+    quality_low: float | None = None
+    quality_high: float | None = None
+    accuracy: float | None = None
+    energy_wh_per_1k: float | None = None
+    energy_wh_per_1k_low: float | None = None
+    energy_wh_per_1k_high: float | None = None
+    energy_wh_per_1k_within_low: float | None = None
+    energy_wh_per_1k_within_high: float | None = None
+    net_energy_wh_per_1k: float | None = None
+    correct_per_wh: float | None = None
+    correct_per_wh_low: float | None = None
+    correct_per_wh_high: float | None = None
+    correct_per_wh_within_low: float | None = None
+    correct_per_wh_within_high: float | None = None
+    wh_per_correct: float | None = None
+    wh_per_correct_low: float | None = None
+    wh_per_correct_high: float | None = None
+    rel_u: float | None = None
+    rel_u_scale: float | None = None
+    rel_u_workload: float | None = None
+    frontier: str | None = None
+    p_frontier: float | None = None
+    rank: int | None = None
+    rank_low: int | None = None
+    rank_high: int | None = None
+    tied_with_first: bool | None = None
+    ratio_to_first: float | None = None
+    ratio_to_first_low: float | None = None
+    ratio_to_first_high: float | None = None
+    energy_ratio_to_first: float | None = None
+    energy_ratio_to_first_low: float | None = None
+    energy_ratio_to_first_high: float | None = None
+    quality_minus_first: float | None = None
+    quality_minus_first_low: float | None = None
+    quality_minus_first_high: float | None = None
+    items: int = 0
+    repeats: int = 0
+    repeats_planned: int = 0
+    tokens_per_item: float | None = None
+    latency_s_p50: float | None = None
+    params: int | None = None
+    active_params: int | None = None
+    kind: str | None = None
+    energy_shares: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures:
+    """An entrant's figures over the tasks of a view; None where a task lacks what they need."""
+
+    entrant: Entrant
+    samples: tuple[Sample, ...]
+    quality: Estimate | None
+    log: LogEnergy | None
+    net: float | None
+    repeats: tuple[int, ...]
+    scale: float
+    workload: float
+    flags: tuple[str, ...]
+
+
+def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
+    """An entrant's figures over these tasks; what a task lacks is None over all of them, and flagged."""
+    samples = tuple(entrant.samples[task] for task in tasks if task in entrant.samples)
+    whole = len(samples) == len(tasks)
+    flags = {flag for sample in samples for flag in sample.flags}
+    flags |= {f"no_finished_cell:{task}" for task in tasks if task not in entrant.samples}
+    points = [quality(accuracy(s.scores, codes(s.clusters)), s.chance) for s in samples if s.chance is not None]
+    flags |= {f"no_quality:{s.task}" for s in samples if s.chance is None}
+    flags |= {f"no_energy:{s.task}" for s in samples if not s.energy_wh}
+    common = sorted(set.intersection(*(set(s.energy_wh) for s in samples))) if whole and samples else []
+    done = min((s.repeats for s in samples), default=0) if not common else len(common)
+    if done < entrant.planned:
+        flags.add(f"{done} of {entrant.planned} repeats")
+    return Figures(
+        entrant=entrant,
+        samples=samples,
+        quality=combine(points) if whole and len(points) == len(tasks) else None,
+        log=_log_energy(samples, common) if common else None,
+        net=_net(samples, common),
+        repeats=tuple(common),
+        scale=max((s.rel_u_scale for s in samples), default=0.0),
+        workload=max((s.rel_u_workload for s in samples), default=0.0),
+        flags=tuple(sorted(flags)),
+    )
+
+
+def _log_energy(samples: Sequence[Sample], repeats: Sequence[int]) -> LogEnergy:
+    """Over tasks: the mean of the tasks' values in each repeat, then the repeats."""
+    wh = [math.fsum(s.energy_wh[k] for s in samples) / len(samples) for k in repeats]
+    u = []
+    for k, mean in zip(repeats, wh, strict=True):
+        squares = math.fsum((s.independent_u[k] * s.energy_wh[k]) ** 2 for s in samples)
+        u.append(math.sqrt(squares) / len(samples) / mean)
+    return log_energy(wh, u)
+
+
+def _net(samples: Sequence[Sample], repeats: Sequence[int]) -> float | None:
+    if not repeats or any(k not in s.net_wh or s.net_wh[k] <= 0 for s in samples for k in repeats):
+        return None
+    means = [math.fsum(s.net_wh[k] for s in samples) / len(samples) for k in repeats]
+    return math.exp(math.fsum(math.log(mean) for mean in means) / len(means))
+
+
+def plain_row(f: Figures, label: str) -> Row:
+    """Figures and intervals of an entrant, without a place."""
+    entrant, rel_u = f.entrant, math.hypot(f.scale, f.workload)
+    values: dict[str, Any] = {}
+    if f.quality:
+        values |= _spread("quality", f.quality)
+        values["accuracy"] = math.fsum(float(s.scores.mean()) for s in f.samples) / len(f.samples)
+    if f.log:
+        values |= _spread("energy_wh_per_1k", energy(f.log, rel_u), energy(f.log))
+        values |= {"net_energy_wh_per_1k": f.net, "energy_shares": _shares(f)}
+        values |= {"rel_u": rel_u, "rel_u_scale": f.scale, "rel_u_workload": f.workload}
+    if f.quality and f.log and (ratio := right_per_wh(f.quality, f.log, rel_u)):
+        values |= _spread("correct_per_wh", ratio, right_per_wh(f.quality, f.log))
+        values["wh_per_correct"] = 1 / ratio.value
+        if ratio.low is not None and ratio.high is not None:
+            values |= {"wh_per_correct_low": 1 / ratio.high, "wh_per_correct_high": 1 / ratio.low}
+    return Row(
+        model=entrant.model,
+        label=label,
+        run_id=entrant.run_id,
+        setting=dict(entrant.setting),
+        machine_id=entrant.machine.machine_id,
+        hardware=entrant.hardware,
+        scope=entrant.scope,
+        grade=entrant.grade,
+        items=sum(len(s.docs) for s in f.samples),
+        repeats=len(f.repeats) or min((s.repeats for s in f.samples), default=0),
+        repeats_planned=entrant.planned,
+        tokens_per_item=_mean([s.tokens_per_item for s in f.samples]),
+        latency_s_p50=_mean([s.latency_s_p50 for s in f.samples]),
+        params=entrant.info.params,
+        active_params=entrant.info.active_params,
+        kind=entrant.info.kind,
+        flags=f.flags,
+        **values,
+    )
+
+
+def _spread(name: str, whole: Estimate, within: Estimate | None = None) -> dict[str, float | None]:
+    values = {name: whole.value, f"{name}_low": whole.low, f"{name}_high": whole.high}
+    if within:
+        values |= {f"{name}_within_low": within.low, f"{name}_within_high": within.high}
+    return values
+
+
+def _shares(f: Figures) -> dict[str, float]:
+    parts = {s.task: math.fsum(s.energy_wh[k] for k in f.repeats) for s in f.samples}
+    return {task: part / math.fsum(parts.values()) for task, part in parts.items()}
+
+
+def codes(clusters: NDArray[np.str_]) -> NDArray[np.int64]:
+    """Numbers from 0 for the names of clusters."""
+    return np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known and len(known) == len(values) else None

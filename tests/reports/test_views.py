@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run
+from joulemark.meters.errors import Incomparable, UsageError
+from joulemark.reports.rows import Row
+from joulemark.reports.views import View, make_views
+
+TWO = {"small": (0.6, 0.001, 1000), "large": (0.8, 0.004, 9000)}
+COUNTER = {"grade": "counter", "scope": "package+dram", "rel_u_scale": 0.02, "rel_u_workload": 0.0}
+Make = Callable[..., Run]
+
+
+def by_name(view: View) -> dict[str, Row]:
+    return {row.model: row for row in view.rows}
+
+
+def places(view: View) -> dict[str, tuple[int | None, int | None, int | None]]:
+    return {row.model: (row.rank, row.rank_low, row.rank_high) for row in view.rows}
+
+
+def test_the_view_over_all_tasks_comes_first_and_each_task_follows(demo_views: list[View]) -> None:
+    views = demo_views
+    assert [view.task for view in views] == ["all", "addition", "brackets", "dates", "reversal", "sorting", "units"]
+    assert views[0].grade == "modelled"
+    assert [row.model for row in views[0].ranked] == ["dense-60k", "dense-240k", "dense-800k"]
+
+
+def test_figures_over_all_tasks_follow_the_contract(demo_views: list[View]) -> None:
+    views = demo_views
+    whole, parts = by_name(views[0])["dense-240k"], [by_name(view)["dense-240k"] for view in views[1:]]
+    assert whole.quality == pytest.approx(sum(p.quality or 0 for p in parts) / 6)
+    assert whole.energy_wh_per_1k == pytest.approx(sum(p.energy_wh_per_1k or 0 for p in parts) / 6, rel=1e-3)
+    assert whole.correct_per_wh == pytest.approx(10 * (whole.quality or 0) / (whole.energy_wh_per_1k or 1))
+    assert whole.wh_per_correct == pytest.approx(1 / (whole.correct_per_wh or 1))
+    assert whole.net_energy_wh_per_1k == pytest.approx(0.6 * (whole.energy_wh_per_1k or 0))
+    assert sum(whole.energy_shares.values()) == pytest.approx(1)
+    assert (whole.items, whole.repeats, whole.tokens_per_item) == (1800, 3, 22)
+
+
+def test_absolute_intervals_carry_the_meters_error_and_comparing_ones_do_not(demo_views: list[View]) -> None:
+    row = demo_views[0].rows[0]
+    assert (row.energy_wh_per_1k_high or 0) / (row.energy_wh_per_1k or 1) == pytest.approx(2.66, rel=0.05)
+    assert (row.energy_wh_per_1k_within_high or 0) / (row.energy_wh_per_1k or 1) < 1.1
+
+
+def test_a_guesser_never_ranks_however_low_the_floor(make_run: Make) -> None:
+    run = make_run(models=TWO | {"guesser": (0.26, 0.00001, 1)}, chance=0.25)
+    for by in ("correct_per_wh", "quality", "energy"):
+        row = by_name(make_views([run], by=by, quality_floor=-100)[0])["guesser"]  # type: ignore[arg-type]
+        assert row.rank is None
+        assert row.correct_per_wh is None
+        assert row.frontier is None
+
+
+def test_below_the_floor_there_is_no_rank_and_the_floor_can_be_moved(demo_run: Run, demo_views: list[View]) -> None:
+    assert by_name(demo_views[0])["ngram"].rank is None
+    assert by_name(make_views([demo_run], quality_floor=5)[0])["ngram"].rank == 3
+
+
+def test_one_repeat_has_no_interval_and_no_probability(make_run: Make) -> None:
+    for row in make_views([make_run(models=TWO, repeats=1)])[0].rows:
+        assert row.energy_wh_per_1k is not None
+        assert (row.energy_wh_per_1k_low, row.correct_per_wh_low, row.p_frontier) == (None, None, None)
+        assert (row.frontier, row.rank_low, row.rank_high) == ("unclear", 1, 2)
+
+
+def test_energy_missing_in_one_task_is_null_over_all_tasks_with_a_flag(make_run: Make) -> None:
+    def lose(cell: Cell) -> Cell:
+        lost = cell.model == "small" and cell.task == "dates"
+        return cell.model_copy(update={"energy": None, "flags": ("outside_meter",)}) if lost else cell
+
+    views = make_views([make_run(models=TWO, change=lose)])
+    row = by_name(views[0])["small"]
+    assert (row.energy_wh_per_1k, row.correct_per_wh, row.rank, row.frontier) == (None, None, None, None)
+    assert {"no_energy:dates", "outside_meter"} <= set(row.flags)
+    assert row.quality is not None
+    assert by_name(views[0])["large"].rank == 1
+    assert by_name(next(v for v in views if v.task == "units"))["small"].rank == 1
+
+
+def test_a_task_without_a_finished_cell_is_null_over_all_tasks_not_a_better_mean(make_run: Make) -> None:
+    run = make_run(models=TWO, change=lambda c: None if c.model == "small" and c.task == "units" else c)
+    row = by_name(make_views([run])[0])["small"]
+    assert (row.quality, row.energy_wh_per_1k, row.rank) == (None, None, None)
+    assert "no_finished_cell:units" in row.flags
+
+
+def test_failed_cells_are_left_out_flagged_and_told(make_run: Make) -> None:
+    def fail(cell: Cell) -> Cell:
+        broken = cell.model == "small" and cell.task == "dates" and cell.repeat == 1
+        update = {"status": "failed", "error": "meter lost", "energy": None}
+        return cell.model_copy(update=update) if broken else cell
+
+    view = make_views([make_run(models=TWO, change=fail)])[0]
+    row = by_name(view)["small"]
+    assert (row.repeats, row.repeats_planned) == (2, 3)
+    assert "2 of 3 repeats" in row.flags
+    assert any("meter lost" in note for note in view.notes)
+
+
+def test_no_joules_are_no_energy_never_0(make_run: Make) -> None:
+    def empty(cell: Cell) -> Cell:
+        assert cell.energy
+        energy = cell.energy.model_copy(update={"gross_j": 0.0})
+        return cell.model_copy(update={"energy": energy}) if cell.model == "small" else cell
+
+    row = by_name(make_views([make_run(models=TWO, change=empty)])[0])["small"]
+    assert row.energy_wh_per_1k is None
+
+
+def test_different_grades_scopes_and_hardware_are_separate_views(make_run: Make) -> None:
+    runs = [
+        make_run("a", models=TWO),
+        make_run("b", models=TWO, meter=COUNTER),
+        make_run("c", models=TWO, machine={"cpu_model": "Apple M3", "machine_id": "m-2"}),
+    ]
+    whole = [view for view in make_views(runs) if view.task == "all"]
+    assert len(whole) == 3
+    assert [len(view.rows) for view in whole] == [2, 2, 2]
+    assert whole[0].grade == "counter"
+
+
+def test_mix_shows_them_side_by_side_marked_and_unranked(make_run: Make) -> None:
+    runs = [make_run("a", models=TWO), make_run("b", models=TWO, meter=COUNTER)]
+    view = make_views(runs, mix=True)[0]
+    assert (view.mixed, view.grade, len(view.rows)) == (True, "mixed", 4)
+    assert {(row.rank, row.frontier, row.p_frontier) for row in view.rows} == {(None, None, None)}
+    assert {row.grade for row in view.rows} == {"modelled", "counter"}
+
+
+def test_what_is_asked_differently_is_never_ranked_together(make_run: Make) -> None:
+    def few_shot(cell: Cell) -> Cell:
+        return cell.model_copy(update={"setting": cell.setting | {"num_fewshot": 5}})
+
+    views = make_views([make_run("a", models=TWO), make_run("b", models=TWO, change=few_shot)])
+    assert [len(view.rows) for view in views if view.task == "all"] == [2, 2]
+
+
+def test_how_it_is_computed_makes_entrants_of_one_view(make_run: Make) -> None:
+    def batched(cell: Cell) -> Cell:
+        return cell.model_copy(update={"setting": cell.setting | {"batch_size": 8}})
+
+    view = make_views([make_run("a", models=TWO), make_run("b", models=TWO, change=batched)])[0]
+    assert len(view.rows) == 4
+    assert {row.label for row in view.rows if row.model == "small"} == {"small (batch_size=1)", "small (batch_size=8)"}
+
+
+def test_renaming_models_changes_no_rank(make_run: Make) -> None:
+    renamed = {"zz": TWO["small"], "aa": TWO["large"]}
+    before, after = make_views([make_run("a", models=TWO)])[0], make_views([make_run("b", models=renamed)])[0]
+    assert list(places(before).values()) == list(places(after).values())
+
+
+def test_the_order_of_runs_changes_nothing(make_run: Make) -> None:
+    runs = [make_run(name, models={name: (0.5 + k / 10, 0.001 * (k + 1), 9)}, seed=5) for k, name in enumerate("abc")]
+    assert make_views(runs) == make_views(runs[::-1])
+
+
+def test_a_worse_entrant_changes_no_rank(make_run: Make) -> None:
+    better = make_run("a")
+    worse = make_run("b", models={"worse": (0.3, 0.05, 9)})
+    before, after = places(make_views([better])[0]), places(make_views([better, worse])[0])
+    assert {name: place[0] for name, place in before.items()} == {n: p[0] for n, p in after.items() if n != "worse"}
+    assert after["worse"][0] == 4
+
+
+def test_units_of_energy_change_no_rank(make_run: Make) -> None:
+    larger = {name: (a, wh * 1000, p) for name, (a, wh, p) in TWO.items()}
+    a, b = make_views([make_run("a", models=TWO)])[0], make_views([make_run("b", models=larger)])[0]
+    assert places(a) == places(b)
+    assert b.rows[0].correct_per_wh == pytest.approx((a.rows[0].correct_per_wh or 0) / 1000)
+
+
+def test_a_run_given_twice_counts_once(demo_run: Run, demo_views: list[View]) -> None:
+    assert make_views([demo_run, replace(demo_run)]) == demo_views
+
+
+def test_nothing_finished_is_incomparable(make_run: Make) -> None:
+    run = make_run(models=TWO, change=lambda c: c.model_copy(update={"status": "failed"}))
+    with pytest.raises(Incomparable, match="nothing to rank"):
+        make_views([run])
+
+
+def test_a_model_that_never_finished_is_named(make_run: Make) -> None:
+    def fail(cell: Cell) -> Cell:
+        return cell.model_copy(update={"status": "failed", "error": "out of memory"}) if cell.model == "large" else cell
+
+    notes = make_views([make_run(models=TWO, change=fail)])[0].notes
+    assert any("large" in note and "out of memory" in note for note in notes)
+
+
+def test_lost_items_are_an_error_that_says_which(make_run: Make) -> None:
+    run = make_run(models=TWO)
+    next((run.path / "items").iterdir()).unlink()
+    with pytest.raises(UsageError, match="items"):
+        make_views([run])
+
+
+def test_metrics_that_are_no_share_have_no_quality(make_run: Make) -> None:
+    def perplexed(cell: Cell) -> Cell:
+        return cell.model_copy(update={"quality": None, "chance": None}) if cell.task == "dates" else cell
+
+    row: Any = make_views([make_run(models=TWO, change=perplexed)])[0].rows[0]
+    assert row.quality is None
+    assert "no_quality:dates" in row.flags
