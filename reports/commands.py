@@ -1,0 +1,127 @@
+"""The commands ``rank`` and ``report``, and the same two for a run that has just ended."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from joulemark.harness.store import Run, read_run
+from joulemark.meters.errors import UsageError
+
+from .contest import By
+from .documents import as_csv, as_markdown, json_text
+from .table import print_views
+from .views import ALL, FLOOR, View, make_views
+from .wording import safe
+
+__all__ = ["rank", "report", "show_table", "write_report"]
+
+_RUNS = click.argument(
+    "runs", nargs=-1, required=True, metavar="RUN..", type=click.Path(file_okay=False, path_type=Path)
+)
+_BY = click.Choice(["correct_per_wh", "quality", "energy"])
+
+
+@click.command()
+@_RUNS
+@click.option("--task", metavar="TASK", help="One task instead of all together.")
+@click.option("--by", type=_BY, default="correct_per_wh", show_default=True, help="What ranks go by.")
+@click.option(
+    "--quality-floor",
+    type=float,
+    default=FLOOR,
+    show_default=True,
+    metavar="Q",
+    help="Rank nothing below so many points.",
+)
+@click.option("--mix", is_flag=True, help="Put unlike hardware, scope or grade side by side, unranked.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+def rank(runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float, mix: bool, as_object: bool) -> None:
+    """Rank the models of one run or several by right answers per watt-hour."""
+    views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix)
+    chosen = _of_task(views, task)
+    if as_object:
+        click.echo(json_text(chosen), nl=False)
+        return
+    print_views(chosen if task else _leading(chosen))
+    if not task and len(views[0].tasks) > 1:
+        click.echo(f"One task: --task {' | '.join(safe(name) for name in views[0].tasks)}", err=True)
+
+
+@click.command()
+@_RUNS
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object that names the files.")
+def report(runs: tuple[Path, ...], out: Path, as_object: bool) -> None:
+    """Write report.html, report.md, pareto.png, pareto.svg, results.csv and results.json."""
+    page = write_report(list(runs), out)
+    if as_object:
+        files = {name: str(out / name) for name in _FILES}
+        click.echo(json.dumps({"schema": "joulemark.report/1", "out": str(out), "files": files}))
+    else:
+        click.echo(page)
+
+
+_FILES = ("report.html", "report.md", "pareto.png", "pareto.svg", "results.csv", "results.json")
+
+
+def show_table(run_paths: Sequence[Path]) -> None:
+    """Print the table over all tasks of these runs, as ``joulemark rank`` does."""
+    print_views(_leading(make_views(_read(run_paths))))
+
+
+def write_report(run_paths: Sequence[Path], out: Path) -> Path:
+    """Write all files of the report into ``out``.
+
+    Returns:
+        The path of ``report.html``.
+
+    Raises:
+        UsageError: A run cannot be read, or the folder cannot be written.
+        Incomparable: No run has a finished cell.
+    """
+    from .html import page
+    from .plots import picture
+
+    runs = _read(run_paths)
+    views = make_views(runs)
+    contents = {
+        "report.html": page(views, runs).encode(),
+        "report.md": as_markdown(views).encode(),
+        "pareto.png": picture(views[0], "png"),
+        "pareto.svg": picture(views[0], "svg"),
+        "results.csv": as_csv(views).encode(),
+        "results.json": json_text(views).encode(),
+    }
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for name, content in contents.items():
+            (out / name).write_bytes(content)
+    except OSError as problem:
+        raise UsageError(f"cannot write to {out}: {problem.strerror}; choose another folder with --out.") from problem
+    return out / "report.html"
+
+
+def _read(paths: Sequence[Path]) -> list[Run]:
+    runs = {run.header.run_id: run for run in map(read_run, dict.fromkeys(paths))}
+    for run in runs.values():
+        for note in run.notes:
+            click.echo(note, err=True)
+    return list(runs.values())
+
+
+def _of_task(views: list[View], task: str | None) -> list[View]:
+    if task is None:
+        return views
+    chosen = [view for view in views if view.task == task]
+    if not chosen:
+        known = sorted({view.task for view in views if view.task != ALL})
+        raise UsageError(f"no task {task!r} in these runs; they have {', '.join(known)}.")
+    return chosen
+
+
+def _leading(views: list[View]) -> list[View]:
+    return [view for view in views if view.task == ALL]

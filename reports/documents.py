@@ -1,0 +1,127 @@
+"""The report's plain files: results.json, results.csv, report.md. All text from cells is escaped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from joulemark.harness.store import canonical_json
+
+from .findings import caveats, finding, grade_sentence, headline, interval_sentence
+from .rows import Row
+from .table import Columns, rank_text
+from .views import ALL, View
+from .wording import MISSING, probability, safe
+
+__all__ = ["RANK_SCHEMA", "as_csv", "as_json", "as_markdown", "json_text", "view_title"]
+
+RANK_SCHEMA = "joulemark.rank/1"
+_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def as_json(views: Sequence[View]) -> dict[str, Any]:
+    """The object that ``rank --json`` prints and ``results.json`` holds (`RANK_SCHEMA`)."""
+    return {"schema": RANK_SCHEMA, "views": [_view_json(view) for view in views]}
+
+
+def json_text(views: Sequence[View]) -> str:
+    """`as_json` as text with a newline; no control character of a name survives as such."""
+    return json.dumps(as_json(views), indent=2, allow_nan=False) + "\n"
+
+
+def as_csv(views: Sequence[View]) -> str:
+    """One line for a row of a view. Text that a spreadsheet would run as a formula gets a leading apostrophe."""
+    names = ["task", "by", "quality_floor", *Row.__dataclass_fields__]
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(names)
+    for view in views:
+        for row in view.rows:
+            values = {"task": view.task, "by": view.by, "quality_floor": view.quality_floor, **asdict(row)}
+            writer.writerow([_cell(values[name]) for name in names])
+    return out.getvalue()
+
+
+def as_markdown(views: Sequence[View]) -> str:
+    """The report for a pull request or a model card."""
+    first = views[0]
+    parts = [f"# {_md(headline(first))}", _md(finding(first)), _md(grade_sentence(first))]
+    parts.append(f"![{_md(headline(first))}](pareto.svg)")
+    for view in views:
+        parts += [f"## {_md(view_title(view))}"]
+        parts += [] if view is first else [_md(finding(view))]
+        parts += [_md_table(view), _md(interval_sentence(view))]
+        notes = caveats(view)
+        parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
+        flagged = [f"- {_md(safe(row.label))}: {_md(', '.join(row.flags))}" for row in view.rows if row.flags]
+        parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
+    return "\n\n".join(parts) + "\n"
+
+
+def view_title(view: View) -> str:
+    """What a view covers, for a heading."""
+    task = f"All {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else f"Task {safe(view.tasks[0])}"
+    if view.mixed:
+        return f"{task}, side by side"
+    return f"{task} on {safe(view.hardware)}"
+
+
+def _view_json(view: View) -> dict[str, Any]:
+    return {
+        "task": view.task,
+        "tasks": list(view.tasks),
+        "hardware": view.hardware,
+        "scope": view.scope,
+        "grade": view.grade,
+        "by": view.by,
+        "quality_floor": view.quality_floor,
+        "mixed": view.mixed,
+        "finding": finding(view),
+        "energy_note": grade_sentence(view),
+        "intervals_note": interval_sentence(view),
+        "notes": caveats(view),
+        "asked": view.asked,
+        "meters": [meter.model_dump(mode="json") for meter in view.meters],
+        "rows": [asdict(row) | {"flags": list(row.flags)} for row in view.rows],
+    }
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return repr(value)
+    if isinstance(value, dict):
+        return canonical_json(value)
+    text = "; ".join(value) if isinstance(value, tuple) else str(value)
+    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+
+
+def _md(text: str) -> str:
+    """Text that Markdown and HTML leave as it is."""
+    text = " ".join(safe(text.replace("\n", " ")).split())
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|#~]|://|@)", lambda found: "".join(f"&#{ord(c)};" for c in found.group(1)), text)
+
+
+def _md_table(view: View) -> str:
+    columns = Columns(view)
+    heads = ["Rank", "Model", "Quality", f"{columns.energy.name} per 1,000 answers", columns.rate_title, "Frontier"]
+    heads += ["Energy"] if view.mixed else []
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|--:|--:|--:|---|" + ("---|" if view.mixed else "")]
+    for row in view.rows:
+        figures = [columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row)]
+        cells = [rank_text(row), _md(row.label)]
+        cells += [f"{value} ({limits})" if limits else value for value, limits in figures]
+        likely = f" (p {probability(row.p_frontier)})" if row.p_frontier is not None else ""
+        cells.append((row.frontier or MISSING) + likely)
+        cells += [_md(f"{row.grade}, {row.scope}; {row.hardware}")] if view.mixed else []
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)

@@ -1,0 +1,255 @@
+"""What a view says, in words. The one source for the terminal, the page, Markdown and JSON.
+
+Words never say more than the figures: what cannot be told apart is called a tie, one repeat is no
+interval, and modelled energy is called CPU time.
+"""
+
+from __future__ import annotations
+
+import math
+
+from .rows import Row
+from .views import ALL, View
+from .wording import TIMES, decimals_for, fixed, joined, number, percent, safe, span, times
+
+__all__ = ["caveats", "finding", "grade_sentence", "headline", "interval_sentence"]
+
+_MOST = {
+    "correct_per_wh": "the most right answers per watt-hour",
+    "quality": "the highest quality",
+    "energy": "the least energy",
+}
+_GRADES = {
+    "wall": "measured at the wall",
+    "counter": "read from hardware counters",
+    "polled": "summed from polled power readings",
+}
+_LISTED = 3
+MISSING_RATIO = "an unknown multiple of"
+
+
+def headline(view: View) -> str:
+    """The finding in a few words, for a title; no figures."""
+    ranked = view.ranked
+    if view.mixed:
+        return "Side by side, not ranked: energy that cannot be compared"
+    if not ranked:
+        return "Nothing is ranked"
+    first = safe(ranked[0].label)
+    if len(ranked) == 1:
+        return f"{first} is the only entrant that can be ranked"
+    if _unrepeated(view):
+        return f"{first} comes first, but one repeat proves nothing"
+    tied = _tied(view)
+    if len(tied) == 1:
+        return f"{first} {_verb(view)} {_MOST[view.by]}"
+    if len(tied) > _LISTED:
+        return f"{len(tied)} entrants tie for {_MOST[view.by]}"
+    return f"{joined([safe(row.label) for row in tied])} tie for {_MOST[view.by]}"
+
+
+def finding(view: View) -> str:
+    """What the view's table means, in one to three sentences with figures and intervals."""
+    ranked = view.ranked
+    if view.mixed:
+        kinds = "hardware, scope or grade of energy"
+        return f"These entrants differ in {kinds}, so they stand side by side and nothing is ranked."
+    if not ranked:
+        return _nothing_ranked(view)
+    if len(ranked) == 1:
+        return _qualified(view, f"{_alone(ranked[0])} {_nobody_else(view)}".strip())
+    tied = _tied(view)
+    if _unrepeated(view):
+        text = _unproven(view, ranked[0], ranked[1])
+    elif len(tied) > 1:
+        text = _tie(view, tied)
+    else:
+        text = _lead(view, ranked[0], ranked[1])
+    return _qualified(view, " ".join(filter(None, [text, _best_quality(view)])))
+
+
+def grade_sentence(view: View) -> str:
+    """How the joules were obtained and how far off they may be."""
+    if view.mixed:
+        return "Energy: of several kinds, named in each row; the kinds are not comparable."
+    known = [row for row in view.rows if row.rel_u is not None]
+    if not known or view.grade is None:
+        return "Energy: none was measured, so nothing is ranked."
+    rel_u = max(row.rel_u or 0.0 for row in known)
+    if view.grade == "modelled":
+        workload = max(row.rel_u_workload or 0.0 for row in known)
+        between = (
+            f", of which about {percent(workload)} can differ from model to model and is in no rank" if workload else ""
+        )
+        return f"Energy: modelled from CPU time, not measured joules; error about {percent(rel_u)}{between}."
+    names = joined([safe(meter.id) for meter in view.meters]) if view.meters else "an unnamed meter"
+    return f"Energy: {_GRADES.get(view.grade, view.grade)} ({names}); error about {percent(rel_u)}."
+
+
+def interval_sentence(view: View) -> str:
+    """What the intervals of the table and the picture hold."""
+    if all(row.energy_wh_per_1k_low is None for row in view.rows):
+        return "Intervals are 95 %, of quality over items; energy has none: one repeat: no interval."
+    repeats = max(row.repeats for row in view.rows)
+    rel_u = max((row.rel_u or 0.0 for row in view.rows), default=0.0)
+    factor = number(math.exp(1.96 * rel_u), 2)
+    return (
+        f"Intervals are 95 %: quality over items, energy over {repeats} repeats. They are for comparing rows; the "
+        f"meter's own error (95 %: a factor of {factor} either way) comes on top of absolute figures."
+    )
+
+
+def caveats(view: View) -> list[str]:
+    """What else a reader must know: who is not ranked and why, lost repeats, missing figures."""
+    sentences = [sentence for row in view.rows if (sentence := _why_unranked(view, row))]
+    single = [safe(row.label) for row in view.rows if row.repeats == 1 and row.energy_wh_per_1k is not None]
+    if single and not _unrepeated(view):
+        sentences.append(f"{joined(single)}: one repeat: no interval.")
+    short = [row for row in view.rows if row.repeats < row.repeats_planned]
+    sentences += [f"{safe(row.label)}: {row.repeats} of {row.repeats_planned} repeats." for row in short]
+    return [*dict.fromkeys(sentences), *(safe(note) for note in view.notes)]
+
+
+def _qualified(view: View, text: str) -> str:
+    """Modelled energy carries its name wherever a claim rests on it."""
+    if view.grade == "modelled" and view.by != "quality":
+        return f"By CPU time, not measured joules: {text}"
+    return text
+
+
+def _verb(view: View) -> str:
+    return {"correct_per_wh": "gives", "quality": "has", "energy": "uses"}[view.by]
+
+
+def _tied(view: View) -> list[Row]:
+    return [row for row in view.ranked if row.tied_with_first]
+
+
+def _unrepeated(view: View) -> bool:
+    """Whether the first two cannot be told apart because one of them has a single repeat."""
+    return view.by != "quality" and any(row.energy_wh_per_1k_low is None for row in view.ranked[:2])
+
+
+def _nothing_ranked(view: View) -> str:
+    if all(row.energy_wh_per_1k is None for row in view.rows):
+        return "Nothing is ranked: no entrant has energy for every task of this view."
+    return f"Nothing is ranked: no entrant with energy reaches the quality floor of {view.quality_floor:g} points."
+
+
+def _alone(row: Row) -> str:
+    per_wh = f"{number(row.correct_per_wh)} right answers per watt-hour" if row.correct_per_wh else "no ratio"
+    limits = span(row.correct_per_wh_within_low, row.correct_per_wh_within_high)
+    surely = f" (95 % {limits})" if limits else " (one repeat: no interval)"
+    return f"{safe(row.label)} gives {per_wh}{surely} at {fixed(row.quality)} points of quality."
+
+
+def _nobody_else(view: View) -> str:
+    return "No other entrant can be ranked." if len(view.rows) > 1 else ""
+
+
+def _lead(view: View, first: Row, second: Row) -> str:
+    name, other = safe(first.label), safe(second.label)
+    if view.by == "quality":
+        more = span(_minus(second.quality_minus_first_high), _minus(second.quality_minus_first_low), 1)
+        return (
+            f"{name} has the highest quality: {fixed(first.quality)} points, "
+            f"{fixed(_minus(second.quality_minus_first))} (95 % {more}) more than {other}, the next."
+        )
+    if view.by == "energy":
+        ratio = _ratio(
+            second.energy_ratio_to_first, second.energy_ratio_to_first_low, second.energy_ratio_to_first_high
+        )
+        return f"{name} uses the least energy: {other}, the next, uses {ratio}, {_quality_gap(second, flip=True)}."
+    most = f"{name} gives the most right answers per watt-hour"
+    return f"{most}: {_inverse(second)} those of {other}, the next, {_quality_gap(second)}."
+
+
+def _tie(view: View, tied: list[Row]) -> str:
+    if len(tied) > _LISTED:
+        names = f"{len(tied)} entrants, {safe(tied[0].label)} ahead by a hair,"
+    else:
+        names = joined([safe(row.label) for row in tied])
+    first, second = tied[0], tied[1]
+    other = safe(second.label)
+    if view.by == "quality":
+        gap = f"{fixed(_minus(second.quality_minus_first))} points over {other}"
+    elif view.by == "energy":
+        gap = f"{other} uses {_energy_ratio(second)} as much"
+    else:
+        gap = f"{_inverse(second)} those of {other}"
+    return f"{names} tie for {_MOST[view.by]}: {safe(first.label)} comes first ({gap}), but that may be chance."
+
+
+def _unproven(view: View, first: Row, second: Row) -> str:
+    name, other = safe(first.label), safe(second.label)
+    if view.by == "energy":
+        text = f"{other} used {times(second.energy_ratio_to_first or math.nan)} the energy of {name}"
+    else:
+        ratio = times(1 / (second.ratio_to_first or math.nan))
+        text = f"{name} gave {ratio} the right answers per watt-hour of {other}"
+    return f"{text}, but one repeat: no interval."
+
+
+def _best_quality(view: View) -> str:
+    """A second sentence for the reader who needs quality before thrift."""
+    best = max(view.ranked, key=lambda row: row.quality or -math.inf)
+    if (
+        view.by == "quality"
+        or best.rank == 1
+        or best.energy_ratio_to_first is None
+        or best.label == view.ranked[1].label
+    ):
+        return ""
+    energy = f"{times(best.energy_ratio_to_first)} the energy of {safe(view.ranked[0].label)}"
+    return f"{safe(best.label)} has the highest quality, {fixed(best.quality)} points, at {energy}."
+
+
+def _quality_gap(row: Row, *, flip: bool = False) -> str:
+    """How the first's quality stands to that of ``row``; with ``flip``, how the row's stands to the first's."""
+    gap = (row.quality_minus_first or 0.0) * (1 if flip else -1)
+    low, high = row.quality_minus_first_low, row.quality_minus_first_high
+    if low is not None and high is not None and low <= 0 <= high:
+        return "at a quality that cannot be told apart"
+    return f"at {fixed(abs(gap))} points {'less' if gap < 0 else 'more'} quality"
+
+
+def _inverse(row: Row) -> str:
+    """The first's ratio to ``row``, from the row's ratio to the first."""
+    if row.ratio_to_first is None:
+        return MISSING_RATIO
+    low, high = row.ratio_to_first_low, row.ratio_to_first_high
+    return _ratio(1 / row.ratio_to_first, 1 / high if high else None, 1 / low if low else None)
+
+
+def _energy_ratio(row: Row) -> str:
+    return _ratio(row.energy_ratio_to_first, row.energy_ratio_to_first_low, row.energy_ratio_to_first_high)
+
+
+def _ratio(value: float | None, low: float | None, high: float | None) -> str:
+    """A ratio with its interval, with enough decimals to tell the three apart."""
+    if value is None:
+        return MISSING_RATIO
+    if low is None or high is None:
+        return f"{times(value)} (one repeat: no interval)"
+    decimals = decimals_for((high - low) / 2, 1) if high > low else 2
+    decimals = min(3, max(decimals, 1 if value < 10 else 0))
+    return f"{fixed(value, decimals)}{TIMES} (95 % {span(low, high, decimals)})"
+
+
+def _minus(value: float | None) -> float | None:
+    return None if value is None else -value
+
+
+def _why_unranked(view: View, row: Row) -> str | None:
+    if row.rank is not None or view.mixed:
+        return None
+    name = safe(row.label)
+    if row.quality is None or row.energy_wh_per_1k is None:
+        lacks = "energy" if row.energy_wh_per_1k is None else "quality"
+        where = " in every task" if view.task == ALL else ""
+        told = [f for f in row.flags if f.startswith(("no_", "outside_meter"))]
+        return f"{name} is not ranked: it lacks {lacks}{where}" + (f" ({safe(', '.join(told))})." if told else ".")
+    if row.quality_low is None or row.quality_low <= 0:
+        return f"{name} is not ranked: its quality of {fixed(row.quality)} points cannot be told from guessing."
+    points = f"{fixed(row.quality)} points of quality"
+    return f"{name} is not ranked: its {points} are below the floor of {view.quality_floor:g}."

@@ -1,0 +1,226 @@
+"""The report page: one file, nothing loaded from anywhere, the same bytes on every rerun."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from markupsafe import Markup
+
+from joulemark.harness.record import Machine, MeterInfo, RunHeader
+from joulemark.harness.store import Run, canonical_json
+
+from .documents import view_title
+from .findings import caveats, finding, grade_sentence, headline, interval_sentence
+from .plots import alt_text, page_svg
+from .rows import Row
+from .table import Columns, rank_text
+from .views import ALL, View
+from .wording import number, percent, probability, safe
+
+__all__ = ["page"]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """An interval drawn in a table cell, in percent of the cell's width."""
+
+    left: float
+    width: float
+    at: float
+
+
+def page(views: Sequence[View], runs: Sequence[Run]) -> str:
+    """The whole page.
+
+    Args:
+        views: As `make_views` gives them; the first one leads.
+        runs: What they were made from, for the method, the machines and how to reproduce.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("joulemark.reports", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "percent": percent, "safe_text": safe}
+    one_kind = len({(view.task, view.hardware, view.scope, view.grade) for view in views}) == len(
+        {view.task for view in views}
+    )
+    whole = [
+        _section(view, f"v{n}", one_kind) for n, view in enumerate(views) if view.task == ALL or views[0].task != ALL
+    ]
+    tasks = [
+        _section(view, f"v{n}", one_kind) for n, view in enumerate(views) if view.task != ALL and views[0].task == ALL
+    ]
+    return environment.get_template("report.html.j2").render(
+        headline=headline(views[0]),
+        finding=finding(views[0]),
+        grade=grade_sentence(views[0]),
+        facts=_facts(views[0]),
+        whole=whole,
+        tasks=tasks if len(views[0].tasks) > 1 else [],
+        modelled=any(view.grade == "modelled" for view in views),
+        floor=views[0].quality_floor,
+        runs=[_run(run) for run in sorted(runs, key=lambda run: run.header.run_id)],
+        machines=_machines(runs),
+        meters=_meters(runs),
+        flags=_flags(views),
+    )
+
+
+def _section(view: View, name: str, one_kind: bool) -> dict[str, Any]:
+    columns = Columns(view)
+    pictured = view.task == ALL
+    return {
+        "id": name,
+        "title": view_title(view),
+        "short": safe(view.tasks[0]) if one_kind else view_title(view),
+        "headline": headline(view),
+        "finding": finding(view),
+        "grade": grade_sentence(view),
+        "intervals": interval_sentence(view),
+        "caveats": caveats(view),
+        "mixed": view.mixed,
+        "energy_title": f"{columns.energy.name} per 1,000 answers",
+        "rate_title": columns.rate_title,
+        "rows": [_line(view, row, columns, bar) for row, bar in zip(view.rows, _bars(view.rows), strict=True)],
+        "wide": Markup(page_svg(view, prefix=f"{name}w")) if pictured else "",  # noqa: S704
+        "narrow": Markup(page_svg(view, narrow=True, prefix=f"{name}n")) if pictured else "",  # noqa: S704
+        "alt": alt_text(view),
+    }
+
+
+def _line(view: View, row: Row, columns: Columns, bar: Bar | None) -> dict[str, Any]:
+    milliseconds = None if row.latency_s_p50 is None else 1000 * row.latency_s_p50
+    return {
+        "rank": rank_text(row),
+        "first": bool(row.tied_with_first),
+        "label": safe(row.label),
+        "quality": columns.quality(row),
+        "energy": columns.energy_per_1k(row),
+        "rate": columns.right_per_wh(row),
+        "bar": bar,
+        "frontier": row.frontier or "none",
+        "likely": None if row.p_frontier is None else probability(row.p_frontier),
+        "accuracy": number(row.accuracy),
+        "params": "" if row.params is None else _short(row.params),
+        "tokens": number(row.tokens_per_item),
+        "latency": number(milliseconds),
+        "n_items": f"{row.items:,}",
+        "repeats": row.repeats,
+        "kind": safe(f"{row.grade or 'no energy'}, {row.scope or 'no scope'}; {row.hardware}"),
+        "unranked": row.rank is None and not view.mixed,
+    }
+
+
+def _bars(rows: Sequence[Row]) -> list[Bar | None]:
+    """Intervals of right answers per Wh on one log scale for the whole table."""
+    ends = [
+        (
+            r.correct_per_wh_within_low or r.correct_per_wh,
+            r.correct_per_wh_within_high or r.correct_per_wh,
+            r.correct_per_wh,
+        )
+        for r in rows
+    ]
+    known = [end for trio in ends for end in trio if end]
+    if not known or min(known) <= 0:
+        return [None for _ in rows]
+    low, high = math.log(min(known)), math.log(max(known))
+    reach = max(high - low, 0.2)
+
+    def place(value: float) -> float:
+        return round(4 + 92 * (math.log(value) - low) / reach, 2)
+
+    return [Bar(place(a), round(place(b) - place(a), 2), place(at)) if a and b and at else None for a, b, at in ends]
+
+
+def _facts(view: View) -> list[tuple[str, str]]:
+    """Four figures that say how much stands behind the finding."""
+    rows = view.rows
+    counts = {row.repeats for row in rows}
+    repeats = str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    return [
+        ("Entrants", f"{len(rows)}, {len(view.ranked)} ranked"),
+        ("Tasks", f"{len(view.tasks)}, {max(row.items for row in rows):,} items"),
+        ("Repeats", repeats),
+        ("Energy", view.grade or "none"),
+    ]
+
+
+def _run(run: Run) -> dict[str, Any]:
+    header, done = run.header, [cell for cell in run.cells if cell.status == "ok"]
+    windows = [cell.energy.window_s for cell in done if cell.energy]
+    loops = [cell.energy.loops for cell in done if cell.energy]
+    return {
+        "id": safe(header.run_id),
+        "created": safe(header.created_at),
+        "folder": safe(run.path.name),
+        "seed": header.seed,
+        "plan": safe(canonical_json(header.plan)),
+        "version": safe(header.joulemark_version),
+        "software": [(safe(name), safe(version)) for name, version in sorted(header.software.items())],
+        "cells": len(done),
+        "lost": len(run.cells) - len(done),
+        "windows": _range(windows, " s"),
+        "loops": _range([float(loop) for loop in loops], ""),
+        "idle": _idle(header),
+    }
+
+
+def _idle(header: RunHeader) -> str:
+    idle = header.idle
+    if idle.before_w is None or idle.after_w is None:
+        return "not measured"
+    return f"{number(idle.before_w)} W before and {number(idle.after_w)} W after, {number(idle.duration_s)} s each"
+
+
+def _range(values: Sequence[float], unit: str) -> str:
+    if not values:
+        return "none"
+    low, high = number(min(values)), number(max(values))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def _machines(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
+    machines = {run.header.machine.machine_id: run.header.machine for run in runs}
+    return [(safe(name), _machine(machines[name])) for name in sorted(machines)]
+
+
+def _machine(machine: Machine) -> list[tuple[str, str]]:
+    accelerators = ", ".join(gpu.name for gpu in machine.accelerators) or "none"
+    virtual = {True: "yes", False: "no", None: "unknown"}[machine.virtualised]
+    facts = [
+        ("Processor", f"{machine.cpu_model}, {machine.cpu_count} threads"),
+        ("Accelerators", accelerators),
+        ("Memory", f"{number(machine.memory_gb)} GB"),
+        ("System", f"{machine.os} {machine.kernel}"),
+        ("Virtual", virtual),
+        ("Frequency governor", machine.governor or "unknown"),
+        ("Driver", machine.driver or "none"),
+    ]
+    return [(name, safe(value)) for name, value in facts]
+
+
+def _meters(runs: Sequence[Run]) -> list[MeterInfo]:
+    meters = {canonical_json(meter.model_dump(mode="json")): meter for run in runs for meter in run.header.meters}
+    return [meters[key] for key in sorted(meters)]
+
+
+def _flags(views: Sequence[View]) -> list[tuple[str, str, str]]:
+    return [
+        (view_title(view), safe(row.label), safe(flag)) for view in views for row in view.rows for flag in row.flags
+    ]
+
+
+def _short(count: int) -> str:
+    for factor, name in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= factor:
+            return f"{number(count / factor, 2 if count < 10 * factor else 3)}{name}"
+    return str(count)

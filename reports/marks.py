@@ -1,0 +1,176 @@
+"""What stands on the ground of the picture: the frontier's steps, points with intervals, names, the legend."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from .labels import Box, Spot, place_labels
+from .pareto import frontier
+from .scene import FRONT, INK, MUTED, PAPER, SHADE, Scene, extent
+from .stats import Floats
+from .wording import safe
+
+__all__ = ["draw_legend", "draw_names", "draw_points", "draw_steps"]
+
+_MOST_NAMES = 25
+_LONGEST_NAME = 34
+
+
+def draw_steps(scene: Scene) -> None:
+    """The staircase through the best points found, and the shade over it; none where entrants are unlike."""
+    if scene.view.mixed or not len(scene.x):
+        return
+    axes, corners = scene.axes, _corners(scene)
+    xs = np.append(corners[:, 0], axes.get_xlim()[1])
+    ys = np.append(corners[:, 1], corners[-1, 1])
+    axes.fill_between(xs, ys, axes.get_ylim()[1], step="post", color=SHADE, linewidth=0, zorder=0.5)
+    xs, ys = np.insert(xs, 0, xs[0]), np.insert(ys, 0, axes.get_ylim()[0])
+    axes.step(xs, ys, where="post", color=FRONT, linewidth=2.2, zorder=2, solid_joinstyle="miter")
+
+
+def draw_points(scene: Scene) -> None:
+    """A point for each row, hollow where its energy is modelled, with its intervals both ways."""
+    axes = scene.axes
+    for row, (colour, mark, _), x, y in zip(scene.rows, scene.kinds(), scene.x.tolist(), scene.y.tolist(), strict=True):
+        bars: dict[str, Any] = {"color": colour, "linewidth": 1.3, "capsize": 3, "zorder": 3}
+        if row.quality_low is not None and row.quality_high is not None:
+            axes.errorbar(x, y, yerr=_arms(y, (row.quality_low, row.quality_high)), **bars)
+        if ends := scene.energy_ends(row):
+            axes.errorbar(x, y, xerr=_arms(x, ends), **bars)
+        axes.plot(
+            [x],
+            [y],
+            mark,
+            markersize=6.5 if row.frontier in ("dominated", None) else 8.0,
+            markerfacecolor=PAPER if row.grade == "modelled" else colour,
+            markeredgecolor=colour,
+            markeredgewidth=2.0,
+            zorder=4,
+        )
+
+
+def draw_names(scene: Scene, blocked: list[Box], curves: list[Box]) -> None:
+    """Names beside points, never over one another; of very many rows only those on the frontier.
+
+    Args:
+        scene: The picture.
+        blocked: What no name may cover, besides points and steps.
+        curves: What names cover only where there is no other way.
+    """
+    order = sorted(
+        range(len(scene.rows)), key=lambda i: (scene.rows[i].frontier != "on", scene.rows[i].rank or math.inf, i)
+    )
+    if len(order) > _MOST_NAMES:
+        order = [i for i in order if scene.rows[i].frontier == "on"][:_MOST_NAMES]
+    if not order:
+        return
+    texts = [_name(scene, i) for i in order]
+    sizes = [
+        (box.right - box.left + 2, box.top - box.bottom + 1) for box in (extent(scene.axes, text) for text in texts)
+    ]
+    points = [(float(x), float(y)) for x, y in scene.pixels(np.column_stack([scene.x, scene.y])[order])]
+    frame = scene.frame
+    inner = Box(frame.left + 2, frame.bottom + 2, frame.right - 1, frame.top - 1)
+    spots = place_labels(points, sizes, inner, blocked + _taken_by_points(scene) + _taken_by_steps(scene), curves)
+    for point, text, spot in zip(points, texts, spots, strict=True):
+        if spot is None:
+            text.remove()
+        else:
+            _settle(scene, point, text, spot)
+
+
+def draw_legend(scene: Scene) -> None:
+    """One line over the picture that names shapes and lines."""
+    from matplotlib.lines import Line2D
+
+    layout, hollow = scene.layout, scene.view.grade == "modelled"
+    entries = []
+    for colour, mark, name in dict.fromkeys(scene.kinds()):
+        face = PAPER if hollow else colour
+        style: dict[str, Any] = {"markerfacecolor": face, "markeredgewidth": 1.8, "markersize": 7}
+        entries.append(Line2D([], [], marker=mark, linestyle="", color=colour, label=name, **style))
+    if not scene.view.mixed and scene.rows:
+        entries.append(Line2D([], [], color=FRONT, linewidth=2.2, label="best found"))
+    if hollow and not layout.small:
+        style = {"markerfacecolor": PAPER, "markersize": 6}
+        entries.append(Line2D([], [], marker="o", linestyle="", color=MUTED, label="hollow: modelled energy", **style))
+    if not layout.small and not scene.view.mixed:
+        style = {"linewidth": 0.9, "linestyle": (0, (1, 2.4))}
+        entries.append(Line2D([], [], color=MUTED, label="equal right answers per Wh", **style))
+    lift = (layout.font + 7) / 72 / (layout.height - layout.top - layout.bottom)
+    scene.axes.legend(
+        handles=entries,
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 1 + lift),
+        ncols=1 if scene.view.mixed else 2 if layout.small else 7,
+        frameon=False,
+        fontsize=layout.font - (2.2 if len(entries) > 5 else 1.5),
+        handletextpad=0.4,
+        columnspacing=1.3,
+        borderaxespad=0,
+        borderpad=0,
+    )
+
+
+def _corners(scene: Scene) -> Floats:
+    on = frontier(scene.x, scene.y)
+    order = np.argsort(scene.x[on], kind="stable")
+    return np.column_stack([scene.x[on][order], scene.y[on][order]])
+
+
+def _arms(at: float, ends: tuple[float, float]) -> list[list[float]]:
+    return [[max(0.0, at - ends[0])], [max(0.0, ends[1] - at)]]
+
+
+def _name(scene: Scene, i: int) -> Any:
+    row = scene.rows[i]
+    name = safe(row.label)
+    return scene.axes.text(
+        0,
+        0,
+        name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "\u2026",
+        fontsize=scene.layout.font - 0.5,
+        fontweight="bold" if row.tied_with_first else "normal",
+        color=MUTED if row.rank is None and not scene.view.mixed else INK,
+        zorder=6,
+        parse_math=False,
+    )
+
+
+def _settle(scene: Scene, point: tuple[float, float], text: Any, spot: Spot) -> None:
+    back, box = scene.axes.transData.inverted(), spot.box
+    text.set_position(back.transform((box.left + 1, box.bottom + 2.5)))
+    if spot.led:
+        near = (min(max(point[0], box.left), box.right), min(max(point[1], box.bottom), box.top))
+        ends = back.transform([point, near])
+        scene.axes.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.7, zorder=2.5)
+
+
+def _taken_by_points(scene: Scene) -> list[Box]:
+    boxes = []
+    for row, x, y in zip(scene.rows, scene.x.tolist(), scene.y.tolist(), strict=True):
+        left, right = scene.energy_ends(row) or (x, x)
+        low = y if row.quality_low is None else row.quality_low
+        high = y if row.quality_high is None else row.quality_high
+        (px, py), (p0, p1), (p2, p3) = scene.pixels([(x, y), (left, low), (right, high)]).tolist()
+        boxes += [
+            Box(px - 7, py - 7, px + 7, py + 7),
+            Box(px - 3, p1 - 1, px + 3, p3 + 1),
+            Box(p0 - 1, py - 3, p2 + 1, py + 3),
+        ]
+    return boxes
+
+
+def _taken_by_steps(scene: Scene) -> list[Box]:
+    if scene.view.mixed:
+        return []
+    corners = scene.pixels(_corners(scene)).tolist()
+    boxes, below = [], scene.frame.bottom
+    for number, (x, y) in enumerate(corners):
+        after = corners[number + 1][0] if number + 1 < len(corners) else scene.frame.right
+        boxes += [Box(x - 2, below, x + 2, y), Box(x, y - 2, after, y + 2)]
+        below = y
+    return boxes

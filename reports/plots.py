@@ -1,0 +1,164 @@
+"""The frontier picture: quality against energy, with intervals, for one view.
+
+Byte-identical on a rerun: no dates, a fixed hash salt, fonts that come with matplotlib. On the page
+the picture takes its colours from CSS variables, so that one drawing serves light and dark.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import textwrap
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .findings import headline
+from .ground import draw_axes, draw_curves, draw_floor
+from .marks import draw_legend, draw_names, draw_points, draw_steps
+from .rows import Row
+from .scene import INK, MUTED, PAPER, VARIABLES, Layout, Scene
+from .views import ALL, View
+from .wording import Unit, energy_unit, number, safe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["alt_text", "page_svg", "picture"]
+
+_FILE = Layout(width=9.0, height=5.9, font=10.5, left=0.8, right=0.3, top=1.12, bottom=1.12)
+_WIDE = Layout(width=8.6, height=4.7, font=10.5, left=0.72, right=0.2, top=0.54, bottom=0.62)
+_NARROW = Layout(width=4.0, height=4.5, font=10.5, left=0.62, right=0.14, top=0.74, bottom=0.62, small=True)
+_MOST_IN_WORDS = 25
+
+
+def picture(view: View, form: str) -> bytes:
+    """The picture as a file that stands alone, ``png`` or ``svg``, with its title and footnote."""
+    with _style("path"):
+        figure = _draw(view, _FILE, titled=True)
+        metadata: dict[str, Any] = {"Software": None} if form == "png" else {"Date": None, "Creator": "joulemark"}
+        return _saved(figure, form, metadata)
+
+
+def page_svg(view: View, *, narrow: bool = False, prefix: str = "p") -> str:
+    """The picture for a page: an SVG element with CSS variables for colours, and no title of its own.
+
+    Args:
+        view: What to draw.
+        narrow: For a telephone.
+        prefix: Put before all ids, so that several pictures may stand on one page.
+    """
+    with _style("none"):
+        figure = _draw(view, _NARROW if narrow else _WIDE, titled=False)
+        text = _saved(figure, "svg", {"Date": None, "Creator": None, "Format": None, "Type": None}).decode()
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    text = re.sub(r"<style type=.*?</style>", "", text, flags=re.DOTALL)
+    head, rest = text.split(">", 1)
+    head = re.sub(r' (?:width|height)="[^"]*"', "", head) + ' stroke-linejoin="round"'
+    rest = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{prefix}-", rest)
+    rest = re.sub(r"font-family: [^;\"]*;? ?", "", rest)
+    for colour, variable in VARIABLES.items():
+        rest = rest.replace(colour, f"var({variable})")
+    return f"{head}>{rest}"
+
+
+def alt_text(view: View) -> str:
+    """The picture in words, for those who cannot see it."""
+    rows = _drawn(view)
+    unit = energy_unit(row.energy_wh_per_1k for row in rows)
+    first = sorted(rows, key=lambda row: row.energy_wh_per_1k or 0.0)[:_MOST_IN_WORDS]
+    parts = [_in_words(row, unit) for row in first]
+    more = f"; and {len(rows) - _MOST_IN_WORDS} more" if len(rows) > _MOST_IN_WORDS else ""
+    return f"Quality against energy per 1,000 answers on a log scale. {'; '.join(parts)}{more}."
+
+
+def _in_words(row: Row, unit: Unit) -> str:
+    energy = f"{number((row.energy_wh_per_1k or 0.0) * unit.factor)} {unit.name}"
+    return f"{safe(row.label)}: {number(row.quality)} points at {energy}" + (
+        f", {row.frontier}" if row.frontier else ""
+    )
+
+
+def _drawn(view: View) -> tuple[Row, ...]:
+    return tuple(row for row in view.rows if row.quality is not None and row.energy_wh_per_1k is not None)
+
+
+def _style(fonttype: str) -> Any:
+    import matplotlib as mpl
+
+    usual = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
+    own = {
+        "svg.hashsalt": "joulemark",
+        "svg.fonttype": fonttype,
+        "font.family": "DejaVu Sans",
+        "text.color": INK,
+        "axes.edgecolor": MUTED,
+        "axes.labelcolor": INK,
+        "axes.linewidth": 0.8,
+        "xtick.color": MUTED,
+        "ytick.color": MUTED,
+    }
+    settings: dict[Any, Any] = {**usual, **own}
+    return mpl.rc_context(settings)
+
+
+def _saved(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
+    out = io.BytesIO()
+    figure.savefig(out, format=form, dpi=160, metadata=metadata)
+    return out.getvalue()
+
+
+def _draw(view: View, layout: Layout, *, titled: bool) -> Figure:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(layout.width, layout.height), facecolor=PAPER)
+    FigureCanvasAgg(figure)
+    across, up = layout.width - layout.left - layout.right, layout.height - layout.top - layout.bottom
+    box = (layout.left / layout.width, layout.bottom / layout.height, across / layout.width, up / layout.height)
+    axes = figure.add_axes(box, facecolor="none")
+    rows = _drawn(view)
+    unit = energy_unit(row.energy_wh_per_1k for row in rows)
+    x = np.array([(row.energy_wh_per_1k or math.nan) * unit.factor for row in rows])
+    y = np.array([row.quality if row.quality is not None else math.nan for row in rows])
+    scene = Scene(axes, view, rows, x, y, unit, layout)
+    draw_axes(scene)
+    curves = draw_curves(scene)
+    blocked = draw_floor(scene)
+    draw_steps(scene)
+    draw_points(scene)
+    draw_names(scene, blocked, curves)
+    draw_legend(scene)
+    if titled:
+        _words(figure, view, layout)
+    return figure
+
+
+def _words(figure: Figure, view: View, layout: Layout) -> None:
+    """Title, subtitle and footnote of a picture that stands alone."""
+
+    def write(text: str, up: float, **style: Any) -> None:
+        figure.text(0.018, up / layout.height, text, parse_math=False, **style)
+
+    task = f"all {len(view.tasks)} tasks" if view.task == ALL else safe(view.task)
+    write(_cut(headline(view), 78), layout.height - 0.22, fontsize=14.5, fontweight="bold", va="top", color=INK)
+    write(_cut(f"{task} on {safe(view.hardware)}", 110), layout.height - 0.54, fontsize=10, va="top", color=MUTED)
+    note = "\n".join(textwrap.wrap(_footnote(view), 136))
+    write(note, 0.09, fontsize=8.3, va="bottom", color=MUTED, linespacing=1.45)
+
+
+def _footnote(view: View) -> str:
+    repeats = max((row.repeats for row in view.rows), default=0)
+    bars = f"energy over {repeats} repeats" if repeats > 1 else "energy has none (one repeat: no interval)"
+    rel_u = max((row.rel_u or 0.0 for row in view.rows), default=0.0)
+    grade = "modelled from CPU time, not measured joules" if view.grade == "modelled" else (view.grade or "none")
+    parts = [
+        f"Bars: 95 % intervals for comparing points; quality over items, {bars}.",
+        f"Energy: {grade}; the meter's own error, about {100 * rel_u:.2g} %, is not in the bars.",
+    ]
+    return " ".join(parts if view.mixed else [*parts, "The shaded side is better than anything found."])
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"

@@ -1,0 +1,152 @@
+"""The table on a terminal: fits 80 columns, and grows with the window."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from .findings import caveats, finding, grade_sentence, interval_sentence
+from .rows import Row
+from .views import ALL, View
+from .wording import MISSING, Unit, ascii_only, decimals_for, energy_unit, fixed, number, rate_unit, safe, span
+
+__all__ = ["Columns", "print_views", "rank_text"]
+
+_MARKS = {"on": "on", "unclear": "unclear", "dominated": "dominated", None: MISSING}
+_STYLES = {"on": "bold green", "unclear": "yellow", "dominated": "dim", None: "dim"}
+
+
+class Columns:
+    """How the figures of one view are written: one unit and one number of decimals a column."""
+
+    def __init__(self, view: View) -> None:
+        self.energy: Unit = energy_unit(row.energy_wh_per_1k for row in view.rows)
+        self.rate: Unit = rate_unit(row.correct_per_wh for row in view.rows)
+        smallest = min((row.correct_per_wh for row in view.rows if row.correct_per_wh), default=1.0)
+        self._rate_decimals = min(2, decimals_for(smallest * self.rate.factor, 3))
+        least = min((row.energy_wh_per_1k for row in view.rows if row.energy_wh_per_1k), default=1.0)
+        self._energy_decimals = min(3, decimals_for(least * self.energy.factor, 3))
+
+    def quality(self, row: Row) -> tuple[str, str]:
+        """Points, and their interval."""
+        return fixed(row.quality), span(row.quality_low, row.quality_high, 1)
+
+    def energy_per_1k(self, row: Row) -> tuple[str, str]:
+        """Energy per 1,000 items in `energy`, and the interval that compares entrants."""
+        return self._scaled(
+            row.energy_wh_per_1k,
+            row.energy_wh_per_1k_within_low,
+            row.energy_wh_per_1k_within_high,
+            self.energy,
+            self._energy_decimals,
+        )
+
+    def right_per_wh(self, row: Row) -> tuple[str, str]:
+        """Right answers per Wh in `rate`, and the interval that compares entrants."""
+        return self._scaled(
+            row.correct_per_wh,
+            row.correct_per_wh_within_low,
+            row.correct_per_wh_within_high,
+            self.rate,
+            self._rate_decimals,
+        )
+
+    @property
+    def rate_title(self) -> str:
+        """The heading of the ratio."""
+        return "Right answers per Wh" + (f", {self.rate.name}s" if self.rate.name else "")
+
+    def _scaled(
+        self, value: float | None, low: float | None, high: float | None, unit: Unit, decimals: int
+    ) -> tuple[str, str]:
+        if value is None:
+            return MISSING, ""
+        limits = "" if low is None or high is None else span(low * unit.factor, high * unit.factor, decimals)
+        return fixed(value * unit.factor, decimals), limits
+
+
+def rank_text(row: Row) -> str:
+    """A rank with its range where that is wider: ``2 (1-3)``."""
+    if row.rank is None:
+        return MISSING
+    return str(row.rank) if row.rank_low == row.rank_high else f"{row.rank} ({span(row.rank_low, row.rank_high, 0)})"
+
+
+def print_views(views: Sequence[View], file: TextIO | None = None, width: int | None = None) -> None:
+    """Print these views, one after another, each with what its table means."""
+    console = Console(file=file, width=width, highlight=False, soft_wrap=False)
+    plain = ascii_only if not console.encoding.lower().startswith("utf") else str
+    for number_, view in enumerate(views):
+        if number_:
+            console.print()
+        console.print(Text(plain(_title(view)), style="bold"))
+        console.print(_table(view, console.width, plain))
+        console.print()
+        console.print(Text(plain(finding(view)), style="bold"))
+        for sentence in (grade_sentence(view), interval_sentence(view)):
+            console.print(Text(plain(sentence)))
+        for sentence in caveats(view):
+            console.print(Padding(Text(plain(f"- {sentence}"), style="dim"), (0, 0, 0, 2)))
+
+
+def _title(view: View) -> str:
+    task = f"all {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else safe(view.tasks[0])
+    return f"{task} | {safe(view.hardware)} | energy: {view.grade or 'none'}, {view.scope or 'no scope'}"
+
+
+def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
+    columns = Columns(view)
+    table = Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
+        show_edge=False,
+        border_style="dim",
+        header_style="dim",
+        collapse_padding=True,
+    )
+    table.add_column("Rank", justify="left", no_wrap=True)
+    table.add_column("Model", overflow="fold", min_width=8, max_width=40)
+    table.add_column("Quality", justify="right")
+    table.add_column(plain(f"{columns.energy.name} per 1,000"), justify="right")
+    table.add_column(plain(columns.rate_title), justify="right", max_width=20)
+    table.add_column("Frontier", no_wrap=True)
+    if view.mixed:
+        table.add_column("Energy")
+    extra = [] if width < 116 else ["Accuracy", "Items", "Repeats", "Tokens", "ms p50"]
+    for name in extra:
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in view.rows:
+        cells = [_plain_text(plain, rank_text(row), "bold" if row.rank == 1 else "")]
+        cells.append(_plain_text(plain, safe(row.label), "bold" if row.tied_with_first else ""))
+        cells += [
+            _figure(plain, *pair)
+            for pair in (columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row))
+        ]
+        cells.append(_plain_text(plain, _MARKS[row.frontier], _STYLES[row.frontier]))
+        if view.mixed:
+            cells.append(
+                _plain_text(plain, f"{row.grade or 'none'}, {row.scope or 'none'}; {safe(row.hardware)}", "dim")
+            )
+        cells += [_plain_text(plain, text) for text in (_more(row) if extra else [])]
+        table.add_row(*cells)
+    return table
+
+
+def _figure(plain: Callable[[str], str], value: str, limits: str) -> Text:
+    return Text.assemble(plain(value), (plain(f" ({limits})") if limits else "", "dim"))
+
+
+def _plain_text(plain: Callable[[str], str], text: str, style: str = "") -> Text:
+    return Text(plain(text), style=style)
+
+
+def _more(row: Row) -> list[str]:
+    milliseconds = None if row.latency_s_p50 is None else 1000 * row.latency_s_p50
+    return [number(row.accuracy), f"{row.items:,}", str(row.repeats), number(row.tokens_per_item), number(milliseconds)]

@@ -1,0 +1,125 @@
+"""Numbers as text: few digits, one unit a column, and signs that a printer would use."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+__all__ = [
+    "DASH",
+    "MISSING",
+    "TIMES",
+    "Unit",
+    "ascii_only",
+    "decimals_for",
+    "energy_unit",
+    "fixed",
+    "joined",
+    "number",
+    "percent",
+    "probability",
+    "rate_unit",
+    "safe",
+    "span",
+    "times",
+]
+
+DASH, TIMES, MINUS, PLUS_MINUS, MISSING = "\u2013", "\u00d7", "\u2212", "\u00b1", "\u2013"
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit for a column: the name to print, and what a value in the base unit is multiplied by."""
+
+    name: str
+    factor: float
+
+
+def energy_unit(wh: Iterable[float | None]) -> Unit:
+    """The unit in which the middle one of these watt-hours reads well."""
+    middle = _middle(wh)
+    for name, factor, above in (("kWh", 1e-3, 2e3), ("Wh", 1.0, 0.05), ("mWh", 1e3, 5e-5), ("\u00b5Wh", 1e6, 5e-8)):
+        if middle >= above:
+            return Unit(name, factor)
+    return Unit("nWh", 1e9)
+
+
+def rate_unit(per_wh: Iterable[float | None]) -> Unit:
+    """The unit for right answers per Wh: as they are, thousands or millions."""
+    middle = _middle(per_wh)
+    if middle >= 1e6:
+        return Unit("million", 1e-6)
+    return Unit("thousand", 1e-3) if middle >= 1e4 else Unit("", 1.0)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number with so many significant digits, never in powers of ten where a person can read it."""
+    if value is None:
+        return MISSING
+    if value == 0 or not math.isfinite(value):
+        return "0" if value == 0 else str(value)
+    if not 1e-4 <= abs(value) < 1e9:
+        return f"{value:.{digits - 1}e}".replace("-", MINUS)
+    decimals = max(0, digits - 1 - math.floor(math.log10(abs(value))))
+    return f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def fixed(value: float | None, decimals: int = 1) -> str:
+    """A number with so many decimals."""
+    return MISSING if value is None else f"{value:,.{decimals}f}".replace("-", MINUS)
+
+
+def span(low: float | None, high: float | None, decimals: int | None = None, digits: int = 3) -> str:
+    """An interval, such as ``1.6-2.2`` with a proper dash; ``to`` where an end is negative. Empty where missing."""
+    if low is None or high is None:
+        return ""
+    if decimals is None:
+        decimals = decimals_for(max(abs(low), abs(high)), digits)
+    between = " to " if low < 0 else DASH
+    return f"{fixed(low, decimals)}{between}{fixed(high, decimals)}"
+
+
+def decimals_for(value: float, digits: int = 3) -> int:
+    """Decimals that show so many significant digits of a value."""
+    return max(0, digits - 1 - math.floor(math.log10(abs(value)))) if value else digits - 1
+
+
+def times(ratio: float) -> str:
+    """A ratio in words, such as ``1.9x`` with a proper sign."""
+    return number(ratio, 2 if ratio < 100 else 3) + TIMES if ratio < 9.95 or ratio >= 99.5 else f"{ratio:.0f}{TIMES}"
+
+
+def percent(share: float) -> str:
+    """A relative uncertainty, such as ``+-50 %``."""
+    shown = f"{100 * share:.0f}" if share >= 0.0995 or share == 0 else f"{100 * share:.2g}"
+    return f"{PLUS_MINUS}{shown} %"
+
+
+def probability(p: float) -> str:
+    """A probability from a few thousand draws; these prove neither 0 nor 1."""
+    if p >= 0.995:
+        return "> 0.99"
+    return "< 0.01" if p < 0.005 else f"= {p:.2f}"
+
+
+def joined(names: Sequence[str]) -> str:
+    """Names in a sentence: ``a``, ``a and b``, ``a, b and c``."""
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def safe(text: str) -> str:
+    """Text from a file without what could steer a terminal: control characters become a visible mark."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
+
+
+def ascii_only(text: str) -> str:
+    """For terminals that know nothing else."""
+    for sign, plain in ((DASH, "-"), (TIMES, "x"), (MINUS, "-"), (PLUS_MINUS, "+-"), ("\u00b5", "u"), ("\u2026", "~")):
+        text = text.replace(sign, plain)
+    return text.encode("ascii", "replace").decode()
+
+
+def _middle(values: Iterable[float | None]) -> float:
+    known = sorted(value for value in values if value is not None)
+    return known[len(known) // 2] if known else 1.0

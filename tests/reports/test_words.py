@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulemark.harness.store import Run
+from joulemark.reports.findings import caveats, finding, grade_sentence, headline, interval_sentence
+from joulemark.reports.table import print_views
+from joulemark.reports.views import View, make_views
+from joulemark.reports.wording import ascii_only, energy_unit, number, rate_unit, safe, span
+
+Make = Callable[..., Run]
+ALIKE = {"left": (0.7, 0.0010, 9), "right": (0.7, 0.0010, 9)}
+COUNTER = {"grade": "counter", "scope": "package", "rel_u_scale": 0.02, "rel_u_workload": 0.0}
+
+quick = settings(max_examples=50, deadline=None)
+
+
+def printed(views: list[View], width: int = 80) -> str:
+    out = io.StringIO()
+    print_views(views[:1], file=out, width=width)
+    return out.getvalue()
+
+
+def test_a_clear_lead_is_said_with_its_interval(demo_views: list[View]) -> None:
+    text = finding(demo_views[0])
+    assert "dense-60k gives the most right answers per watt-hour: 1.6" in text
+    assert "(95 % 1." in text
+    assert "points less quality" in text
+
+
+def test_modelled_energy_is_called_cpu_time_wherever_a_claim_rests_on_it(demo_run: Run, demo_views: list[View]) -> None:
+    for by in ("correct_per_wh", "energy"):
+        assert "CPU time, not measured joules" in finding(make_views([demo_run], by=by)[0])  # type: ignore[arg-type]
+    assert "not measured joules" in grade_sentence(demo_views[0])
+
+
+def test_counters_are_named(make_run: Make) -> None:
+    view = make_views([make_run(meter=COUNTER)])[0]
+    assert "hardware counters (rapl:package-0); error about \u00b12 %" in grade_sentence(view)
+    assert "CPU time" not in finding(view)
+
+
+@pytest.mark.parametrize("by", ["correct_per_wh", "quality", "energy"])
+def test_what_cannot_be_told_apart_is_called_a_tie(make_run: Make, by: str) -> None:
+    view = make_views([make_run(models=ALIKE, seed=4, spread=0.05)], by=by)[0]  # type: ignore[arg-type]
+    assert "tie" in headline(view)
+    assert "may be chance" in finding(view)
+    assert all(row.tied_with_first for row in view.ranked)
+
+
+def test_one_repeat_says_that_there_is_no_interval(make_run: Make) -> None:
+    view = make_views([make_run(repeats=1)])[0]
+    assert "one repeat: no interval" in finding(view)
+    assert "one repeat: no interval" in interval_sentence(view)
+    assert "proves nothing" in headline(view)
+
+
+def test_who_is_not_ranked_is_told_why(demo_views: list[View]) -> None:
+    assert any("ngram is not ranked" in note and "floor of 20" in note for note in caveats(demo_views[0]))
+
+
+def test_nothing_above_the_floor_is_said(demo_run: Run) -> None:
+    view = make_views([demo_run], quality_floor=99)[0]
+    assert headline(view) == "Nothing is ranked"
+    assert "99 points" in finding(view)
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_the_table_fits_the_window(demo_views: list[View], width: int) -> None:
+    lines = printed(demo_views, width).splitlines()
+    assert max(map(len, lines)) <= width
+    assert any("dense-800k" in line for line in lines)
+
+
+def test_a_wide_window_shows_more(demo_views: list[View]) -> None:
+    assert "Accuracy" not in printed(demo_views, 80)
+    assert "Accuracy" in printed(demo_views, 140)
+
+
+def test_long_names_still_fit_80_columns(make_run: Make) -> None:
+    run = make_run(models={"organisation/a-model-with-a-very-long-name-0.5b-instruct-v2": (0.7, 0.001, 9)})
+    assert max(map(len, printed(make_views([run])).splitlines())) <= 80
+
+
+def test_names_cannot_steer_the_terminal(make_run: Make) -> None:
+    text = printed(make_views([make_run(models={"\x1b[31mred\x07[bold]x[/]": (0.7, 0.001, 9)})]))
+    assert "\x1b" not in text
+    assert "\x07" not in text
+    assert "[bold]x[/]" in text.replace("\n", "")
+
+
+@pytest.mark.parametrize(("wh", "unit"), [(5.0, "Wh"), (0.002, "mWh"), (2e-6, "\u00b5Wh"), (9e5, "kWh")])
+def test_energies_get_a_unit_that_reads_well(wh: float, unit: str) -> None:
+    assert energy_unit([wh]).name == unit
+
+
+def test_rates_are_counted_in_thousands_or_millions() -> None:
+    assert [rate_unit([x]).name for x in (50.0, 5e5, 5e7)] == ["", "thousand", "million"]
+
+
+@quick
+@given(st.floats(-1e12, 1e12))
+def test_numbers_show_three_digits_and_no_plain_hyphen(value: float) -> None:
+    text = number(value).replace("\u2212", "-").replace(",", "")
+    assert float(text) == pytest.approx(value, rel=6e-3, abs=1e-300)
+    assert "-" not in number(value)
+
+
+def test_missing_is_a_dash_and_never_0() -> None:
+    assert number(None) == "\u2013"
+    assert span(None, 1.0) == ""
+
+
+@quick
+@given(st.text())
+def test_text_for_a_terminal_is_printable_and_ascii_where_asked(text: str) -> None:
+    assert safe(text).isprintable()
+    assert ascii_only(text).isascii()
