@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from joulemark.meters.errors import JoulemarkError, MeasuringFailed
+from joulemark.meters.errors import Incomparable, JoulemarkError, MeasuringFailed
 
 __all__ = ["cli", "main"]
 
@@ -68,7 +68,11 @@ def finish(result: Any, **_: Any) -> int:
     """After ``run``: the table, the report, and the exit code; a command's own code otherwise."""
     if not hasattr(result, "problem"):
         return result if isinstance(result, int) else 0
-    load("joulemark.reports.commands:conclude")(result.path, as_json=result.as_json)
+    try:
+        load("joulemark.reports.commands:conclude")(result.path, as_json=result.as_json)
+    except Incomparable:
+        if not result.problem:
+            raise
     if result.problem:
         raise MeasuringFailed(result.problem)
     return 0

@@ -17,7 +17,7 @@ from .table import print_views
 from .views import ALL, FLOOR, View, make_views
 from .wording import safe
 
-__all__ = ["rank", "report", "show_table", "write_report"]
+__all__ = ["conclude", "rank", "report", "show_table", "write_report"]
 
 _RUNS = click.argument(
     "runs", nargs=-1, required=True, metavar="RUN..", type=click.Path(file_okay=False, path_type=Path)
@@ -103,6 +103,23 @@ def write_report(run_paths: Sequence[Path], out: Path) -> Path:
     except OSError as problem:
         raise UsageError(f"cannot write to {out}: {problem.strerror}; choose another folder with --out.") from problem
     return out / "report.html"
+
+
+def conclude(path: Path, *, as_json: bool) -> None:
+    """End a run: write its report into ``path/report``, then print its table, or one JSON object with both.
+
+    Raises:
+        Incomparable: No cell of the run is fine.
+    """
+    page = write_report([path], path / "report")
+    if as_json:
+        run_id = read_run(path).header.run_id
+        ranking = json.loads((path / "report" / "results.json").read_text(encoding="utf-8"))
+        ended = {"schema": "joulemark.ended/1", "run_id": run_id, "path": str(path), "report": str(page)}
+        click.echo(json.dumps(ended | {"rank": ranking}, indent=2))
+        return
+    show_table([path])
+    click.echo(f"\nReport: {page}")
 
 
 def _read(paths: Sequence[Path]) -> list[Run]:

@@ -19,6 +19,7 @@ from .wording import MISSING, Unit, ascii_only, decimals_for, energy_unit, fixed
 __all__ = ["Columns", "print_views", "rank_text"]
 
 _MARKS = {"on": "on", "unclear": "unclear", "dominated": "dominated", None: MISSING}
+_ROOMY, _WIDE = 100, 124
 _STYLES = {"on": "bold green", "unclear": "yellow", "dominated": "dim", None: "dim"}
 
 
@@ -119,16 +120,16 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     table.add_column("Frontier", no_wrap=True)
     if view.mixed:
         table.add_column("Energy")
-    extra = [] if width < 116 else ["Accuracy", "Items", "Repeats", "Tokens", "ms p50"]
+    extra = [] if width < _WIDE else ["Accuracy", "Items", "Repeats", "Tokens", "ms p50"]
     for name in extra:
         table.add_column(name, justify="right", no_wrap=True)
     for row in view.rows:
         cells = [_plain_text(plain, rank_text(row), "bold" if row.rank == 1 else "")]
         cells.append(_plain_text(plain, safe(row.label), "bold" if row.tied_with_first else ""))
-        cells += [
-            _figure(plain, *pair)
-            for pair in (columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row))
-        ]
+        energy, energy_limits = columns.energy_per_1k(row)
+        cells.append(_figure(plain, *columns.quality(row)))
+        cells.append(_figure(plain, energy, energy_limits if width >= _ROOMY else ""))
+        cells.append(_figure(plain, *columns.right_per_wh(row)))
         cells.append(_plain_text(plain, _MARKS[row.frontier], _STYLES[row.frontier]))
         if view.mixed:
             cells.append(

@@ -173,7 +173,8 @@ def test_a_counter_that_vanishes_midway_fails_that_cell_and_ends_the_run_with_ex
 ) -> None:
     path = tmp_path / "run"
     package = powercap.add("intel-rapl:0", "package-0")
-    with PowerDriver({package: 1.0}, lambda t: 50.0 * t) as driver:
+    dram = powercap.add("intel-rapl:0:2", "dram")
+    with PowerDriver({package: 1.0, dram: 0.1}, lambda t: 50.0 * t) as driver:
         process = subprocess.Popen(
             [*COMMAND, "run", *SMALL, "--repeats", "2", "--out", str(path)],
             env=os.environ | {"JOULEMARK_SYSFS": str(powercap.sysfs)},

@@ -196,6 +196,12 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
 
 
 @pytest.fixture(scope="session")
+def write() -> Callable[..., Run]:
+    """`write_run` itself, for runs that several tests share."""
+    return write_run
+
+
+@pytest.fixture(scope="session")
 def demo_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Four models, six tasks of 300 items, three repeats, modelled."""
     return write_run(tmp_path_factory.mktemp("demo") / "run-1")
