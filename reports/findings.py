@@ -92,16 +92,16 @@ def interval_sentence(view: View) -> str:
         return "Intervals are 95 %, of quality over items; energy has none: one repeat: no interval."
     repeats = max(row.repeats for row in view.rows)
     rel_u = max((row.rel_u or 0.0 for row in view.rows), default=0.0)
-    factor = number(math.exp(1.96 * rel_u), 2)
+    error = percent(1.96 * rel_u) if rel_u < 0.15 else f"a factor of {number(math.exp(1.96 * rel_u), 2)} either way"
     return (
         f"Intervals are 95 %: quality over items, energy over {repeats} repeats. They are for comparing rows; the "
-        f"meter's own error (95 %: a factor of {factor} either way) comes on top of absolute figures."
+        f"meter's own error (95 %: {error}) comes on top of absolute figures."
     )
 
 
 def caveats(view: View) -> list[str]:
     """What else a reader must know: who is not ranked and why, lost repeats, missing figures."""
-    sentences = [sentence for row in view.rows if (sentence := _why_unranked(view, row))]
+    sentences = [sentence for row in view.rows if (sentence := _why_unranked(view, row))] + _below_floor(view)
     single = [safe(row.label) for row in view.rows if row.repeats == 1 and row.energy_wh_per_1k is not None]
     if single and not _unrepeated(view):
         sentences.append(f"{joined(single)}: one repeat: no interval.")
@@ -241,6 +241,7 @@ def _minus(value: float | None) -> float | None:
 
 
 def _why_unranked(view: View, row: Row) -> str | None:
+    """A sentence for an entrant that lacks a figure, or may be guessing."""
     if row.rank is not None or view.mixed:
         return None
     name = safe(row.label)
@@ -251,5 +252,17 @@ def _why_unranked(view: View, row: Row) -> str | None:
         return f"{name} is not ranked: it lacks {lacks}{where}" + (f" ({safe(', '.join(told))})." if told else ".")
     if row.quality_low is None or row.quality_low <= 0:
         return f"{name} is not ranked: its quality of {fixed(row.quality)} points cannot be told from guessing."
-    points = f"{fixed(row.quality)} points of quality"
-    return f"{name} is not ranked: its {points} are below the floor of {view.quality_floor:g}."
+    return None
+
+
+def _below_floor(view: View) -> list[str]:
+    """One sentence for all that are better than guessing, but below the floor."""
+    low = [
+        row for row in view.rows if row.rank is None and (row.quality_low or 0) > 0 and row.energy_wh_per_1k is not None
+    ]
+    low = [row for row in low if (row.quality or 0.0) < view.quality_floor]
+    if view.mixed or not low:
+        return []
+    names = joined([f"{safe(row.label)} ({fixed(row.quality)} points)" for row in low])
+    verb = "is" if len(low) == 1 else "are"
+    return [f"{names} {verb} not ranked: below the quality floor of {view.quality_floor:g}."]

@@ -18,7 +18,7 @@ from .plots import alt_text, page_svg
 from .rows import Row
 from .table import Columns, rank_text
 from .views import ALL, View
-from .wording import number, percent, probability, safe
+from .wording import fixed, number, percent, probability, safe
 
 __all__ = ["page"]
 
@@ -108,7 +108,7 @@ def _line(view: View, row: Row, columns: Columns, bar: Bar | None) -> dict[str, 
         "bar": bar,
         "frontier": row.frontier or "none",
         "likely": None if row.p_frontier is None else probability(row.p_frontier),
-        "accuracy": number(row.accuracy),
+        "accuracy": fixed(row.accuracy, 3),
         "params": "" if row.params is None else _short(row.params),
         "tokens": number(row.tokens_per_item),
         "latency": number(milliseconds),
@@ -169,7 +169,7 @@ def _run(run: Run) -> dict[str, Any]:
         "cells": len(done),
         "lost": len(run.cells) - len(done),
         "windows": _range(windows, " s"),
-        "loops": _range([float(loop) for loop in loops], ""),
+        "loops": f"{min(loops)} to {max(loops)}" if len(set(loops)) > 1 else str(loops[0]) if loops else "no",
         "idle": _idle(header),
     }
 

@@ -82,8 +82,12 @@ def draw_names(scene: Scene, blocked: list[Box], curves: list[Box]) -> None:
             _settle(scene, point, text, spot)
 
 
-def draw_legend(scene: Scene) -> None:
-    """One line over the picture that names shapes and lines."""
+def draw_legend(scene: Scene) -> list[Box]:
+    """One line over the picture that names shapes and lines; where entrants are unlike, a list inside it.
+
+    Returns:
+        What no name may cover.
+    """
     from matplotlib.lines import Line2D
 
     layout, hollow = scene.layout, scene.view.grade == "modelled"
@@ -100,12 +104,15 @@ def draw_legend(scene: Scene) -> None:
     if not layout.small and not scene.view.mixed:
         style = {"linewidth": 0.9, "linestyle": (0, (1, 2.4))}
         entries.append(Line2D([], [], color=MUTED, label="equal right answers per Wh", **style))
+    if scene.view.mixed:
+        legend = scene.axes.legend(handles=entries, loc="lower right", frameon=False, fontsize=layout.font - 2)
+        return [extent(scene.axes, legend)]
     lift = (layout.font + 7) / 72 / (layout.height - layout.top - layout.bottom)
     scene.axes.legend(
         handles=entries,
         loc="lower left",
         bbox_to_anchor=(-0.01, 1 + lift),
-        ncols=1 if scene.view.mixed else 2 if layout.small else 7,
+        ncols=2 if layout.small else 7,
         frameon=False,
         fontsize=layout.font - (2.2 if len(entries) > 5 else 1.5),
         handletextpad=0.4,
@@ -113,6 +120,7 @@ def draw_legend(scene: Scene) -> None:
         borderaxespad=0,
         borderpad=0,
     )
+    return []
 
 
 def _corners(scene: Scene) -> Floats:

@@ -128,8 +128,8 @@ def _draw(view: View, layout: Layout, *, titled: bool) -> Figure:
     blocked = draw_floor(scene)
     draw_steps(scene)
     draw_points(scene)
+    blocked += draw_legend(scene)
     draw_names(scene, blocked, curves)
-    draw_legend(scene)
     if titled:
         _words(figure, view, layout)
     return figure

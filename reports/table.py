@@ -30,7 +30,7 @@ class Columns:
         self.energy: Unit = energy_unit(row.energy_wh_per_1k for row in view.rows)
         self.rate: Unit = rate_unit(row.correct_per_wh for row in view.rows)
         smallest = min((row.correct_per_wh for row in view.rows if row.correct_per_wh), default=1.0)
-        self._rate_decimals = min(2, decimals_for(smallest * self.rate.factor, 3))
+        self._rate_decimals = min(2, decimals_for(smallest * self.rate.factor, 2 if self.rate.factor == 1 else 3))
         least = min((row.energy_wh_per_1k for row in view.rows if row.energy_wh_per_1k), default=1.0)
         self._energy_decimals = min(3, decimals_for(least * self.energy.factor, 3))
 
@@ -114,12 +114,12 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     )
     table.add_column("Rank", justify="left", no_wrap=True)
     table.add_column("Model", overflow="fold", min_width=8, max_width=40)
-    table.add_column("Quality", justify="right")
-    table.add_column(plain(f"{columns.energy.name} per 1,000"), justify="right")
-    table.add_column(plain(columns.rate_title), justify="right", max_width=20)
+    table.add_column("Quality", justify="right", overflow="fold")
+    table.add_column(plain(f"{columns.energy.name} per 1,000"), justify="right", overflow="fold")
+    table.add_column(plain(columns.rate_title), justify="right", max_width=22, overflow="fold")
     table.add_column("Frontier", no_wrap=True)
     if view.mixed:
-        table.add_column("Energy")
+        table.add_column("Energy", overflow="fold")
     extra = [] if width < _WIDE else ["Accuracy", "Items", "Repeats", "Tokens", "ms p50"]
     for name in extra:
         table.add_column(name, justify="right", no_wrap=True)
@@ -150,4 +150,10 @@ def _plain_text(plain: Callable[[str], str], text: str, style: str = "") -> Text
 
 def _more(row: Row) -> list[str]:
     milliseconds = None if row.latency_s_p50 is None else 1000 * row.latency_s_p50
-    return [number(row.accuracy), f"{row.items:,}", str(row.repeats), number(row.tokens_per_item), number(milliseconds)]
+    return [
+        fixed(row.accuracy, 3),
+        f"{row.items:,}",
+        str(row.repeats),
+        number(row.tokens_per_item),
+        number(milliseconds),
+    ]

@@ -189,7 +189,8 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Write a small run into a folder of its own; keywords as `write_run`'s."""
 
     def make(name: str = "run-1", **kwargs: Any) -> Run:
-        small: dict[str, Any] = {"tasks": ("dates", "units"), "items": 120, "compact": False}
+        few = {name: MODELS[name] for name in ("ngram", "dense-60k", "dense-240k")}
+        small: dict[str, Any] = {"models": few, "tasks": ("dates", "units"), "items": 120, "compact": False}
         return write_run(tmp_path / name, run_id=name, **(small | kwargs))
 
     return make

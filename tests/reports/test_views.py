@@ -164,7 +164,7 @@ def test_the_order_of_runs_changes_nothing(make_run: Make) -> None:
 
 
 def test_a_worse_entrant_changes_no_rank(make_run: Make) -> None:
-    better = make_run("a")
+    better = make_run("a", models=TWO | {"huge": (0.9, 0.02, 99)})
     worse = make_run("b", models={"worse": (0.3, 0.05, 9)})
     before, after = places(make_views([better])[0]), places(make_views([better, worse])[0])
     assert {name: place[0] for name, place in before.items()} == {n: p[0] for n, p in after.items() if n != "worse"}

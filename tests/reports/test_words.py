@@ -61,7 +61,7 @@ def test_one_repeat_says_that_there_is_no_interval(make_run: Make) -> None:
 
 
 def test_who_is_not_ranked_is_told_why(demo_views: list[View]) -> None:
-    assert any("ngram is not ranked" in note and "floor of 20" in note for note in caveats(demo_views[0]))
+    assert any("ngram (8.0 points) is not ranked" in note and "floor of 20" in note for note in caveats(demo_views[0]))
 
 
 def test_nothing_above_the_floor_is_said(demo_run: Run) -> None:
