@@ -42,6 +42,7 @@ def finished_cell(
     windows: Sequence[EnergyRecord],
     idle: EnergyRecord | None,
     load_j: float | None,
+    elsewhere: bool = False,
 ) -> tuple[Cell, pd.DataFrame]:
     """A measured cell and its items' rows.
 
@@ -55,14 +56,20 @@ def finished_cell(
         windows: Energy around the cell's requests.
         idle: The idle power's window, before measuring.
         load_j: Joules that loading the model took.
+        elsewhere: The model computes where these meters do not look, so that they say nothing of its energy.
     """
     result = answered["result"]
     passes = result["passes"]
     energy = _energy(windows, idle, passes["loops"])
-    items = _items(result["items"], energy.net_j)
     flags = []
-    if energy.net_j is None:
+    if elsewhere:
+        energy = energy.model_copy(
+            update=dict.fromkeys(("gross_j", "net_j", "idle_j", "u_j", "idle_w")) | {"domains": {}}
+        )
+        flags.append("outside_meter")
+    elif energy.net_j is None:
         flags.append("net_unresolved")
+    items = _items(result["items"], energy.net_j)
     seconds = passes["seconds"]
     if len(seconds) > 1 and np.median(seconds[1:]) < CACHE_SUSPECTED * seconds[0]:
         flags.append("prefix_cache")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -117,22 +118,23 @@ def _prepare(plan: Plan) -> _Session:
         raise UsageError(f"model name {min(twice)!r} is there twice; give one a label, such as other={min(twice)}.")
     ours = {task.name for task in REFERENCE_TASKS}
     stock = frozenset(plan.tasks) - ours
-    if stock:
-        _check_stock_tasks(stock)
+    backends = {spec.backend for spec in specs} - {REFERENCE}
+    # Asking lm-eval takes seconds, so it is asked only where something of its own was named.
+    if stock or backends:
+        from joulemark.tasks import lmeval
+
+        _check_known("model type", backends, lmeval.backend_names())
+        _check_known("task", stock, lmeval.stock_task_names() if stock else [])
     on_gpu = all(spec.on_gpu for spec in specs)
     return _Session(plan, specs, stock, choose(plan.meters, device="cuda" if on_gpu else "cpu"))
 
 
-def _check_stock_tasks(names: frozenset[str]) -> None:
-    import difflib
-
-    from joulemark.tasks.lmeval import stock_task_names
-
-    known = stock_task_names()
-    for name in sorted(names - set(known)):
+def _check_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in sorted(set(names) - set(known)):
         close = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else "; `joulemark tasks` lists ours."
-        raise UsageError(f"unknown task {name!r}{hint}")
+        raise UsageError(
+            f"unknown {what} {name!r}; " + (f"did you mean {close[0]}?" if close else "see lm-eval's list.")
+        )
 
 
 def _meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
@@ -306,7 +308,12 @@ class _Measuring:
             )
             facts["duration_s"] = time.monotonic() - began
             cell, items = finished_cell(
-                **facts, answered=answered, windows=window.records, idle=self.idle, load_j=self.load_j[plan.spec.name]
+                **facts,
+                answered=answered,
+                windows=window.records,
+                idle=self.idle,
+                load_j=self.load_j[plan.spec.name],
+                elsewhere=worker.elsewhere,
             )
             return self.writer.append(cell, items, power_table(window.traces)), None
         except MeterLost as problem:

@@ -44,6 +44,8 @@ class Worker:
 
     def __init__(self, spec: ModelSpec, *, batch_size: int, threads: int, offline: bool) -> None:
         self.spec, self.batch_size, self.threads = spec, batch_size, threads
+        self.elsewhere = False
+        """Whether it turned out to be a client of a server that computes out of our meters' sight."""
         here, there = Pipe()
         self._connection = here
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
@@ -76,10 +78,10 @@ class Worker:
         """Wait until it has imported what it needs."""
         self._receive("ready")
 
-    def load(self) -> dict[str, Any]:
-        """Load the model; returns ``{"peak_rss_mb": ...}``."""
+    def load(self) -> None:
+        """Load the model."""
         self._send(do="load", spec=asdict(self.spec), batch_size=self.batch_size, threads=self.threads)
-        return self._receive("loaded")
+        self.elsewhere = bool(self._receive("loaded")["elsewhere"])
 
     def ask(self, task: str, meter: RequestMeter, **settings: Any) -> dict[str, Any]:
         """Ask a task's questions; the fields of `TaskResult`, and ``peak_rss_mb``.
@@ -195,7 +197,7 @@ def _serve(connection: Connection) -> None:
         try:
             if order.pop("do") == "load":
                 lm = _load(ModelSpec(**order.pop("spec")), **order)
-                _tell(connection, "loaded", peak_rss_mb=_peak_rss_mb())
+                _tell(connection, "loaded", elsewhere=lmeval.computes_elsewhere(type(lm)))
                 continue
             name, stock = order.pop("task"), order.pop("stock")
             if name not in tasks:

@@ -20,17 +20,21 @@ from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 from lm_eval.evaluator import evaluate
+from lm_eval.models import MODEL_MAPPING
 from lm_eval.tasks import TaskManager
 
 from joulemark.meters.errors import UsageError
 
 from .types import Answer, Engine, Item, Passes, RequestMeter, TaskResult
 
-__all__ = ["EngineLM", "ask", "load_model", "load_task", "stock_task_names"]
+__all__ = ["EngineLM", "ask", "backend_names", "computes_elsewhere", "load_model", "load_task", "stock_task_names"]
 
 SPECS = Path(__file__).parent / "specs"
 FEWSHOT_SEED = 1234
 WARM_UP_REQUESTS = 32
+
+_CLIENTS = frozenset({"TemplateAPI", "AnthropicLM", "GGUFLM", "TextSynthLM", "WatsonxLLM"})
+"""lm-eval's model types that are clients of a server, and the base of all further ones."""
 
 
 def load_task(name: str, stock: bool = False) -> Any:
@@ -51,6 +55,16 @@ def load_task(name: str, stock: bool = False) -> Any:
 def stock_task_names() -> list[str]:
     """Names of all single tasks that lm-eval and Joulemark know. Takes seconds."""
     return sorted(TaskManager(include_path=str(SPECS)).all_subtasks)
+
+
+def backend_names() -> list[str]:
+    """All model types that lm-eval knows."""
+    return sorted(MODEL_MAPPING)
+
+
+def computes_elsewhere(kind: type[LM]) -> bool:
+    """Whether models of this type send their work to a server, out of the sight of this machine's meters."""
+    return any(base.__name__ in _CLIENTS for base in kind.__mro__)
 
 
 def load_model(backend: str, args: str, batch_size: int) -> LM:
