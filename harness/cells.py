@@ -18,8 +18,8 @@ __all__ = ["failed_cell", "finished_cell"]
 COVERAGE = 2.0
 """Net energy not above this many standard uncertainties is not told from idle power."""
 
-CACHE_SUSPECTED = 0.5
-"""A later pass that takes less than this share of the first was answered from a cache."""
+CACHE_SUSPECTED, CACHE_SAVES_S = 0.5, 0.1
+"""Later passes that take less than this share of the first, and so much less time, were answered from a cache."""
 
 
 def failed_cell(
@@ -70,8 +70,7 @@ def finished_cell(
     elif energy.net_j is None:
         flags.append("net_unresolved")
     items = _items(result["items"], energy.net_j)
-    seconds = passes["seconds"]
-    if len(seconds) > 1 and np.median(seconds[1:]) < CACHE_SUSPECTED * seconds[0]:
+    if _looks_cached(passes["seconds"]):
         flags.append("prefix_cache")
     cell = Cell(
         **_identity(header, plan, attempt),
@@ -148,6 +147,13 @@ def _energy(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops: i
         window_s=window_s,
         loops=loops,
     )
+
+
+def _looks_cached(seconds: Sequence[float]) -> bool:
+    if len(seconds) < 2:
+        return False
+    later = float(np.median(seconds[1:]))
+    return later < CACHE_SUSPECTED * seconds[0] and seconds[0] - later > CACHE_SAVES_S
 
 
 def _phases(energy: Energy, passes: dict[str, Any], load_j: float | None) -> Phases:
