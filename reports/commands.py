@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import click
 
 from joulemark.harness.store import Run, read_run
-from joulemark.meters.errors import UsageError
+from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .contest import By
 from .documents import as_csv, as_markdown, json_text
@@ -101,6 +102,8 @@ def write_report(run_paths: Sequence[Path], out: Path) -> Path:
         for name, content in contents.items():
             (out / name).write_bytes(content)
     except OSError as problem:
+        if problem.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise MeasuringFailed(f"no space left for the report in {out}: make room, then try again.") from problem
         raise UsageError(f"cannot write to {out}: {problem.strerror}; choose another folder with --out.") from problem
     return out / "report.html"
 
