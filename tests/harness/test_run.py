@@ -11,11 +11,11 @@ from pathlib import Path
 import pandas as pd
 import psutil
 import pytest
+from machines import FakePowercap, PowerDriver
 
 from joulemark.harness.record import Cell
 from joulemark.harness.store import read_run
 
-from machines import FakePowercap, PowerDriver
 from .conftest import COMMAND, SMALL, Joulemark, call
 
 Ran = tuple[Path, subprocess.CompletedProcess[str]]
