@@ -34,9 +34,9 @@ class ModelSpec:
     args: str
 
     @property
-    def on_gpu(self) -> bool:
-        """Whether its arguments put it on a GPU."""
-        return self.backend == "vllm" or "device=cuda" in self.args
+    def takes_gpu(self) -> bool:
+        """Whether it computes on a GPU where there is one."""
+        return self.backend != REFERENCE and "device=cpu" not in self.args
 
     def info(self) -> ModelInfo:
         """What its card says; empty for a model without one."""

@@ -17,7 +17,7 @@ from typing import Any
 import pandas as pd
 
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
-from joulemark.meters.registry import Choice, choose
+from joulemark.meters.registry import Choice, Device, choose, find_meters, probe_all
 from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import EnergyRecord
 from joulemark.meters.window import PowerSample, Recorder
@@ -125,8 +125,24 @@ def _prepare(plan: Plan) -> _Session:
 
         _check_known("model type", backends, lmeval.backend_names())
         _check_known("task", stock, lmeval.stock_task_names() if stock else [])
-    on_gpu = all(spec.on_gpu for spec in specs)
-    return _Session(plan, specs, stock, choose(plan.meters, device="cuda" if on_gpu else "cpu"))
+    return _Session(plan, specs, stock, _choose_meters(plan, specs))
+
+
+def _choose_meters(plan: Plan, specs: Sequence[ModelSpec]) -> Choice:
+    """The one total that sees all models compute, wherever each does."""
+    probed = probe_all(find_meters(plan.meters) if plan.meters else None)
+    has_gpu = any(domain.kind == "gpu" for found in probed for domain in found.domains)
+    choices: dict[Device, Choice] = {}
+    for spec in specs:
+        device: Device = "cuda" if has_gpu and spec.takes_gpu else "cpu"
+        choices[device] = choose(plan.meters, device=device, probed=probed)
+    first, *others = choices.values()
+    if any(other.summed != first.summed for other in others):
+        raise UsageError(
+            "some of these models compute on the CPU, some on a GPU, and no total here sees both; "
+            "give each kind a run of its own, or put all on one with device=cpu."
+        )
+    return first
 
 
 def _check_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:

@@ -70,7 +70,17 @@ def computes_elsewhere(kind: type[LM]) -> bool:
 def load_model(backend: str, args: str, batch_size: int) -> LM:
     """Make a model of any lm-eval type from its ``k=v,k=v`` arguments."""
     kind = get_model(backend)
-    return kind.create_from_arg_string(args, {"batch_size": batch_size})
+    return kind.create_from_arg_string(args, {"batch_size": batch_size} | _device(kind, args))
+
+
+def _device(kind: type[LM], args: str) -> dict[str, str]:
+    """The CPU for models that would ask for CUDA, as lm-eval's do by default, where there is none."""
+    asked = inspect.signature(kind).parameters.get("device")
+    if asked is None or asked.default != "cuda" or "device=" in args:
+        return {}
+    import torch
+
+    return {} if torch.cuda.is_available() else {"device": "cpu"}
 
 
 class EngineLM(LM):  # type: ignore[misc]
