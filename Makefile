@@ -30,7 +30,7 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/overhead.py
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build/lib build/bdist* dist *.egg-info
 
 .venv/installed: pyproject.toml | .venv/bin/python
 	@echo "Installing Joulemark into .venv; the first time this takes a minute or two."

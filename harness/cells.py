@@ -18,9 +18,6 @@ __all__ = ["failed_cell", "finished_cell"]
 COVERAGE = 2.0
 """Net energy not above this many standard uncertainties is not told from idle power."""
 
-CACHE_SUSPECTED, CACHE_SAVES_S = 0.5, 0.1
-"""Later passes that take less than this share of the first, and so much less time, were answered from a cache."""
-
 
 def failed_cell(
     *, header: RunHeader, plan: CellPlan, attempt: int, started_at: str, duration_s: float, reason: str
@@ -42,7 +39,7 @@ def finished_cell(
     windows: Sequence[EnergyRecord],
     idle: EnergyRecord | None,
     load_j: float | None,
-    elsewhere: bool = False,
+    outside: bool = False,
 ) -> tuple[Cell, pd.DataFrame]:
     """A measured cell and its items' rows.
 
@@ -56,21 +53,22 @@ def finished_cell(
         windows: Energy around the cell's requests.
         idle: The idle power's window, before measuring.
         load_j: Joules that loading the model took.
-        elsewhere: The model computes where these meters do not look, so that they say nothing of its energy.
+        outside: The model computes where these meters do not look, so that they say nothing of its energy.
     """
     result = answered["result"]
     passes = result["passes"]
     energy = _energy(windows, idle, passes["loops"])
     flags = []
-    if elsewhere:
+    if outside:
         energy = energy.model_copy(
             update=dict.fromkeys(("gross_j", "net_j", "idle_j", "u_j", "idle_w")) | {"domains": {}}
         )
         flags.append("outside_meter")
+        load_j = None
     elif energy.net_j is None:
         flags.append("net_unresolved")
     items = _items(result["items"], energy.net_j)
-    if _looks_cached(passes["seconds"]):
+    if passes["cached"]:
         flags.append("prefix_cache")
     cell = Cell(
         **_identity(header, plan, attempt),
@@ -147,13 +145,6 @@ def _energy(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops: i
         window_s=window_s,
         loops=loops,
     )
-
-
-def _looks_cached(seconds: Sequence[float]) -> bool:
-    if len(seconds) < 2:
-        return False
-    later = float(np.median(seconds[1:]))
-    return later < CACHE_SUSPECTED * seconds[0] and seconds[0] - later > CACHE_SAVES_S
 
 
 def _phases(energy: Energy, passes: dict[str, Any], load_j: float | None) -> Phases:

@@ -98,6 +98,12 @@ def main() -> NoReturn:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
+    except Exception as problem:
+        if debug:
+            raise
+        what = f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
+        click.echo(f"joulemark: this should not have happened: {what}; `joulemark --debug ...` shows where.", err=True)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

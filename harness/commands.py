@@ -43,8 +43,12 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
               help="ref/NAME, LABEL=ref/NAME or LABEL=BACKEND:key=value,...; may be repeated.")  # fmt: skip
 @click.option("-t", "--task", "tasks", multiple=True, shell_complete=_complete_tasks,
               help="A task of ours or of lm-eval; may be repeated.")  # fmt: skip
-@click.option("--preset", type=click.Choice(list(PRESETS)), default="quick", show_default=True,
-              help="What is not said otherwise. quick: 100 questions, 3 repeats; full: all, 5 repeats.")  # fmt: skip
+@click.option(
+    "--preset",
+    type=click.Choice(list(PRESETS)),
+    show_default="quick",
+    help="What is not said otherwise. quick: our tasks, 100 questions each; full: all of them.",
+)
 @click.option("--repeats", type=int, help="Times that every model meets every task.")
 @click.option("--limit", type=int, help="Only the first so many questions of each task.")
 @click.option("--num-fewshot", type=int, help="Examples before each question.")
@@ -56,9 +60,11 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option("--seed", type=int, help="Of the random order.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run directory to make.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), help="A run to go on with.")
+@click.option("--trust-remote-code", is_flag=True, default=None, help="Load models that bring code of their own.")
+@click.option("--allow-unsafe-code", is_flag=True, default=None, help="Ask tasks that run what a model writes.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(
-    plan: Path | None, preset: str, out: Path | None, resumed: Path | None, as_json: bool, **given: Any
+    plan: Path | None, preset: str | None, out: Path | None, resumed: Path | None, as_json: bool, **given: Any
 ) -> Measured:
     """Measure models on tasks: the quality of their answers and the energy these take.
 
@@ -70,14 +76,14 @@ def run(
 
     chosen = {key: value for key, value in given.items() if value not in (None, ())}
     if resumed is not None:
-        if plan or out or chosen:
+        if plan or out or preset or chosen:
             raise click.UsageError(
                 "--resume goes on with a run's own plan; give no plan, --out or other choice with it."
             )
         with Shown() as progress:
             result = resume(resumed, progress)
     else:
-        whole = make_plan(plan, chosen, preset)
+        whole = make_plan(plan, chosen, preset or "quick")
         out = out or Path("joulemark-runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
         with Shown() as progress:
             result = measure(whole, out, progress)

@@ -38,6 +38,11 @@ class ModelSpec:
         """Whether it computes on a GPU where there is one."""
         return self.backend != REFERENCE and "device=cpu" not in self.args
 
+    @property
+    def weights(self) -> str:
+        """SHA-256 of a reference model's file; empty for others."""
+        return str(card(self.args)["sha256"]) if self.backend == REFERENCE else ""
+
     def info(self) -> ModelInfo:
         """What its card says; empty for a model without one."""
         if self.backend != REFERENCE:
@@ -72,6 +77,8 @@ def parse_model(text: str) -> ModelSpec:
         return _reference(label, name)
     backend, colon, args = rest.partition(":")
     if labelled and label and colon and backend:
+        if "batch_size=" in args:
+            raise UsageError(f"model {label!r}: give batch_size by --batch-size, so that the record has it.")
         return ModelSpec(name=label, backend=backend, args=args)
     raise UsageError(
         f"model {text!r}: write ref/NAME or LABEL=BACKEND:key=value, such as mine=hf:pretrained=./folder; "

@@ -36,6 +36,8 @@ class Plan(BaseModel):
         executor: Where cells run.
         seed: Of the order.
         idle_s: How long the idle power is measured, before and after.
+        trust_remote_code: Load models that bring code of their own.
+        allow_unsafe_code: Ask tasks that run what a model writes.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,13 +54,15 @@ class Plan(BaseModel):
     executor: Literal["local"] = "local"
     seed: int = Field(default=0, ge=0)
     idle_s: float = Field(default=3.0, ge=0.5, le=600)
+    trust_remote_code: bool = False
+    allow_unsafe_code: bool = False
 
 
 _ALL_TASKS = tuple(task.name for task in REFERENCE_TASKS)
 
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"tasks": _ALL_TASKS, "repeats": 3, "limit": 100},
-    "full": {"tasks": _ALL_TASKS, "repeats": 5},
+    "full": {"tasks": _ALL_TASKS, "repeats": 3},
 }
 """What a preset says where neither the plan file nor the command line does."""
 
@@ -88,6 +92,9 @@ def _read(file: Path) -> dict[str, Any]:
         raise UsageError(f"{file}: {problem.strerror or problem}") from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"{file} is not valid TOML: {problem}") from problem
+    stray = [key for key, value in content.items() if not isinstance(value, dict)]
+    if stray and "run" in content:
+        raise UsageError(f"{file}: {stray[0]!r} stands outside of [run]; move it below that line.")
     table = content.get("run")
     if not isinstance(table, dict):
         raise UsageError(f"{file} has no [run] table; put models, tasks and repeats there.")

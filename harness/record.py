@@ -119,7 +119,7 @@ class RunHeader(Record):
 class Energy(Record):
     """Energy of a cell's request windows; ``gross_j`` and ``window_s`` cover all ``loops``."""
 
-    gross_j: float | None
+    gross_j: float | None = Field(gt=0)
     net_j: float | None
     idle_j: float | None
     u_j: float | None
@@ -167,6 +167,7 @@ class ModelInfo(Record):
     active_params: int | None = None
     bytes: int | None = None
     licence: str | None = None
+    sha256: str | None = None
     peak_rss_mb: float | None = None
 
 

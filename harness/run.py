@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 import secrets
 import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,27 +14,34 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from pydantic import ValidationError
 
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
-from joulemark.meters.registry import Choice, Device, choose, find_meters, probe_all
+from joulemark.meters.registry import Choice
 from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import EnergyRecord
 from joulemark.meters.window import PowerSample, Recorder
-from joulemark.tasks.catalog import REFERENCE_TASKS
 
 from .cells import failed_cell, finished_cell
-from .machine import describe_machine, describe_software
-from .models import REFERENCE, ModelSpec, parse_model
+from .machine import describe_software
+from .models import REFERENCE, ModelSpec
 from .plan import Plan
-from .record import Accelerator, Cell, Idle, Machine, MeterInfo, RunHeader
+from .record import Cell, Idle, RunHeader
 from .schedule import CellPlan, schedule
-from .store import Run, RunWriter, read_run
+from .session import Session, check_unchanged, describe_this_machine, meter_infos, prepare
+from .store import RunWriter, read_run
 from .worker import Worker, WorkerFailed
 
 __all__ = ["Progress", "RunResult", "measure", "resume"]
 
-
 TRACE_S = 1.0
+"""How often power is looked at inside a window, where a meter sees it."""
+
+IDLE_DRIFT = 0.1
+"""Idle power that changed by more than this share while measuring is told."""
+
+SEEN_BY = {"cpu": {"package", "soc", "platform", "wall"}, "gpu": {"gpu", "wall"}, "server": set[str]()}
+"""Which kinds of domain see a model that computes there."""
 
 
 class Progress:
@@ -59,9 +65,6 @@ class RunResult:
     """Where a run lies and what became of it; ``problem`` is None if every cell is fine."""
 
     path: Path
-    run_id: str
-    cells: int
-    failed: int
     problem: str | None
 
 
@@ -72,19 +75,18 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
         UsageError: A model, task or meter is unknown, or the folder cannot be written or has a run.
         MeasuringFailed: No meter works here, or the disk is full.
     """
-    session = _prepare(plan)
-    if (out / "run.json").exists():
-        raise UsageError(f"{out} holds a run already; `joulemark run --resume {out}` goes on with it.")
+    session = prepare(plan)
     with RunWriter(out) as writer:
+        writer.refuse_leftovers()
         header = RunHeader(
             run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
             created_at=_now(),
             joulemark_version=version("joulemark"),
             plan=plan.model_dump(mode="json"),
             seed=plan.seed,
-            machine=_machine(session.choice),
+            machine=describe_this_machine(session.choice),
             software=describe_software(),
-            meters=_meter_infos(session.choice),
+            meters=meter_infos(session.choice),
             idle=Idle(before_w=None, after_w=None, duration_s=plan.idle_s),
         )
         writer.write_header(header)
@@ -92,110 +94,33 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
 
 
 def resume(path: Path, progress: Progress) -> RunResult:
-    """Go on with a run: cells that are there and fine are not measured again."""
-    before = read_run(path)
-    session = _prepare(Plan.model_validate(before.header.plan))
-    _check_same_machine(before, session.choice)
+    """Go on with a run: cells that are there and fine are not measured again.
+
+    Raises:
+        UsageError: It is no run, or not one that may go on here.
+        MeasuringFailed: As `measure`.
+    """
+    read_run(path)
     with RunWriter(path) as writer:
+        # Read again now that nobody else can write.
+        before = read_run(path)
+        try:
+            plan = Plan.model_validate(before.header.plan)
+        except ValidationError as problem:
+            raise UsageError(f"{path} has a plan that this version does not know; start a run with --out.") from problem
+        session = prepare(plan)
+        check_unchanged(before.header, session.choice)
         for note in before.notes:
             progress.say(note)
-        return _Measuring(session, writer, before.header, progress).run({cell.cell_id: cell for cell in before.cells})
-
-
-@dataclass(frozen=True)
-class _Session:
-    plan: Plan
-    specs: list[ModelSpec]
-    stock: frozenset[str]
-    choice: Choice
-
-
-def _prepare(plan: Plan) -> _Session:
-    specs = [parse_model(text) for text in plan.models]
-    names = [spec.name for spec in specs]
-    twice = {name for name in names if names.count(name) > 1}
-    if twice:
-        raise UsageError(f"model name {min(twice)!r} is there twice; give one a label, such as other={min(twice)}.")
-    ours = {task.name for task in REFERENCE_TASKS}
-    stock = frozenset(plan.tasks) - ours
-    backends = {spec.backend for spec in specs} - {REFERENCE}
-    # Asking lm-eval takes seconds, so it is asked only where something of its own was named.
-    if stock or backends:
-        from joulemark.tasks import lmeval
-
-        _check_known("model type", backends, lmeval.backend_names())
-        _check_known("task", stock, lmeval.stock_task_names() if stock else [])
-    return _Session(plan, specs, stock, _choose_meters(plan, specs))
-
-
-def _choose_meters(plan: Plan, specs: Sequence[ModelSpec]) -> Choice:
-    """The one total that sees all models compute, wherever each does."""
-    probed = probe_all(find_meters(plan.meters) if plan.meters else None)
-    has_gpu = any(domain.kind == "gpu" for found in probed for domain in found.domains)
-    choices: dict[Device, Choice] = {}
-    for spec in specs:
-        device: Device = "cuda" if has_gpu and spec.takes_gpu else "cpu"
-        choices[device] = choose(plan.meters, device=device, probed=probed)
-    first, *others = choices.values()
-    if any(other.summed != first.summed for other in others):
-        raise UsageError(
-            "some of these models compute on the CPU, some on a GPU, and no total here sees both; "
-            "give each kind a run of its own, or put all on one with device=cpu."
-        )
-    return first
-
-
-def _check_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
-    for name in sorted(set(names) - set(known)):
-        close = difflib.get_close_matches(name, known, n=1)
-        raise UsageError(
-            f"unknown {what} {name!r}; " + (f"did you mean {close[0]}?" if close else "see lm-eval's list.")
-        )
-
-
-def _meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
-    return tuple(
-        MeterInfo(
-            id=domain.id,
-            grade=domain.grade,
-            scope=domain.kind,
-            provenance=domain.provenance,
-            resolution_j=domain.resolution_j,
-            update_s=domain.update_s,
-            rel_u=domain.rel_u,
-            rel_u_scale=domain.rel_u_scale,
-            rel_u_workload=domain.rel_u_workload,
-            source=domain.source,
-            summed=domain.summed,
-        )
-        for domain in choice.domains
-    )
-
-
-def _machine(choice: Choice) -> Machine:
-    """This machine, with the GPUs that the meters see."""
-    gpus = [domain.provenance.rpartition(" ") for domain in choice.domains if domain.kind == "gpu"]
-    return describe_machine(tuple(Accelerator(name=name, uuid=uuid) for name, _, uuid in gpus))
-
-
-def _check_same_machine(before: Run, choice: Choice) -> None:
-    machine, then = _machine(choice), before.header.machine
-    if machine.machine_id != then.machine_id:
-        raise UsageError(f"{before.path} was measured on another machine; start a run of its own here with --out.")
-    ids = {meter.id for meter in before.header.meters}
-    now = {domain.id for domain in choice.domains}
-    if ids != now:
-        raise MeasuringFailed(
-            f"{before.path} was measured by {', '.join(sorted(ids))}, but here is {', '.join(sorted(now))} now; "
-            "bring that meter back, or start a new run with --out."
-        )
+        known = {cell.cell_id: cell for cell in before.cells}
+        return _Measuring(session, writer, before.header, progress).run(known)
 
 
 @dataclass
 class _Measuring:
     """One invocation: owns the workers, and writes a line for each cell."""
 
-    session: _Session
+    session: Session
     writer: RunWriter
     header: RunHeader
     progress: Progress
@@ -205,39 +130,42 @@ class _Measuring:
     idle: EnergyRecord | None = None
 
     def run(self, known: dict[str, Cell]) -> RunResult:
-        plan, choice = self.session.plan, self.session.choice
-        cells = schedule(plan, self.session.specs)
-        fine = {cell_id for cell_id, cell in known.items() if cell.status == "ok"}
+        cells = schedule(self.session.plan, self.session.specs)
+        fine = {cell_id for cell_id, cell in known.items() if cell.status == "ok" and self.writer.has_items(cell)}
         todo = [cell for cell in cells if cell.cell_id not in fine]
+        self.progress.begin(len(cells), len(cells) - len(todo), self.session.choice)
+        problem = self._measure(todo, known) if todo else None
+        self.writer.compact()
+        return RunResult(self.writer.path, problem)
+
+    def _measure(self, todo: Sequence[CellPlan], known: dict[str, Cell]) -> str | None:
+        """Measure cells; returns what went wrong with them, if anything."""
         failed: list[Cell] = []
-        self.progress.begin(len(cells), len(cells) - len(todo), choice)
         with ExitStack() as stack, _interruptible(self.writer.path):
             stack.callback(self._stop_workers)
-            if todo:
-                needed = {cell.spec.name for cell in todo}
-                self._start([spec for spec in self.session.specs if spec.name in needed])
-                self.idle = self._measure_idle("before")
-            for plan_cell in todo:
-                attempt = known[plan_cell.cell_id].attempt + 1 if plan_cell.cell_id in known else 1
-                cell, lost = self._cell(plan_cell, attempt)
+            self._start([spec for spec in self.session.specs if any(cell.spec == spec for cell in todo)])
+            self._measure_idle_before()
+            for plan in todo:
+                attempt = known[plan.cell_id].attempt + 1 if plan.cell_id in known else 1
+                cell, lost = self._cell(plan, attempt)
                 self.progress.done(cell)
                 if cell.status != "ok":
                     failed.append(cell)
                 if lost:
-                    raise MeasuringFailed(f"{lost} {self._how_to_resume()}")
-            if todo:
-                self._measure_idle("after")
-        self.writer.compact()
-        problem = None
-        if failed:
-            some = f"{len(failed)} of {len(cells)} cells failed; the first: {failed[0].model} on {failed[0].task}: "
-            problem = f"{some}{failed[0].error}. {self._how_to_resume()}"
-        return RunResult(self.writer.path, self.header.run_id, len(cells), len(failed), problem)
+                    return f"{lost}. {self._how_to_resume()}"
+            self._measure_idle_after()
+        if not failed:
+            return None
+        first = failed[0]
+        return (
+            f"{len(failed)} of {len(todo)} cells failed; the first: {first.model} on {first.task}: {first.error}. "
+            f"{self._how_to_resume()}"
+        )
 
     def _how_to_resume(self) -> str:
         return f"What was measured is kept; `joulemark run --resume {self.writer.path}` goes on from there."
 
-    def _start(self, specs: list[ModelSpec]) -> None:
+    def _start(self, specs: Sequence[ModelSpec]) -> None:
         self.progress.say(f"Loading {len(specs)} model{'s' if len(specs) > 1 else ''} ...")
         for spec in specs:
             self.workers[spec.name] = self._spawn(spec)
@@ -254,9 +182,8 @@ class _Measuring:
         try:
             worker.wait_ready()
             self.load_j[name] = self._load_metered(worker)
-        except WorkerFailed as problem:
-            self.unloadable[name] = f"{name} could not be loaded: {problem}"
-            self.progress.say(self.unloadable[name])
+        except (WorkerFailed, UsageError) as problem:
+            self.unloadable[name] = f"could not be loaded: {problem}"
             worker.close()
             del self.workers[name]
 
@@ -272,11 +199,33 @@ class _Measuring:
 
     def _recorder(self, worker: Worker) -> Recorder:
         choice = self.session.choice
-        return Recorder(choice.meters, choice.domains, worker.pid, trace_s=trace_s(choice))
+        trace_s = None if choice.grade == "modelled" else TRACE_S
+        return Recorder(choice.meters, choice.domains, worker.pid, trace_s=trace_s)
+
+    def _measure_idle_before(self) -> None:
+        self.idle = self._measure_idle("before")
+        if self.idle is not None and self.header.idle.before_w is None:
+            self._note_idle(before_w=self.idle.gross_j / self.idle.window_s)
+
+    def _measure_idle_after(self) -> None:
+        try:
+            after = self._measure_idle("after")
+        except MeterLost as problem:
+            self.progress.say(f"The idle power after measuring is not known: {problem}.")
+            return
+        if after is None or self.idle is None:
+            return
+        before_w, after_w = (window.gross_j / window.window_s for window in (self.idle, after))
+        self._note_idle(after_w=after_w)
+        if abs(after_w - before_w) > IDLE_DRIFT * before_w:
+            self.progress.say(
+                f"The idle power went from {before_w:.3g} to {after_w:.3g} W while measuring: net figures are off by "
+                "as much. Stop what else runs, or wait until the machine has settled, and measure again."
+            )
 
     def _measure_idle(self, when: str) -> EnergyRecord | None:
-        """Power while the models are loaded and nothing is asked."""
-        worker = next(iter(self.workers.values()), None)
+        """Power while the models are loaded and nothing is asked; None where none is loaded."""
+        worker = next((worker for worker in self.workers.values() if worker.alive), None)
         if worker is None:
             return None
         seconds = self.session.plan.idle_s
@@ -284,60 +233,67 @@ class _Measuring:
         with self._recorder(worker) as recorder:
             recorder.start()
             time.sleep(seconds)
-            record = recorder.stop()
-        watts = record.gross_j / record.window_s
-        idle = self.header.idle.model_copy(update={f"{when}_w": watts})
+            return recorder.stop()
+
+    def _note_idle(self, **watts: float) -> None:
+        idle = self.header.idle.model_copy(update=watts)
         self.header = self.header.model_copy(update={"idle": idle})
         self.writer.write_header(self.header)
-        return record
 
     def _worker(self, spec: ModelSpec) -> Worker:
         """The model's process; a new one where the last has died."""
         worker = self.workers.get(spec.name)
-        if worker is None or not worker.alive:
-            if spec.name in self.unloadable:
-                raise WorkerFailed(self.unloadable[spec.name])
+        if (worker is None or not worker.alive) and spec.name not in self.unloadable:
             if worker is not None:
                 worker.close()
             self.workers[spec.name] = self._spawn(spec)
             self._load(self.workers[spec.name])
-            if spec.name in self.unloadable:
-                raise WorkerFailed(self.unloadable[spec.name])
+        if spec.name in self.unloadable:
+            raise WorkerFailed(self.unloadable[spec.name])
         return self.workers[spec.name]
 
     def _cell(self, plan: CellPlan, attempt: int) -> tuple[Cell, str | None]:
         """Measure and store one cell; also says why no further cell can be measured, if so."""
         self.progress.cell(plan)
-        began, started_at = time.monotonic(), _now()
-        facts: dict[str, Any] = {"attempt": attempt, "started_at": started_at, "header": self.header, "plan": plan}
-        lost: str | None = None
+        began = time.monotonic()
+        facts: dict[str, Any] = {"attempt": attempt, "started_at": _now(), "header": self.header, "plan": plan}
+        lost = None
         try:
-            worker = self._worker(plan.spec)
-            window = _Window(self._recorder(worker))
+            window, answered, outside = self._ask(plan)
+            cell, items = finished_cell(
+                **facts,
+                duration_s=time.monotonic() - began,
+                answered=answered,
+                windows=window.records,
+                idle=self.idle,
+                load_j=self.load_j[plan.spec.name],
+                outside=outside,
+            )
+        except MeterLost as problem:
+            lost = reason = str(problem)
+        except (WorkerFailed, UsageError) as problem:
+            reason = str(problem)
+        except (ValidationError, ArithmeticError, LookupError, TypeError) as problem:
+            reason = f"its results make no sense: {type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+        else:
+            return self.writer.append(cell, items, _power_table(window.traces)), None
+        return self.writer.append(failed_cell(**facts, duration_s=time.monotonic() - began, reason=reason)), lost
+
+    def _ask(self, plan: CellPlan) -> tuple[_Window, dict[str, Any], bool]:
+        """The windows, the answers, and whether the model computed out of the meters' sight."""
+        worker, choice = self._worker(plan.spec), self.session.choice
+        with self._recorder(worker) as recorder:
+            window = _Window(recorder)
             answered = worker.ask(
                 plan.task,
                 window,
                 stock=plan.task in self.session.stock,
                 limit=plan.setting["limit"],
                 num_fewshot=plan.setting["num_fewshot"],
-                window_s=min_window_s(self.session.choice.summed),
+                window_s=min_window_s(choice.summed),
+                allow_unsafe_code=self.session.plan.allow_unsafe_code,
             )
-            facts["duration_s"] = time.monotonic() - began
-            cell, items = finished_cell(
-                **facts,
-                answered=answered,
-                windows=window.records,
-                idle=self.idle,
-                load_j=self.load_j[plan.spec.name],
-                elsewhere=worker.elsewhere,
-            )
-            return self.writer.append(cell, items, power_table(window.traces)), None
-        except MeterLost as problem:
-            lost = reason = str(problem)
-        except (WorkerFailed, UsageError) as problem:
-            reason = str(problem)
-        facts["duration_s"] = time.monotonic() - began
-        return self.writer.append(failed_cell(**facts, reason=reason)), lost
+        return window, answered, not SEEN_BY[worker.place] & {domain.kind for domain in choice.summed}
 
     def _stop_workers(self) -> None:
         for worker in self.workers.values():
@@ -353,25 +309,14 @@ class _Window:
         self.traces: list[Sequence[PowerSample]] = []
 
     def start(self) -> None:
-        """Open the meters and begin a window."""
-        self._recorder.open()
         self._recorder.start()
 
     def stop(self) -> None:
-        """End the window and close the meters."""
-        try:
-            self.records.append(self._recorder.stop())
-            self.traces.append(self._recorder.trace)
-        finally:
-            self._recorder.close()
+        self.records.append(self._recorder.stop())
+        self.traces.append(self._recorder.trace)
 
 
-def trace_s(choice: Choice) -> float | None:
-    """How often power is looked at inside a window; never where it is only modelled from CPU time."""
-    return None if choice.grade == "modelled" else TRACE_S
-
-
-def power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
+def _power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
     """Rows of ``power/<cell_id>.parquet``: window, seconds since its start, domain, watts since the row before."""
     rows = [
         {"window": number, "t_s": sample.t_s, "domain": domain, "power_w": watts}
@@ -384,12 +329,13 @@ def power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
 
 @contextmanager
 def _interruptible(path: Path) -> Iterator[None]:
-    """Ctrl-C and SIGTERM drop the cell in flight and keep all others."""
+    """Ctrl-C, a closed terminal and SIGTERM drop the cell in flight and keep all others."""
 
     def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, interrupt)
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    previous = [signal.signal(number, interrupt) for number in signals]
     try:
         yield
     except KeyboardInterrupt:
@@ -397,7 +343,8 @@ def _interruptible(path: Path) -> Iterator[None]:
             f"stopped; all finished cells are kept. `joulemark run --resume {path}` goes on."
         ) from None
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in zip(signals, previous, strict=True):
+            signal.signal(number, handler)
 
 
 def _now() -> str:

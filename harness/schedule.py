@@ -33,8 +33,9 @@ class CellPlan:
 
     @property
     def cell_id(self) -> str:
-        """The same for the same model, task, setting and repeat; fit for a file name."""
-        identity = [self.spec.name, self.spec.backend, self.spec.args, self.task, self.repeat, self.setting]
+        """The same for the same model, weights, task, setting and repeat; fit for a file name."""
+        spec = self.spec
+        identity = [spec.name, spec.backend, spec.args, spec.weights, self.task, self.repeat, self.setting]
         digest = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:8]
         readable = re.sub(r"[^A-Za-z0-9._]+", "-", f"{self.spec.name}-{self.task}")[:80].strip("-.")
         return f"{readable}-r{self.repeat}-{digest}"

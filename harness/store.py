@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import Any
 
 import pandas as pd
 from pydantic import ValidationError
@@ -25,7 +25,7 @@ from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .record import Cell, RunHeader
 
-__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "seal"]
+__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "replace_file", "seal"]
 
 HEADER, CELLS, ITEMS, POWER, COMPACTED = "run.json", "cells.jsonl", "items", "power", "items.parquet"
 
@@ -65,7 +65,11 @@ def canonical_json(value: Any) -> str:
 def seal(cell: Cell) -> Cell:
     """The cell with ``sha256`` of its canonical JSON without that key."""
     content = cell.model_dump(mode="json", by_alias=True, exclude={"sha256"})
-    return cell.model_copy(update={"sha256": hashlib.sha256(canonical_json(content).encode()).hexdigest()})
+    return cell.model_copy(update={"sha256": _digest(content)})
+
+
+def _digest(content: dict[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
 def read_run(path: Path) -> Run:
@@ -82,18 +86,42 @@ def read_run(path: Path) -> Run:
         raise UsageError(f"{path / HEADER} cannot be read: {_first_line(problem)}") from problem
     cells: dict[str, Cell] = {}
     notes: list[str] = []
-    lines = (path / CELLS).read_bytes().split(b"\n") if (path / CELLS).exists() else [b""]
+    lines = _lines(path / CELLS)
     if lines[-1]:
         notes.append(f"{path / CELLS}: the last line was cut short by a crash and is left out.")
     for number, line in enumerate(lines[:-1], start=1):
         try:
-            cell = Cell.model_validate_json(line)
-        except ValidationError as problem:
-            notes.append(f"{path / CELLS}, line {number} cannot be read and is left out: {_first_line(problem)}")
+            cell = _read_cell(line, header.run_id)
+        except ValueError as problem:
+            notes.append(f"{path / CELLS}, line {number} is left out: {_first_line(problem)}")
             continue
         cells.pop(cell.cell_id, None)
         cells[cell.cell_id] = cell
     return Run(path=path, header=header, cells=tuple(cells.values()), notes=tuple(notes))
+
+
+def _lines(log: Path) -> list[bytes]:
+    try:
+        return log.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return [b""]
+    except OSError as problem:
+        raise UsageError(f"{log} cannot be read: {problem.strerror or problem}") from problem
+
+
+def _read_cell(line: bytes, run_id: str) -> Cell:
+    """The cell of a line.
+
+    Raises:
+        ValueError: It is none, or not of this run, or not what was written (its ``sha256`` tells).
+    """
+    cell = Cell.model_validate_json(line)
+    if cell.run_id != run_id:
+        raise ValueError(f"it belongs to run {cell.run_id}")
+    content = json.loads(line)
+    if content.pop("sha256") != _digest(content):
+        raise ValueError("it was changed after it was written (its sha256 does not match)")
+    return cell
 
 
 class RunWriter:
@@ -107,7 +135,8 @@ class RunWriter:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._log: IO[bytes] = (path / CELLS).open("a+b")
+            # Unbuffered: what could not be written must not be tried again behind our back when it is closed.
+            self._log = (path / CELLS).open("a+b", buffering=0)
         except OSError as problem:
             if problem.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise MeasuringFailed(f"no space left on the disk of {path}: free some, then try again.") from problem
@@ -120,11 +149,26 @@ class RunWriter:
             raise UsageError(f"another joulemark is writing to {path}; wait for it, or choose another --out.") from None
         self._cut_torn_tail()
 
+    def refuse_leftovers(self) -> None:
+        """Refuse a folder that has a run, or cells of one.
+
+        Raises:
+            UsageError: It has.
+        """
+        if (self.path / HEADER).exists():
+            raise UsageError(f"{self.path} holds a run already; `joulemark run --resume {self.path}` goes on with it.")
+        if self._log.seek(0, os.SEEK_END):
+            raise UsageError(f"{self.path} holds cells without a {HEADER}; choose another folder with --out.")
+
+    def has_items(self, cell: Cell) -> bool:
+        """Whether a cell's items are there; a power cut can take what was not yet on the disk."""
+        return (self.path / ITEMS / f"{cell.cell_id}.parquet").is_file()
+
     def write_header(self, header: RunHeader) -> None:
         """Put ``run.json`` in place in one step."""
         text = header.model_dump_json(by_alias=True, indent=2) + "\n"
         with self._disk():
-            _replace(self.path / HEADER, text.encode())
+            replace_file(self.path / HEADER, text.encode())
 
     def append(self, cell: Cell, items: pd.DataFrame | None = None, power: pd.DataFrame | None = None) -> Cell:
         """Store a finished cell, its items and power trace first; returns it with its ``sha256``."""
@@ -134,11 +178,11 @@ class RunWriter:
             for folder, table in ((ITEMS, items), (POWER, power)):
                 if table is not None:
                     (self.path / folder).mkdir(exist_ok=True)
-                    _replace(self.path / folder / f"{cell.cell_id}.parquet", table.to_parquet(index=False))
+                    replace_file(self.path / folder / f"{cell.cell_id}.parquet", table.to_parquet(index=False))
             end = self._log.seek(0, os.SEEK_END)
             try:
-                self._log.write(line)
-                self._log.flush()
+                if self._log.write(line) != len(line):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 os.fsync(self._log.fileno())
             except OSError:
                 os.ftruncate(self._log.fileno(), end)
@@ -148,9 +192,10 @@ class RunWriter:
     def compact(self) -> None:
         """Gather all items of finished cells in one file, which is what `rank` starts from."""
         finished = [cell.cell_id for cell in read_run(self.path).cells if cell.status == "ok"]
-        with self._disk():
-            if finished:
-                _replace(self.path / COMPACTED, _gather(self.path, finished).to_parquet(index=False))
+        if finished:
+            content = _gather(self.path, finished).to_parquet(index=False)
+            with self._disk():
+                replace_file(self.path / COMPACTED, content)
 
     def close(self) -> None:
         """Let others write."""
@@ -184,13 +229,18 @@ class RunWriter:
 def _gather(path: Path, cell_ids: list[str]) -> pd.DataFrame:
     frames = []
     for cell_id in cell_ids:
-        frame = pd.read_parquet(path / ITEMS / f"{cell_id}.parquet")
+        try:
+            frame = pd.read_parquet(path / ITEMS / f"{cell_id}.parquet")
+        except (OSError, ValueError) as problem:
+            raise UsageError(
+                f"{path}: the items of cell {cell_id} are lost; `joulemark run --resume {path}` measures it again."
+            ) from problem
         frame.insert(0, "cell_id", cell_id)
         frames.append(frame)
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"cell_id": pd.Series(dtype="str")})
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write, flush to disk, and only then take the place of what was there."""
     beside = path.with_name(f".{path.name}.new")
     try:
@@ -199,9 +249,19 @@ def _replace(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)
+        _flush_folder(path.parent)
     except OSError:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _flush_folder(folder: Path) -> None:
+    """Put a renamed file's new name on the disk as well."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _first_line(problem: Exception) -> str:

@@ -10,6 +10,7 @@ The two sides talk over a socket pair, one JSON object a message:
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -20,10 +21,9 @@ import tempfile
 import traceback
 from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
-from types import TracebackType
 from typing import IO, Any
 
-from joulemark.meters.errors import JoulemarkError, UsageError
+from joulemark.meters.errors import UsageError
 from joulemark.tasks.types import RequestMeter
 
 from .models import REFERENCE, ZOO, ModelSpec
@@ -31,8 +31,10 @@ from .models import REFERENCE, ZOO, ModelSpec
 __all__ = ["Worker", "WorkerFailed"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+QUIET = {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
 STDERR_KEPT = 2000
 SHUTDOWN_S = 5.0
+LOOK_EVERY_S = 1.0
 
 
 class WorkerFailed(Exception):
@@ -44,12 +46,12 @@ class Worker:
 
     def __init__(self, spec: ModelSpec, *, batch_size: int, threads: int, offline: bool) -> None:
         self.spec, self.batch_size, self.threads = spec, batch_size, threads
-        self.elsewhere = False
-        """Whether it turned out to be a client of a server that computes out of our meters' sight."""
+        self.place = ""
+        """Where the model turned out to compute once loaded: ``cpu``, ``gpu`` or ``server``."""
         here, there = Pipe()
         self._connection = here
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115
-        environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)) | {"TOKENIZERS_PARALLELISM": "false"}
+        environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)) | QUIET
         if offline:
             environment |= {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1"}
         self._process = subprocess.Popen(
@@ -81,45 +83,38 @@ class Worker:
     def load(self) -> None:
         """Load the model."""
         self._send(do="load", spec=asdict(self.spec), batch_size=self.batch_size, threads=self.threads)
-        self.elsewhere = bool(self._receive("loaded")["elsewhere"])
+        self.place = str(self._receive("loaded")["place"])
 
     def ask(self, task: str, meter: RequestMeter, **settings: Any) -> dict[str, Any]:
         """Ask a task's questions; the fields of `TaskResult`, and ``peak_rss_mb``.
 
+        Whatever goes wrong on this side stops the worker, so that no answer is ever taken for another's.
+
         Raises:
             WorkerFailed: The model failed, with the reason.
-            MeterLost: As the meter raises; the worker is then stopped, its answers being worthless.
+            MeterLost: As the meter raises.
         """
-        self._send(do="ask", task=task, **settings)
         try:
-            self._receive("start")
-            meter.start()
-            self._send()
-            self._receive("stop")
-            meter.stop()
-            self._send()
-        except JoulemarkError:
+            self._send(do="ask", task=task, **settings)
+            while (message := self._receive("start", "stop", "answered"))["say"] != "answered":
+                (meter.start if message["say"] == "start" else meter.stop)()
+                self._send()
+        except (WorkerFailed, UsageError):
+            raise
+        except BaseException:
             self.close()
             raise
-        return self._receive("answered")
+        return message
 
     def close(self) -> None:
-        """End the process, by force if it does not go."""
+        """End the process and what it started; by force if it does not go."""
         self._connection.close()
-        if self._process.poll() is None:
-            try:
-                self._process.wait(SHUTDOWN_S if sys.exc_info()[0] is None else 0)
-            except subprocess.TimeoutExpired:
-                os.killpg(self._process.pid, signal.SIGKILL)
-                self._process.wait()
-        if not self._stderr.closed:
-            self._stderr.close()
-
-    def __enter__(self) -> Worker:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(SHUTDOWN_S if sys.exc_info()[0] is None else 0)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+        self._stderr.close()
 
     def _send(self, **message: Any) -> None:
         try:
@@ -127,19 +122,27 @@ class Worker:
         except OSError as problem:
             raise WorkerFailed(self._why_gone()) from problem
 
-    def _receive(self, wanted: str) -> dict[str, Any]:
+    def _receive(self, *wanted: str) -> dict[str, Any]:
         try:
+            # A process it started may hold the connection open after its own end, which therefore is looked for.
+            while not self._connection.poll(LOOK_EVERY_S):
+                if self._process.poll() is not None:
+                    raise EOFError
             message: dict[str, Any] = json.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as problem:
             raise WorkerFailed(self._why_gone()) from problem
         if message["say"] == "failed":
             raise (UsageError if message["usage"] else WorkerFailed)(message["error"])
-        if message["say"] != wanted:
-            raise WorkerFailed(f"its process said {message['say']!r} when {wanted!r} was due")
+        if message["say"] not in wanted:
+            self.close()
+            raise WorkerFailed(f"its process said {message['say']!r} out of turn")
         return message
 
     def _why_gone(self) -> str:
-        code = self._process.wait()
+        try:
+            code = self._process.wait(SHUTDOWN_S)
+        except subprocess.TimeoutExpired:
+            return "its process hung up"
         self._stderr.seek(0, os.SEEK_END)
         self._stderr.seek(max(0, self._stderr.tell() - STDERR_KEPT))
         lines = self._stderr.read().decode(errors="replace").strip().splitlines()
@@ -197,7 +200,7 @@ def _serve(connection: Connection) -> None:
         try:
             if order.pop("do") == "load":
                 lm = _load(ModelSpec(**order.pop("spec")), **order)
-                _tell(connection, "loaded", elsewhere=lmeval.computes_elsewhere(type(lm)))
+                _tell(connection, "loaded", place=lmeval.place_of(lm))
                 continue
             name, stock = order.pop("task"), order.pop("stock")
             if name not in tasks:
@@ -208,9 +211,18 @@ def _serve(connection: Connection) -> None:
             raise
         except Exception as problem:
             traceback.print_exc()
-            text = " ".join(str(problem).split())[:500]
             usage = isinstance(problem, UsageError)
-            _tell(connection, "failed", usage=usage, error=text if usage else f"{type(problem).__name__}: {text}")
+            _tell(connection, "failed", usage=usage, error=_one_line(problem))
+
+
+def _one_line(problem: Exception) -> str:
+    text = " ".join(str(problem).split())[:500]
+    if isinstance(problem, UsageError):
+        return text
+    if isinstance(problem, ModuleNotFoundError):
+        extra = "api" if "API model" in text else "hf"
+        return f"{text[:200]}; `pip install 'joulemark[{extra}]'` brings what is missing"
+    return f"{type(problem).__name__}: {text}"
 
 
 def _die_with(parent: int) -> None:

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-__all__ = ["CheckFailed", "Incomparable", "JoulemarkError", "MeasuringFailed", "MeterLost", "UsageError"]
+__all__ = ["Incomparable", "JoulemarkError", "MeasuringFailed", "MeterLost", "UsageError"]
 
 
 class JoulemarkError(Exception):
     """A failure that one line explains: what, where, and what to do about it."""
-
-    exit_code = 1
-
-
-class CheckFailed(JoulemarkError):
-    """What was checked does not hold (a regression, an invalid file, no usable meter)."""
 
     exit_code = 1
 

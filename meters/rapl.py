@@ -55,12 +55,6 @@ class RaplMeter:
         finally:
             _close_all(counters)
 
-    @property
-    def wrap_s(self) -> float | None:
-        """The shortest time in which an open counter could wrap, in seconds; None where none wraps."""
-        moduli = [c.zone.modulus_uj for c in self._counters if c.zone.modulus_uj]
-        return min(moduli) / 1e6 / MOST_PLAUSIBLE_W if moduli else None
-
     def open(self, pid: int) -> None:  # noqa: ARG002 - the counters cover the whole machine
         """Start counting.
 

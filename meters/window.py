@@ -175,7 +175,7 @@ class Recorder:
         )
 
     def _look(self) -> _Look:
-        look = _Look.of([meter.read() for meter in self._meters])
+        look = _Look.of([_read(meter) for meter in self._meters])
         missing = [domain.id for domain in self._domains if domain.id not in look.joules]
         if missing:
             raise MeterLost(f"{', '.join(missing)}: seen by probe, gone from the readings; see joulemark doctor")
@@ -213,6 +213,14 @@ class _Look:
         first, last = min(r.t0_ns for r in readings), max(r.t1_ns for r in readings)
         joules = {name: value for reading in readings for name, value in reading.values.items()}
         return cls((first + last) / 2, (last - first) / 1e9, joules)
+
+
+def _read(meter: Meter) -> Reading:
+    try:
+        return meter.read()
+    except (OSError, ValueError, ArithmeticError, LookupError) as error:
+        # A meter from outside may break its promise; what it measures is lost all the same.
+        raise MeterLost(f"{meter.id}: {type(error).__name__}: {error}") from error
 
 
 def _power_between(looks: Sequence[_Look]) -> tuple[PowerSample, ...]:

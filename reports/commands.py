@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from joulemark.harness.store import Run, read_run
+from joulemark.harness.store import Run, read_run, replace_file
 from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .contest import By
@@ -100,7 +100,7 @@ def write_report(run_paths: Sequence[Path], out: Path) -> Path:
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in contents.items():
-            (out / name).write_bytes(content)
+            replace_file(out / name, content)
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
             raise MeasuringFailed(f"no space left for the report in {out}: make room, then try again.") from problem
@@ -109,20 +109,21 @@ def write_report(run_paths: Sequence[Path], out: Path) -> Path:
 
 
 def conclude(path: Path, *, as_json: bool) -> None:
-    """End a run: write its report into ``path/report``, then print its table, or one JSON object with both.
+    """End a run: print its table and write its report into ``path/report``; or print one JSON object with both.
 
     Raises:
         Incomparable: No cell of the run is fine.
     """
+    if not as_json:
+        show_table([path])
     page = write_report([path], path / "report")
     if as_json:
         run_id = read_run(path).header.run_id
         ranking = json.loads((path / "report" / "results.json").read_text(encoding="utf-8"))
         ended = {"schema": "joulemark.ended/1", "run_id": run_id, "path": str(path), "report": str(page)}
         click.echo(json.dumps(ended | {"rank": ranking}, indent=2))
-        return
-    show_table([path])
-    click.echo(f"\nReport: {page}")
+    else:
+        click.echo(f"\nReport: {page}")
 
 
 def _read(paths: Sequence[Path]) -> list[Run]:

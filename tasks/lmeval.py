@@ -10,9 +10,13 @@ import hashlib
 import inspect
 import json
 import logging
+import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +31,28 @@ from joulemark.meters.errors import UsageError
 
 from .types import Answer, Engine, Item, Passes, RequestMeter, TaskResult
 
-__all__ = ["EngineLM", "ask", "backend_names", "computes_elsewhere", "load_model", "load_task", "stock_task_names"]
+__all__ = [
+    "EngineLM",
+    "ask",
+    "backend_names",
+    "chance",
+    "is_client",
+    "load_model",
+    "load_task",
+    "place_of",
+    "stock_task_names",
+    "task_hash",
+]
 
 SPECS = Path(__file__).parent / "specs"
 FEWSHOT_SEED = 1234
 WARM_UP_REQUESTS = 32
+CACHE_SUSPECTED = 0.5
+"""Later passes that take less than this share of the first were answered from a cache."""
+
+REFERENCE_MAX_TOKENS = 48
+"""What reference models generate at most, whatever a task allows: half of their context."""
+
 
 _CLIENTS = frozenset({"TemplateAPI", "AnthropicLM", "GGUFLM", "TextSynthLM", "WatsonxLLM"})
 """lm-eval's model types that are clients of a server, and the base of all further ones."""
@@ -52,9 +73,11 @@ def load_task(name: str, stock: bool = False) -> Any:
     return manager.load([name])["tasks"][name]
 
 
-def stock_task_names() -> list[str]:
-    """Names of all single tasks that lm-eval and Joulemark know. Takes seconds."""
-    return sorted(TaskManager(include_path=str(SPECS)).all_subtasks)
+def stock_task_names() -> tuple[list[str], list[str]]:
+    """Names of all single tasks that lm-eval and Joulemark know, and of groups and tags of them. Takes seconds."""
+    manager = TaskManager(include_path=str(SPECS))
+    single = set(manager.all_subtasks)
+    return sorted(single), sorted(set(manager.all_tasks) - single)
 
 
 def backend_names() -> list[str]:
@@ -62,8 +85,16 @@ def backend_names() -> list[str]:
     return sorted(MODEL_MAPPING)
 
 
-def computes_elsewhere(kind: type[LM]) -> bool:
-    """Whether models of this type send their work to a server, out of the sight of this machine's meters."""
+def place_of(lm: LM) -> str:
+    """Where a model computes: ``server`` (somewhere else, through a client), ``gpu`` or ``cpu``."""
+    if is_client(type(lm)):
+        return "server"
+    torch = sys.modules.get("torch")
+    return "gpu" if torch is not None and torch.cuda.is_initialized() else "cpu"
+
+
+def is_client(kind: type[LM]) -> bool:
+    """Whether models of this type send their work to a server."""
     return any(base.__name__ in _CLIENTS for base in kind.__mro__)
 
 
@@ -95,7 +126,10 @@ class EngineLM(LM):  # type: ignore[misc]
         """Answer greedily until the requests' stop strings; all share one set of settings."""
         settings = requests[0].args[1]
         prompts = [request.args[0] for request in requests]
-        self.answers = self.engine.generate(prompts, settings["until"], settings["max_gen_toks"])
+        until = settings.get("until") or []
+        stops = [until] if isinstance(until, str) else until
+        cap = min(settings.get("max_gen_toks", REFERENCE_MAX_TOKENS), REFERENCE_MAX_TOKENS)
+        self.answers = self.engine.generate(prompts, stops, cap)
         return [answer.text for answer in self.answers]
 
     def loglikelihood(self, *_: Any, **__: Any) -> list[tuple[float, bool]]:
@@ -156,7 +190,7 @@ class _MeteredLM(LM):  # type: ignore[misc]
 
     def _measure(self, call: Callable[..., Any], requests: list[Instance]) -> Any:
         quiet = {"disable_tqdm": True} if "disable_tqdm" in inspect.signature(call).parameters else {}
-        call(requests[:WARM_UP_REQUESTS], **quiet)
+        call([_altered(request) for request in requests[:WARM_UP_REQUESTS]], **quiet)
         before = self._cpu_by_phase()
         self.meter.start()
         began = time.monotonic()
@@ -185,9 +219,20 @@ class _MeteredLM(LM):  # type: ignore[misc]
         return Passes(
             loops=self.loops or 0,
             seconds=tuple(self.seconds),
+            cached=not isinstance(self.inner, EngineLM) and _looks_cached(self.seconds),
             prefill_share=prefill / total if told else None,
             decode_share=decode / total if told else None,
         )
+
+
+def _altered(request: Instance) -> Instance:
+    """A request of the same size that shares no beginning with the asked one, so that no cache is warmed by it."""
+    prompt, *rest = request.arguments
+    return replace(request, arguments=("." + prompt, *rest)) if type(prompt) is str else request
+
+
+def _looks_cached(seconds: Sequence[float]) -> bool:
+    return len(seconds) > 1 and sum(seconds[1:]) / (len(seconds) - 1) < CACHE_SUSPECTED * seconds[0]
 
 
 def ask(
@@ -198,6 +243,7 @@ def ask(
     window_s: float,
     limit: int | None = None,
     num_fewshot: int | None = None,
+    allow_unsafe_code: bool = False,
 ) -> TaskResult:
     """Put a task's questions to a model, with the meter running during requests alone.
 
@@ -208,55 +254,81 @@ def ask(
         window_s: The requests are repeated until they took this long.
         limit: Ask only the first so many questions.
         num_fewshot: Examples before each question, in place of the task's own number.
+        allow_unsafe_code: Ask tasks that run what the model writes.
     """
     if num_fewshot is not None:
         task.set_config(key="num_fewshot", value=num_fewshot)
     task.set_fewshot_seed(FEWSHOT_SEED)
     metered = _MeteredLM(lm, meter, window_s)
     name = task.task_name
-    results = evaluate(metered, {"tasks": {name: task}, "groups": {}, "group_map": {}}, limit=limit, bootstrap_iters=0)
+    results = evaluate(
+        metered,
+        {"tasks": {name: task}, "groups": {}, "group_map": {}},
+        limit=limit,
+        bootstrap_iters=0,
+        confirm_run_unsafe_code=allow_unsafe_code,
+    )
     samples = results["samples"][name]
     chosen, metric = samples[0]["filter"], samples[0]["metrics"][0]
     samples = [sample for sample in samples if sample["filter"] == chosen]
     accuracy = float(results["results"][name][f"{metric},{chosen}"])
-    chance = _chance(task, samples)
+    guessed = chance(task)
     more_is_better = results["higher_is_better"][name].get(metric, True)
     scores = [_score(sample[metric]) for sample in samples]
-    in_range = more_is_better and all(0 <= score <= 1 for score in scores)
+    adjustable = more_is_better and guessed < 1 and all(0 <= score <= 1 for score in scores)
     return TaskResult(
         version=str(results["versions"].get(name)),
         hash=task_hash(task),
         metric=metric,
-        accuracy=accuracy,
-        chance=chance,
-        quality=100 * (accuracy - chance) / (1 - chance) if in_range and chance < 1 else None,
+        accuracy=accuracy if math.isfinite(accuracy) else None,
+        chance=guessed,
+        quality=100 * (accuracy - guessed) / (1 - guessed) if adjustable else None,
         items=tuple(_items(samples, scores, _answers_by_doc(task, metered.answers))),
         passes=metered.passes(),
     )
 
 
+@cache
 def task_hash(task: Any) -> str:
-    """SHA-256 over what the task asks: its configuration and every document, whatever the limit."""
+    """SHA-256 over what the task asks: its configuration and every document, whatever the limit.
+
+    The same in every process: functions count by their source, never by their address.
+    """
     config = {
         key: value
         for key, value in task.dump_config().items()
         # Where it was loaded from does not change what is asked; few-shot and limit stand beside the hash.
         if key not in ("metadata", "custom_dataset", "num_fewshot")
     }
-    documents = hashlib.sha256(json.dumps(config, sort_keys=True, default=str).encode())
+    digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=_stable).encode())
     for document in task.eval_docs:
-        documents.update(json.dumps(document, sort_keys=True, default=str).encode())
-    return documents.hexdigest()[:16]
+        digest.update(json.dumps(document, sort_keys=True, default=_stable).encode())
+    return digest.hexdigest()[:16]
 
 
-def _chance(task: Any, samples: Sequence[dict[str, Any]]) -> float:
-    targets = Counter(json.dumps(sample["target"], default=str) for sample in samples)
-    constant = targets.most_common(1)[0][1] / len(samples)
+def _stable(value: Any) -> str:
+    if callable(value):
+        try:
+            return inspect.getsource(value)
+        except (OSError, TypeError):
+            return f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', type(value).__qualname__)}"
+    text = str(value)
+    return type(value).__qualname__ if " at 0x" in text else text
+
+
+@cache
+def chance(task: Any) -> float:
+    """What a guesser scores on all of the task's questions, whatever the limit.
+
+    The larger of the best constant answer's share and, for multiple choice, the mean of 1 / choices.
+    """
+    documents = list(task.eval_docs)
+    targets = Counter(json.dumps(task.doc_to_target(document), default=_stable) for document in documents)
+    constant = targets.most_common(1)[0][1] / len(documents)
     if task.OUTPUT_TYPE != "multiple_choice":
-        # One answer only cannot be told from chance; a constant answer that is always right is no guess.
-        return constant if constant < 1 else 0.0
-    choices = [1 / len(sample["arguments"]) for sample in samples]
-    return max(constant if constant < 1 else 0.0, sum(choices) / len(choices))
+        return constant
+    choices = [1 / len(task.doc_to_choice(document)) for document in documents]
+    return max(constant, sum(choices) / len(choices))
 
 
 def _score(value: Any) -> float:

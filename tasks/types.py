@@ -62,11 +62,13 @@ class Passes:
     Attributes:
         loops: Times that every request ran.
         seconds: Length of each loop.
+        cached: Whether later loops were so much faster than the first that a cache must have answered.
         prefill_share, decode_share: Parts of the CPU time in the windows, where the model tells them.
     """
 
     loops: int
     seconds: tuple[float, ...]
+    cached: bool
     prefill_share: float | None = None
     decode_share: float | None = None
 
@@ -95,9 +97,8 @@ class TaskResult:
         version: The task's version.
         hash: Of everything that is asked: configuration and documents.
         metric: The metric's name; the first that the task lists.
-        accuracy: Its aggregate.
-        chance: What a guesser scores: the larger of the best constant answer's share and the mean
-            of 1 / choices.
+        accuracy: Its aggregate; None where that is no finite number.
+        chance: What a guesser scores.
         quality: ``100 (accuracy - chance) / (1 - chance)``, or None for a metric outside 0..1 or
             where less is better.
     """
@@ -105,7 +106,7 @@ class TaskResult:
     version: str
     hash: str
     metric: str
-    accuracy: float
+    accuracy: float | None
     chance: float
     quality: float | None
     items: tuple[Item, ...]

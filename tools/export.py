@@ -1,4 +1,4 @@
-"""Turn trained weights into an ONNX graph: ``python tools/export.py build/zoo/dense-60k --out harness/zoo``.
+"""Turn trained weights into an ONNX graph.
 
 The graph takes a batch of left-padded rows and a key-value cache:
 
@@ -14,7 +14,6 @@ Weights are stored in half precision and widened when the session is made.
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import numpy as np
@@ -136,14 +135,3 @@ def load(weights: Path, name: str) -> Dense:
             if weight.dim() == 2:
                 weight.copy_(weight.half().float())
     return model.eval()
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("trained", type=Path, help="the trained weights, without .pt")
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    name = options.trained.name
-    options.out.mkdir(parents=True, exist_ok=True)
-    onnx.save(build(load(options.trained.with_suffix(".pt"), name)), options.out / f"{name}.onnx")
-    print(options.out / f"{name}.onnx")

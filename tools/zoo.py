@@ -49,14 +49,21 @@ def shelve_dense(name: str, trained: Path) -> None:
             "active_params": recipe["params"],
             "licence": "Apache-2.0",
             "training": {key: value for key, value in recipe.items() if key not in ("name", "params")}
-            | {"command": f"python tools/train.py {name} --tokens 16000000 --seed {recipe['seed']} --out build/zoo"},
+            | {"command": _train_command(name, recipe)},
             "what_it_is_not": NOT,
         },
     )
 
 
+def _train_command(name: str, recipe: dict[str, Any]) -> str:
+    # Token slots of the whole schedule, padding included: these give the same number of steps again.
+    slots = int(recipe["planned_steps"]) * int(recipe["rows"]) * int(recipe["context"])
+    return f"python tools/train.py {name} --tokens {slots} --seed {recipe['seed']} --out build/zoo"
+
+
 def shelve_ngram(trained: Path) -> None:
     recipe = json.loads((trained / "ngram.train.json").read_text(encoding="utf-8"))
+    command = f"python tools/ngram.py --questions {recipe['questions']} --seed {recipe['seed']} --out build/zoo"
     path = ZOO / "ngram.npz"
     shutil.copyfile(trained / "ngram.npz", path)
     write_card(
@@ -68,8 +75,7 @@ def shelve_ngram(trained: Path) -> None:
             "params": recipe["params"],
             "active_params": 6,
             "licence": "Apache-2.0",
-            "training": {key: value for key, value in recipe.items() if key != "params"}
-            | {"command": f"python tools/ngram.py --seed {recipe['seed']} --out build/zoo"},
+            "training": {key: value for key, value in recipe.items() if key != "params"} | {"command": command},
             "what_it_is_not": NOT,
         },
     )

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -37,11 +38,16 @@ def test_help_names_every_command_in_the_order_of_a_first_session(joulemark: Jou
         (["run", "-m", "ref/dense-61k"], "unknown model 'ref/dense-61k'; .* did you mean ref/dense-60k"),
         (["run", "-m", "dense-60k"], "write ref/NAME"),
         (["run", "-m", "ref/ngram", "-m", "ref/ngram"], "there twice; give one a label"),
+        (["run", "-t", "jm_units", "-t", "jm_units"], "task 'jm_units' is there twice"),
+        (["run", "-m", "a=hf:pretrained=x,trust_remote_code=True"], "--trust-remote-code"),
+        (["run", "-m", "a=hf:pretrained=x,batch_size=4"], "--batch-size"),
+        (["run", "-m", "a=hff:pretrained=x"], "unknown model type 'hff'; did you mean hf?"),
         (["run", "--repeats", "0"], "repeats: input should be greater than or equal to 1"),
         (["run", "nowhere.toml"], "nowhere.toml: No such file"),
         (["run", "--meter", "rappel"], "no meter is called 'rappel'"),
         (["run", "--resume", "nowhere"], "nowhere is not a run directory"),
         (["run", "--resume", "nowhere", "--seed", "1"], "own plan"),
+        (["run", "--resume", "nowhere", "--preset", "full"], "own plan"),
         (["rank", "nowhere"], "nowhere is not a run directory"),
     ],
 )
@@ -52,7 +58,7 @@ def test_a_wrong_word_is_told_in_one_line_with_exit_code_2(
     assert done.returncode == 2
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
-    assert pytest.importorskip("re").search(message, line), line
+    assert re.search(message, line), line
     assert not list(tmp_path.iterdir())
 
 

@@ -31,6 +31,7 @@ def test_the_command_line_stands_over_the_file_and_the_file_over_the_preset(tmp_
         ("[run]\nrepeats = 0\n", "repeats: input should be greater than or equal to 1"),
         ('[run]\norder = "random"\n', "order: input should be 'interleaved', 'abba' or 'blocked'"),
         ("[run]\nmodels = []\n", "models: "),
+        ("repeats = 3\n[run]\nseed = 1\n", r"'repeats' stands outside of \[run\]"),
         ("[run\n", "not valid TOML"),
         ("repeats = 3\n", r"no \[run\] table"),
     ],

@@ -1,8 +1,13 @@
 """Real lm-eval, with a model that knows some of the answers."""
 
+import inspect
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,13 +30,15 @@ class Half:
 
     def __init__(self) -> None:
         self.calls: list[int] = []
+        self.prompts: list[list[str]] = []
 
     def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
         assert list(until) == ["\n"]
         self.calls.append(len(prompts))
+        self.prompts.append(list(prompts))
         return [
             Answer(
-                text=QUESTIONS[prompt.split("\n")[-1]] if at % 2 else "wrong",
+                text=QUESTIONS[prompt.split("\n")[-1].removeprefix(".")] if at % 2 else "wrong",
                 prompt_tokens=len(prompt),
                 generated_tokens=3,
                 computed_tokens=len(prompt) + max_tokens,
@@ -108,6 +115,60 @@ def test_the_hash_of_a_task_depends_on_what_is_asked_and_not_on_how_much_of_it(e
     part, _ = ask(engine, limit=10)
     other, _ = ask(engine, task="jm_dates")
     assert whole.hash == part.hash != other.hash
+
+
+def test_chance_and_hash_are_the_same_whatever_part_is_asked_and_in_whichever_process(engine: Half) -> None:
+    whole, _ = ask(engine, task="jm_brackets")
+    part, _ = ask(engine, task="jm_brackets", limit=2)
+    assert part.chance == whole.chance < 0.1
+    script = "from joulemark.tasks import lmeval; print(lmeval.task_hash(lmeval.load_task('jm_brackets')))"
+    other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert other.stdout.split()[-1] == whole.hash
+
+
+def test_functions_in_a_task_count_by_what_they_do_and_not_by_where_they_lie() -> None:
+    assert lmeval._stable(ask) == inspect.getsource(ask)
+    assert " at 0x" not in lmeval._stable(Half().generate)
+    assert " at 0x" not in lmeval._stable(object())
+
+
+def test_the_warm_up_asks_nothing_that_is_asked_in_the_window(engine: Half) -> None:
+    ask(engine, limit=20)
+    assert not set(engine.prompts[0]) & set(engine.prompts[1])
+
+
+class Remembers(lmeval.LM):
+    """A model with a cache across requests: slow the first time, quick ever after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.known: set[str] = set()
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        for request in requests:
+            if request.args[0] not in self.known:
+                time.sleep(0.002)
+            self.known.add(request.args[0])
+        return ["?"] * len(requests)
+
+    def loglikelihood(self, requests: list[Any]) -> None: ...
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> None: ...
+
+
+def test_a_model_that_answers_later_passes_from_a_cache_is_found_out(engine: Half) -> None:
+    task, watch = lmeval.load_task("jm_units"), Watch(engine)
+    assert lmeval.ask(Remembers(), task, watch, window_s=0.1, limit=20).passes.cached
+    assert not ask(engine, window_s=0.1, limit=20)[0].passes.cached
+
+
+def test_clients_of_servers_are_told_from_models_that_compute_here() -> None:
+    from lm_eval.api.registry import get_model
+
+    assert lmeval.is_client(get_model("local-completions"))
+    assert lmeval.is_client(get_model("gguf"))
+    assert not lmeval.is_client(get_model("dummy"))
+    assert not lmeval.is_client(lmeval.EngineLM)
 
 
 def test_every_task_in_the_catalogue_loads_and_has_as_many_questions_as_it_says() -> None:

@@ -1,0 +1,143 @@
+"""From a plan to what a run needs: its models, its tasks, and the meters that see all of it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from joulemark.meters.errors import UsageError
+from joulemark.meters.registry import Choice, Device, choose, find_meters, probe_all
+from joulemark.tasks.catalog import REFERENCE_TASKS
+
+from .machine import describe_machine, describe_software
+from .models import REFERENCE, ModelSpec, parse_model
+from .plan import Plan
+from .record import Accelerator, Machine, MeterInfo, RunHeader
+
+__all__ = ["Session", "check_unchanged", "describe_this_machine", "meter_infos", "prepare"]
+
+
+@dataclass(frozen=True)
+class Session:
+    """What is to be measured, and by what.
+
+    Attributes:
+        stock: Those of the plan's tasks that are lm-eval's own.
+    """
+
+    plan: Plan
+    specs: list[ModelSpec]
+    stock: frozenset[str]
+    choice: Choice
+
+
+def prepare(plan: Plan) -> Session:
+    """Look up everything that a plan names, before anything is started.
+
+    Raises:
+        UsageError: A model, task or meter is unknown, named twice, or needs a flag that is not set.
+        MeasuringFailed: No meter that works here sees the models compute.
+    """
+    specs = [parse_model(text) for text in plan.models]
+    _refuse_twice("model", [spec.name for spec in specs], "; give one a label, such as other={}.")
+    _refuse_twice("task", plan.tasks, "; name it once.")
+    _refuse_remote_code(plan, specs)
+    stock = frozenset(plan.tasks) - {task.name for task in REFERENCE_TASKS}
+    backends = {spec.backend for spec in specs} - {REFERENCE}
+    # Asking lm-eval takes seconds, so it is asked only where something of its own was named.
+    if stock or backends:
+        from joulemark.tasks import lmeval
+
+        _check_known("model type", backends, lmeval.backend_names())
+        if stock:
+            _check_tasks(stock, *lmeval.stock_task_names())
+    return Session(plan, specs, stock, _choose_meters(plan, specs))
+
+
+def _refuse_twice(what: str, names: Sequence[str], advice: str) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise UsageError(f"{what} {name!r} is there twice{advice.format(name)}")
+
+
+def _refuse_remote_code(plan: Plan, specs: Sequence[ModelSpec]) -> None:
+    for spec in specs:
+        if "trust_remote_code=true" in spec.args.lower() and not plan.trust_remote_code:
+            raise UsageError(f"model {spec.name!r} would run code of its own; allow that by --trust-remote-code.")
+
+
+def _check_tasks(names: Iterable[str], single: Sequence[str], groups: Sequence[str]) -> None:
+    for name in sorted(set(names) & set(groups)):
+        raise UsageError(f"task {name!r} is a group; name the tasks in it one by one.")
+    _check_known("task", names, single)
+
+
+def _choose_meters(plan: Plan, specs: Sequence[ModelSpec]) -> Choice:
+    """The one total that sees all models compute, wherever each does."""
+    probed = probe_all(find_meters(plan.meters) if plan.meters else None)
+    has_gpu = any(domain.kind == "gpu" for found in probed for domain in found.domains)
+    choices: dict[Device, Choice] = {}
+    for spec in specs:
+        device: Device = "cuda" if has_gpu and spec.takes_gpu else "cpu"
+        choices[device] = choose(plan.meters, device=device, probed=probed)
+    first, *others = choices.values()
+    if any(other.summed != first.summed for other in others):
+        raise UsageError(
+            "some of these models compute on the CPU, some on a GPU, and no total here sees both; "
+            "give each kind a run of its own, or put all on one with device=cpu."
+        )
+    return first
+
+
+def _check_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    for name in sorted(set(names) - set(known)):
+        close = difflib.get_close_matches(name, known, n=1)
+        raise UsageError(
+            f"unknown {what} {name!r}; " + (f"did you mean {close[0]}?" if close else "see lm-eval's list.")
+        )
+
+
+def meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
+    """The run header's account of the domains."""
+    return tuple(
+        MeterInfo(
+            id=domain.id,
+            grade=domain.grade,
+            scope=domain.kind,
+            provenance=domain.provenance,
+            resolution_j=domain.resolution_j,
+            update_s=domain.update_s,
+            rel_u=domain.rel_u,
+            rel_u_scale=domain.rel_u_scale,
+            rel_u_workload=domain.rel_u_workload,
+            source=domain.source,
+            summed=domain.summed,
+        )
+        for domain in choice.domains
+    )
+
+
+def describe_this_machine(choice: Choice) -> Machine:
+    """This machine, with the GPUs that the meters see."""
+    gpus = [domain.provenance.rpartition(" ") for domain in choice.domains if domain.kind == "gpu"]
+    return describe_machine(tuple(Accelerator(name=name, uuid=uuid) for name, _, uuid in gpus))
+
+
+def check_unchanged(header: RunHeader, choice: Choice) -> None:
+    """Whether a run may go on here: on the same machine, by the same meters, with the same software.
+
+    Raises:
+        UsageError: It may not, and why.
+    """
+    machine = describe_this_machine(choice)
+    then_by = {meter.id: meter.provenance for meter in header.meters}
+    now_by = {domain.id: domain.provenance for domain in choice.domains}
+    then_with, now_with = header.software, describe_software()
+    for what, then, now in (
+        ("on another machine", header.machine.machine_id, machine.machine_id),
+        ("by other meters", then_by, now_by),
+        ("with other versions", then_with, now_with),
+    ):
+        if then != now:
+            raise UsageError(f"the run was measured {what} ({then}, here {now}); start one of its own with --out.")
