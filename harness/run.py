@@ -22,6 +22,7 @@ from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import EnergyRecord
 from joulemark.meters.window import PowerSample, Recorder
 
+from .alone import measuring_alone
 from .cells import failed_cell, finished_cell
 from .machine import describe_software
 from .models import REFERENCE, ModelSpec
@@ -141,7 +142,7 @@ class _Measuring:
     def _measure(self, todo: Sequence[CellPlan], known: dict[str, Cell]) -> str | None:
         """Measure cells; returns what went wrong with them, if anything."""
         failed: list[Cell] = []
-        with ExitStack() as stack, _interruptible(self.writer.path):
+        with measuring_alone(), ExitStack() as stack, _interruptible(self.writer.path):
             stack.callback(self._stop_workers)
             self._start([spec for spec in self.session.specs if any(cell.spec == spec for cell in todo)])
             self._measure_idle_before()

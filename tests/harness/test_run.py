@@ -13,6 +13,7 @@ import psutil
 import pytest
 from machines import FakePowercap, PowerDriver
 
+from joulemark.harness.alone import measuring_alone
 from joulemark.harness.record import Cell
 from joulemark.harness.store import read_run
 
@@ -162,6 +163,13 @@ def test_a_model_that_dies_in_the_middle_fails_its_cell_and_is_loaded_again_for_
     cells = read_run(path).cells
     assert {cell.status for cell in cells} == {"ok"}
     assert sorted(cell.attempt for cell in cells) == [1, 1, 1, 1, 1, 2]
+
+
+def test_two_runs_on_one_machine_do_not_measure_each_other(joulemark: Joulemark, tmp_path: Path) -> None:
+    with measuring_alone():
+        done = joulemark("run", "-m", "ref/ngram", "-t", "jm_units", "--out", tmp_path / "second")
+    assert done.returncode == 5
+    assert "another joulemark is measuring on this machine" in done.stderr.splitlines()[-1]
 
 
 def test_a_cell_whose_items_were_lost_is_measured_again(joulemark: Joulemark, tmp_path: Path) -> None:

@@ -1,0 +1,39 @@
+"""Two runs on one machine would measure each other; this keeps them apart."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from joulemark.meters.errors import MeasuringFailed
+
+__all__ = ["measuring_alone"]
+
+
+@contextmanager
+def measuring_alone() -> Iterator[None]:
+    """Hold the machine against further runs of the same user while measuring; a crash lets it go.
+
+    Raises:
+        MeasuringFailed: Another run holds it.
+    """
+    handle = os.open(Path(tempfile.gettempdir()) / f"joulemark-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _take(handle)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _take(handle: int) -> None:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise MeasuringFailed(
+            "another joulemark is measuring on this machine, and each would measure the other's work as well; "
+            "wait until it has ended."
+        ) from None
