@@ -15,6 +15,9 @@ from .schedule import CellPlan
 
 __all__ = ["failed_cell", "finished_cell"]
 
+BUSY_CORES = 0.2
+"""Other work beside a cell that is flagged; a quiet machine's is a few hundredths."""
+
 COVERAGE = 2.0
 """Net energy not above this many standard uncertainties is not told from idle power."""
 
@@ -40,6 +43,7 @@ def finished_cell(
     idle: EnergyRecord | None,
     load_j: float | None,
     outside: bool = False,
+    company: float = 0.0,
 ) -> tuple[Cell, pd.DataFrame]:
     """A measured cell and its items' rows.
 
@@ -54,6 +58,7 @@ def finished_cell(
         idle: The idle power's window, before measuring.
         load_j: Joules that loading the model took.
         outside: The model computes where these meters do not look, so that they say nothing of its energy.
+        company: Cores that worked for other processes meanwhile, on average.
     """
     result = answered["result"]
     passes = result["passes"]
@@ -67,6 +72,8 @@ def finished_cell(
         load_j = None
     elif energy.net_j is None:
         flags.append("net_unresolved")
+    if company > BUSY_CORES:
+        flags.append("busy_machine")
     items = _items(result["items"], energy.net_j)
     if passes["cached"]:
         flags.append("prefix_cache")
@@ -90,6 +97,7 @@ def finished_cell(
         latency_s=_latency(items["latency_s"].dropna()),
         model_info=plan.spec.info().model_copy(update={"peak_rss_mb": answered["peak_rss_mb"]}),
         flags=tuple(flags),
+        other_cpu_cores=round(company, 3),
         started_at=started_at,
         duration_s=duration_s,
     )

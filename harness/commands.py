@@ -47,7 +47,7 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
     "--preset",
     type=click.Choice(list(PRESETS)),
     show_default="quick",
-    help="What is not said otherwise. quick: our tasks, 100 questions each; full: all of them.",
+    help="What is not said otherwise; quick asks 100 questions of each task, full asks all.",
 )
 @click.option("--repeats", type=int, help="Times that every model meets every task.")
 @click.option("--limit", type=int, help="Only the first so many questions of each task.")
@@ -55,10 +55,15 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option("--batch-size", type=int, help="Questions given to a model at once.")
 @click.option("--threads", type=int, help="Threads of a model's process.")
 @click.option("--meter", "meters", multiple=True, help="Use this meter or domain (see `joulemark meters`).")
-@click.option("--order", type=click.Choice(["interleaved", "abba", "blocked"]), help="Order of the cells.")
+@click.option(
+    "--order",
+    type=click.Choice(["interleaved", "abba", "blocked"]),
+    help="Shuffled anew each repeat; models there and back; or model after model.",
+)
 @click.option("--executor", type=click.Choice(["local"]), help="Where cells run.")
 @click.option("--seed", type=int, help="Of the random order.")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The run directory to make.")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), show_default="joulemark-runs/DATE-TIME",
+              help="The run directory to make.")  # fmt: skip
 @click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), help="A run to go on with.")
 @click.option("--trust-remote-code", is_flag=True, default=None, help="Load models that bring code of their own.")
 @click.option("--allow-unsafe-code", is_flag=True, default=None, help="Ask tasks that run what a model writes.")
@@ -69,7 +74,14 @@ def run(
     """Measure models on tasks: the quality of their answers and the energy these take.
 
     Without arguments: the reference models on the reference tasks. Ends with a table, what it means,
-    and a report.
+    and a report. A plan file says the same as the options, which stand over it:
+
+    \b
+        [run]
+        models = ["ref/dense-60k", "mine=hf:pretrained=./folder"]
+        tasks = ["jm_units", "jm_dates"]
+        repeats = 5
+        limit = 100
     """
     from .progress import Shown
     from .run import measure, resume

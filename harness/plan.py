@@ -76,9 +76,6 @@ def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -
     read = _read(file) if file else {}
     chosen = {key: value for key, value in given.items() if value is not None}
     defaults = {"models": tuple(f"ref/{name}" for name in reference_models()), **PRESETS[preset]}
-    if "tasks" in read or "tasks" in chosen:
-        # A preset's limit is meant for its own tasks.
-        defaults.pop("limit", None)
     try:
         return Plan.model_validate({**defaults, **read, **chosen})
     except ValidationError as problem:
@@ -104,6 +101,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _explain(problem: ValidationError) -> str:
     error = problem.errors()[0]
     key = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "tuple_type":
+        return f'{key}: write a list of texts, such as {key} = ["..."].'
     if error["type"] == "extra_forbidden":
         close = difflib.get_close_matches(key, Plan.model_fields, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(Plan.model_fields)}."

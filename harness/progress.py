@@ -18,6 +18,7 @@ from .schedule import CellPlan
 
 __all__ = ["Shown"]
 
+DESCRIPTION_WIDTH = 44
 LINE_EVERY_S = 10.0
 """Where nobody watches, a line so often."""
 
@@ -55,8 +56,9 @@ class Shown(Progress):
         """Say what is measured by what."""
         self._total, self._done = cells, done
         again = f", {done} of them there already" if done else ""
+        what = "1 cell" if cells == 1 else f"{cells} cells"
         meters = ", ".join(domain.id for domain in choice.summed)
-        self._print(f"Measuring {cells} cells{again}. Energy: {choice.grade} ({meters}), scope {choice.scope}.")
+        self._print(f"Measuring {what}{again}. Energy: {choice.grade} ({meters}), scope {choice.scope}.")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""
@@ -71,7 +73,13 @@ class Shown(Progress):
             self._task = self._bar.add_task("", total=self._total, completed=self._done, left="")
         what = f"{plan.spec.name} on {plan.task}, repeat {plan.repeat}"
         if self._live:
-            self._bar.update(self._task, description=what, completed=self._done, left=self._left())
+            fixed = f"{what:{DESCRIPTION_WIDTH}.{DESCRIPTION_WIDTH}}"
+            self._bar.update(self._task, description=fixed, completed=self._done, left=self._left())
+                self._task,
+                description=f"{what:{DESCRIPTION_WIDTH}.{DESCRIPTION_WIDTH}}",
+                completed=self._done,
+                left=self._left(),
+            )
             self._bar.refresh()
         elif time.monotonic() - self._printed > LINE_EVERY_S:
             self._print(f"{self._done}/{self._total} {what} {self._left()}".rstrip())

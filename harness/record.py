@@ -200,6 +200,8 @@ class Cell(Record):
     latency_s: Latency = Latency()
     model_info: ModelInfo = ModelInfo()
     flags: tuple[str, ...] = ()
+    other_cpu_cores: float | None = None
+    """Cores that worked for other processes during the windows, on average."""
     started_at: str
     duration_s: float
     sha256: str = ""

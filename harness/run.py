@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 from pydantic import ValidationError
 
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
@@ -30,13 +31,17 @@ from .plan import Plan
 from .record import Cell, Idle, RunHeader
 from .schedule import CellPlan, schedule
 from .session import Session, check_unchanged, describe_this_machine, meter_infos, prepare
-from .store import RunWriter, read_run
+from .store import RunWriter, read_run, refuse_used
 from .worker import Worker, WorkerFailed
 
 __all__ = ["Progress", "RunResult", "measure", "resume"]
 
 TRACE_S = 1.0
 """How often power is looked at inside a window, where a meter sees it."""
+
+MODELLED_IDLE_S = 0.5
+BUSY_PERCENT = 10.0
+"""Other load that is told while nothing of ours runs."""
 
 IDLE_DRIFT = 0.1
 """Idle power that changed by more than this share while measuring is told."""
@@ -76,9 +81,9 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
         UsageError: A model, task or meter is unknown, or the folder cannot be written or has a run.
         MeasuringFailed: No meter works here, or the disk is full.
     """
-    session = prepare(plan)
+    refuse_used(out)
+    session = prepare(plan, progress.say)
     with RunWriter(out) as writer:
-        writer.refuse_leftovers()
         header = RunHeader(
             run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
             created_at=_now(),
@@ -109,7 +114,7 @@ def resume(path: Path, progress: Progress) -> RunResult:
             plan = Plan.model_validate(before.header.plan)
         except ValidationError as problem:
             raise UsageError(f"{path} has a plan that this version does not know; start a run with --out.") from problem
-        session = prepare(plan)
+        session = prepare(plan, progress.say)
         check_unchanged(before.header, session.choice)
         for note in before.notes:
             progress.say(note)
@@ -157,11 +162,11 @@ class _Measuring:
             self._measure_idle_after()
         if not failed:
             return None
-        first = failed[0]
-        return (
-            f"{len(failed)} of {len(todo)} cells failed; the first: {first.model} on {first.task}: {first.error}. "
-            f"{self._how_to_resume()}"
-        )
+        first, resume = failed[0], self._how_to_resume()
+        if len(failed) == len(todo):
+            resume = f"Nothing was measured; mend that, then `joulemark run --resume {self.writer.path}`."
+        count = f"{len(failed)} of {len(todo)} cells failed; the first"
+        return f"{count}: {first.model} on {first.task}: {first.error}. {resume}"
 
     def _how_to_resume(self) -> str:
         return f"What was measured is kept; `joulemark run --resume {self.writer.path}` goes on from there."
@@ -230,11 +235,25 @@ class _Measuring:
         if worker is None:
             return None
         seconds = self.session.plan.idle_s
-        self.progress.say(f"Idle power {when} measuring, {seconds:g} s ...")
+        if self.session.choice.grade == "modelled":
+            # Nothing is looked at that could scatter.
+            seconds = MODELLED_IDLE_S
+        else:
+            self.progress.say(f"Idle power {when} measuring, {seconds:g} s ...")
+        psutil.cpu_percent()
         with self._recorder(worker) as recorder:
             recorder.start()
             time.sleep(seconds)
-            return recorder.stop()
+            record = recorder.stop()
+        self._warn_of_other_load(psutil.cpu_percent())
+        return record
+
+    def _warn_of_other_load(self, busy_percent: float) -> None:
+        if busy_percent > BUSY_PERCENT:
+            self.progress.say(
+                f"Other programs keep {busy_percent:.0f} % of the CPU busy: figures will scatter. "
+                "Cells that had company are flagged busy_machine."
+            )
 
     def _note_idle(self, **watts: float) -> None:
         idle = self.header.idle.model_copy(update=watts)
@@ -269,6 +288,7 @@ class _Measuring:
                 idle=self.idle,
                 load_j=self.load_j[plan.spec.name],
                 outside=outside,
+                company=window.company,
             )
         except MeterLost as problem:
             lost = reason = str(problem)
@@ -284,7 +304,7 @@ class _Measuring:
         """The windows, the answers, and whether the model computed out of the meters' sight."""
         worker, choice = self._worker(plan.spec), self.session.choice
         with self._recorder(worker) as recorder:
-            window = _Window(recorder)
+            window = _Window(recorder, worker.pid)
             answered = worker.ask(
                 plan.task,
                 window,
@@ -302,19 +322,38 @@ class _Measuring:
 
 
 class _Window:
-    """The meters around the requests of one cell; a task may have several windows."""
+    """The meters around the requests of one cell; a task may have several windows.
 
-    def __init__(self, recorder: Recorder) -> None:
+    Attributes:
+        company: Cores that worked for other processes meanwhile, on average.
+    """
+
+    def __init__(self, recorder: Recorder, pid: int) -> None:
         self._recorder = recorder
+        self._ours = (psutil.Process(pid), psutil.Process())
+        self._before = self._others_s()
         self.records: list[EnergyRecord] = []
         self.traces: list[Sequence[PowerSample]] = []
+        self.company = 0.0
 
     def start(self) -> None:
+        self._before = self._others_s()
         self._recorder.start()
 
     def stop(self) -> None:
-        self.records.append(self._recorder.stop())
+        record = self._recorder.stop()
+        self.records.append(record)
         self.traces.append(self._recorder.trace)
+        self.company = max(self.company, (self._others_s() - self._before) / record.window_s)
+
+    def _others_s(self) -> float:
+        """CPU seconds that all others have used since the machine started, what a hypervisor took away included."""
+        machine = psutil.cpu_times()
+        idle = machine.idle + getattr(machine, "iowait", 0.0)
+        # Guests' time is part of user and nice already.
+        guests = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
+        ours = [process.cpu_times() for process in self._ours]
+        return float(sum(machine) - idle - guests - sum(times.user + times.system for times in ours))
 
 
 def _power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from joulemark.meters.errors import UsageError
@@ -32,7 +32,7 @@ class Session:
     choice: Choice
 
 
-def prepare(plan: Plan) -> Session:
+def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
     """Look up everything that a plan names, before anything is started.
 
     Raises:
@@ -43,6 +43,7 @@ def prepare(plan: Plan) -> Session:
     _refuse_twice("model", [spec.name for spec in specs], "; give one a label, such as other={}.")
     _refuse_twice("task", plan.tasks, "; name it once.")
     _refuse_remote_code(plan, specs)
+    _refuse_too_many_examples(plan)
     stock = frozenset(plan.tasks) - {task.name for task in REFERENCE_TASKS}
     backends = {spec.backend for spec in specs} - {REFERENCE}
     # Asking lm-eval takes seconds, so it is asked only where something of its own was named.
@@ -51,6 +52,7 @@ def prepare(plan: Plan) -> Session:
 
         _check_known("model type", backends, lmeval.backend_names())
         if stock:
+            say("Looking the tasks up in lm-eval; this takes some seconds ...")
             _check_tasks(stock, *lmeval.stock_task_names())
     return Session(plan, specs, stock, _choose_meters(plan, specs))
 
@@ -65,6 +67,12 @@ def _refuse_remote_code(plan: Plan, specs: Sequence[ModelSpec]) -> None:
     for spec in specs:
         if "trust_remote_code=true" in spec.args.lower() and not plan.trust_remote_code:
             raise UsageError(f"model {spec.name!r} would run code of its own; allow that by --trust-remote-code.")
+
+
+def _refuse_too_many_examples(plan: Plan) -> None:
+    for task in REFERENCE_TASKS:
+        if task.name in plan.tasks and (plan.num_fewshot or 0) > task.examples:
+            raise UsageError(f"task {task.name!r} has {task.examples} examples to show; ask for fewer.")
 
 
 def _check_tasks(names: Iterable[str], single: Sequence[str], groups: Sequence[str]) -> None:
@@ -93,9 +101,9 @@ def _choose_meters(plan: Plan, specs: Sequence[ModelSpec]) -> Choice:
 def _check_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
     for name in sorted(set(names) - set(known)):
         close = difflib.get_close_matches(name, known, n=1)
-        raise UsageError(
-            f"unknown {what} {name!r}; " + (f"did you mean {close[0]}?" if close else "see lm-eval's list.")
-        )
+        listed = "`joulemark tasks` lists ours" if what == "task" else f"lm-eval has {', '.join(known)}"
+        hint = f"did you mean {close[0]}?" if close else f"{listed}."
+        raise UsageError(f"unknown {what} {name!r}; {hint}")
 
 
 def meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:

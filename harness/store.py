@@ -25,7 +25,7 @@ from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .record import Cell, RunHeader
 
-__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "replace_file", "seal"]
+__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "refuse_used", "replace_file", "seal"]
 
 HEADER, CELLS, ITEMS, POWER, COMPACTED = "run.json", "cells.jsonl", "items", "power", "items.parquet"
 
@@ -124,6 +124,18 @@ def _read_cell(line: bytes, run_id: str) -> Cell:
     return cell
 
 
+def refuse_used(path: Path) -> None:
+    """Refuse to begin a run in a folder that has something in it.
+
+    Raises:
+        UsageError: It has a run, or anything else.
+    """
+    if (path / HEADER).exists():
+        raise UsageError(f"{path} holds a run already; `joulemark run --resume {path}` goes on with it.")
+    if path.is_dir() and any(entry.stat().st_size or entry.is_dir() for entry in path.iterdir()):
+        raise UsageError(f"{path} is not empty; choose another folder with --out.")
+
+
 class RunWriter:
     """The one writer of a run directory; a second one is refused while this one lives.
 
@@ -148,17 +160,6 @@ class RunWriter:
             self._log.close()
             raise UsageError(f"another joulemark is writing to {path}; wait for it, or choose another --out.") from None
         self._cut_torn_tail()
-
-    def refuse_leftovers(self) -> None:
-        """Refuse a folder that has a run, or cells of one.
-
-        Raises:
-            UsageError: It has.
-        """
-        if (self.path / HEADER).exists():
-            raise UsageError(f"{self.path} holds a run already; `joulemark run --resume {self.path}` goes on with it.")
-        if self._log.seek(0, os.SEEK_END):
-            raise UsageError(f"{self.path} holds cells without a {HEADER}; choose another folder with --out.")
 
     def has_items(self, cell: Cell) -> bool:
         """Whether a cell's items are there; a power cut can take what was not yet on the disk."""

@@ -42,6 +42,8 @@ def test_help_names_every_command_in_the_order_of_a_first_session(joulemark: Jou
         (["run", "-m", "a=hf:pretrained=x,trust_remote_code=True"], "--trust-remote-code"),
         (["run", "-m", "a=hf:pretrained=x,batch_size=4"], "--batch-size"),
         (["run", "-m", "a=hff:pretrained=x"], "unknown model type 'hff'; did you mean hf?"),
+        (["run", "-t", "jm_units", "--num-fewshot", "99"], "'jm_units' has 16 examples"),
+        (["run", "--out", "."], "is not empty"),
         (["run", "--repeats", "0"], "repeats: input should be greater than or equal to 1"),
         (["run", "nowhere.toml"], "nowhere.toml: No such file"),
         (["run", "--meter", "rappel"], "no meter is called 'rappel'"),
@@ -54,12 +56,13 @@ def test_help_names_every_command_in_the_order_of_a_first_session(joulemark: Jou
 def test_a_wrong_word_is_told_in_one_line_with_exit_code_2(
     joulemark: Joulemark, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
     done = joulemark(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stdout == ""
     [line] = done.stderr.splitlines()
     assert re.search(message, line), line
-    assert not list(tmp_path.iterdir())
+    assert [entry.name for entry in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_an_unknown_task_is_told_with_what_is_close_to_it(joulemark: Joulemark, tmp_path: Path) -> None:

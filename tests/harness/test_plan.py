@@ -21,7 +21,7 @@ def test_the_command_line_stands_over_the_file_and_the_file_over_the_preset(tmp_
     file = tmp_path / "plan.toml"
     file.write_text('[run]\ntasks = ["jm_units"]\nrepeats = 7\nseed = 5\n')
     plan = make_plan(file, {"repeats": 2})
-    assert (plan.tasks, plan.repeats, plan.seed, plan.limit) == (("jm_units",), 2, 5, None)
+    assert (plan.tasks, plan.repeats, plan.seed, plan.limit) == (("jm_units",), 2, 5, 100)
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,7 @@ def test_the_command_line_stands_over_the_file_and_the_file_over_the_preset(tmp_
         ("[run]\nrepeats = 0\n", "repeats: input should be greater than or equal to 1"),
         ('[run]\norder = "random"\n', "order: input should be 'interleaved', 'abba' or 'blocked'"),
         ("[run]\nmodels = []\n", "models: "),
+        ('[run]\nmodels = "ref/ngram"\n', "models: write a list of texts"),
         ("repeats = 3\n[run]\nseed = 1\n", r"'repeats' stands outside of \[run\]"),
         ("[run\n", "not valid TOML"),
         ("repeats = 3\n", r"no \[run\] table"),

@@ -5,6 +5,7 @@ import math
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -163,6 +164,20 @@ def test_a_model_that_dies_in_the_middle_fails_its_cell_and_is_loaded_again_for_
     cells = read_run(path).cells
     assert {cell.status for cell in cells} == {"ok"}
     assert sorted(cell.attempt for cell in cells) == [1, 1, 1, 1, 1, 2]
+
+
+def test_a_cell_that_had_company_is_flagged_and_the_run_says_so(joulemark: Joulemark, tmp_path: Path) -> None:
+    busy = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        chosen = ("-m", "ref/ngram", "-t", "jm_units", "--limit", "10", "--repeats", "2")
+        done = joulemark("run", *chosen, "--out", tmp_path / "run")
+    finally:
+        busy.kill()
+        busy.wait()
+    assert "Other programs keep" in done.stderr
+    for cell in read_run(tmp_path / "run").cells:
+        assert "busy_machine" in cell.flags
+        assert cell.other_cpu_cores > 0.5
 
 
 def test_two_runs_on_one_machine_do_not_measure_each_other(joulemark: Joulemark, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from joulemark.harness.record import ITEM_COLUMNS, Cell, Energy, Idle, Machine, RunHeader
-from joulemark.harness.store import RunWriter, canonical_json, read_run, seal
+from joulemark.harness.store import RunWriter, canonical_json, read_run, refuse_used, seal
 from joulemark.meters.errors import UsageError
 
 
@@ -118,8 +118,8 @@ def test_a_cell_of_another_run_is_left_out_and_said_so(run: Path) -> None:
 
 def test_a_folder_with_cells_and_no_header_takes_no_new_run(run: Path) -> None:
     (run / "run.json").unlink()
-    with RunWriter(run) as writer, pytest.raises(UsageError, match="cells without a run"):
-        writer.refuse_leftovers()
+    with pytest.raises(UsageError, match="is not empty; choose another folder"):
+        refuse_used(run)
 
 
 def test_energy_is_never_zero_or_less() -> None:
