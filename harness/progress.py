@@ -75,11 +75,6 @@ class Shown(Progress):
         if self._live:
             fixed = f"{what:{DESCRIPTION_WIDTH}.{DESCRIPTION_WIDTH}}"
             self._bar.update(self._task, description=fixed, completed=self._done, left=self._left())
-                self._task,
-                description=f"{what:{DESCRIPTION_WIDTH}.{DESCRIPTION_WIDTH}}",
-                completed=self._done,
-                left=self._left(),
-            )
             self._bar.refresh()
         elif time.monotonic() - self._printed > LINE_EVERY_S:
             self._print(f"{self._done}/{self._total} {what} {self._left()}".rstrip())
