@@ -20,6 +20,7 @@ from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 from joulemark.meters.types import Grade
 
+from .progress import planned_repeats
 from .stats import Floats
 
 __all__ = ["ASKED", "Entrant", "Sample", "absent", "gather"]
@@ -61,7 +62,8 @@ class Sample:
         rel_u_scale: Relative standard uncertainty shared by all of this meter and machine.
         rel_u_workload: The same of what differs between kinds of code.
         tokens_per_item: Prompt and generated tokens of an item; None where not counted.
-        latency_s_p50: Median seconds an item, mean over repeats.
+        latency_s_p50: Median seconds of a request, mean over repeats.
+        wall_s_per_item: Seconds of the window an item, mean over repeats; less than a request where these overlap.
         repeats: Finished repeats.
         flags: Of its cells, each once.
     """
@@ -79,6 +81,7 @@ class Sample:
     rel_u_workload: float
     tokens_per_item: float | None
     latency_s_p50: float | None
+    wall_s_per_item: float | None
     repeats: int
     flags: tuple[str, ...]
 
@@ -95,7 +98,7 @@ class Entrant:
         grade: How its joules were obtained; None where it has none.
         scope: What its joules cover.
         meters: The run's meters of that grade.
-        planned: Repeats that its run began.
+        planned: Repeats that its run's plan asks for, or that it began where the plan does not say.
         questions: What its run asks, by task; tasks that it did not finish included.
         samples: What it did, by task.
         info: What the model says of itself.
@@ -156,7 +159,7 @@ def absent(runs: Sequence[Run]) -> list[str]:
 
 def _of_run(run: Run) -> list[Entrant]:
     scores = _Scores(run)
-    planned = len({cell.repeat for cell in run.cells})
+    planned = planned_repeats(run) or len({cell.repeat for cell in run.cells})
     by_trait: dict[Trait, list[Cell]] = defaultdict(list)
     split = _asked_twice(run.cells)
     usual = _usual_meter(run)
@@ -299,6 +302,7 @@ def _sample(task: str, cells: list[Cell], scores: _Scores) -> Sample:
         rel_u_workload=max((c.energy.rel_u_workload for c in energies.values() if c.energy), default=0.0),
         tokens_per_item=_mean([_tokens(cell) for cell in cells]),
         latency_s_p50=_mean([cell.latency_s.p50 for cell in cells]),
+        wall_s_per_item=_mean([_wall_s(cell) for cell in cells]),
         repeats=len({cell.repeat for cell in cells}),
         flags=tuple(sorted(flags)),
     )
@@ -315,6 +319,14 @@ def _wh_per_1k(cell: Cell, *, net: bool) -> float:
 def _relative_u(cell: Cell) -> float:
     energy = cell.energy
     return energy.u_j / energy.gross_j if energy and energy.gross_j and energy.u_j is not None else 0.0
+
+
+def _wall_s(cell: Cell) -> float | None:
+    """Seconds of the window for one item once; a batch's time is shared by its items."""
+    energy = cell.energy
+    if energy is None or not energy.window_s or not cell.n_items:
+        return None
+    return energy.window_s / (cell.n_items * energy.loops)
 
 
 def _tokens(cell: Cell) -> float | None:

@@ -20,6 +20,7 @@ __all__ = ["Figures", "Row", "codes", "measure", "plain_row"]
 class Row:
     """An entrant in a view; the names and units are the contract's. None is missing, never 0.
 
+    ``wall_s_per_item`` is the window's time an item; ``latency_s_p50`` that of a request, which may be a batch.
     ``_low`` and ``_high`` are 95 % intervals; those of energies carry the meter's whole uncertainty.
     Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
     alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
@@ -74,6 +75,7 @@ class Row:
     repeats_planned: int = 0
     tokens_per_item: float | None = None
     latency_s_p50: float | None = None
+    wall_s_per_item: float | None = None
     params: int | None = None
     active_params: int | None = None
     kind: str | None = None
@@ -169,6 +171,7 @@ def plain_row(f: Figures, label: str) -> Row:
         repeats_planned=entrant.planned,
         tokens_per_item=_mean([s.tokens_per_item for s in f.samples]),
         latency_s_p50=_mean([s.latency_s_p50 for s in f.samples]),
+        wall_s_per_item=_mean([s.wall_s_per_item for s in f.samples]),
         params=entrant.info.params,
         active_params=entrant.info.active_params,
         kind=entrant.info.kind,

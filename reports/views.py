@@ -6,9 +6,10 @@ comes first. Runs that ask different task sets have a view over all tasks each.
 
 from __future__ import annotations
 
+import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemark.harness.record import MeterInfo
@@ -19,6 +20,7 @@ from joulemark.meters.types import GRADES
 from .contest import By
 from .entrants import Entrant, absent, gather
 from .placing import order, place
+from .progress import Progress, not_begun, progress
 from .rows import Row, measure, plain_row
 
 __all__ = ["ALL", "FLOOR", "View", "make_views"]
@@ -44,6 +46,8 @@ class View:
         meters: Those that the energy comes from.
         notes: What a reader must know besides the rows, a sentence each.
         rows: One for each entrant.
+        unfinished: Its runs that lack cells of their plan.
+        peculiar: What tells it from the other views of the same tasks on the same hardware; else empty.
     """
 
     task: str
@@ -58,6 +62,8 @@ class View:
     meters: tuple[MeterInfo, ...]
     notes: tuple[str, ...]
     rows: tuple[Row, ...]
+    unfinished: tuple[Progress, ...] = ()
+    peculiar: str = ""
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -94,7 +100,9 @@ def make_views(
         raise Incomparable(
             "nothing to rank: none of these runs has a finished cell; finish one with `joulemark run --resume RUN`."
         )
-    notes = tuple(absent(once))
+    notes = tuple(absent(once) + not_begun(once))
+    lacking = [(run.header.run_id, far) for run in once if (far := progress(run))]
+    idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
     views = []
     for key, group in sorted(_grouped(entrants, mix).items(), key=lambda pair: _order(pair[0])):
         kinds = {(e.hardware, e.scope, e.grade) for e in group}
@@ -102,6 +110,7 @@ def make_views(
         hardware, scope, grade = (_one({kind[i] for kind in kinds}) for i in range(3))
         tasks = tuple(task for task, _ in key.asked)
         rows, own = _rows(group, tasks, by=by, floor=quality_floor, ranking=not mixed)
+        mine = idle | {e.run_id for e in group}
         meters = {meter.id: meter for e in group for meter in e.meters}
         views.append(
             View(
@@ -117,9 +126,56 @@ def make_views(
                 meters=tuple(meters[name] for name in sorted(meters)),
                 notes=notes + own,
                 rows=rows,
+                unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
             )
         )
-    return views
+    return _told_apart(views)
+
+
+def _first(pair: tuple[str, Progress]) -> str:
+    return pair[0]
+
+
+def _told_apart(views: list[View]) -> list[View]:
+    """The views, each with what tells it from those of the same tasks on the same hardware."""
+    alike: dict[tuple[Any, ...], list[View]] = defaultdict(list)
+    for view in views:
+        alike[view.task, view.tasks, view.hardware].append(view)
+    return [replace(v, peculiar=_unlike(v, alike[v.task, v.tasks, v.hardware])) for v in views]
+
+
+def _unlike(view: View, others: Sequence[View]) -> str:
+    if len(others) == 1:
+        return ""
+    traits = [_traits(other) for other in others]
+    keys = sorted({key for trait in traits for key in trait})
+    own = _traits(view)
+    differing = [key for key in keys if len({trait.get(key) for trait in traits}) > 1]
+    return ", ".join(_in_words(key, own.get(key)) for key in differing)
+
+
+def _traits(view: View) -> dict[str, str]:
+    """What is asked and how the joules were obtained, as JSON by name; over tasks that differ, all values."""
+    found: dict[str, dict[str, None]] = defaultdict(dict)
+    for question in view.asked.values():
+        version, asked = json.loads(question) if question else ("", "{}")
+        for key, value in (json.loads(asked) | {"version": version}).items():
+            found[key][json.dumps(value)] = None
+    traits = {key: " and ".join(sorted(values)) for key, values in found.items()}
+    return traits | {"scope": view.scope or "none", "grade": view.grade or "none"}
+
+
+def _in_words(key: str, value: str | None) -> str:
+    missing = value in (None, "null")
+    if key == "limit":
+        return "all questions" if missing else f"{value} questions a task"
+    if key == "num_fewshot":
+        return "few-shot as the task has it" if missing else f"{value}-shot"
+    if key == "version":
+        return f"tasks of version {str(value).replace(chr(34), '')}" if not missing else "version unknown"
+    if key in ("grade", "scope"):
+        return f"{value} energy" if key == "grade" else f"scope {value}"
+    return f"{key.replace('_', ' ')} {'not set' if missing else value}"
 
 
 def _grouped(entrants: list[Entrant], mix: bool) -> dict[_Key, list[Entrant]]:
