@@ -101,4 +101,4 @@ class Shown(Progress):
 
     def _print(self, text: str) -> None:
         self._printed = time.monotonic()
-        self._console.print(text, soft_wrap=True)
+        self._console.print(text, soft_wrap=not self._live)

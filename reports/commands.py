@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import json
+import shutil
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +43,13 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 @click.option("--mix", is_flag=True, help="Put unlike hardware, scope or grade side by side, unranked.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 def rank(runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float, mix: bool, as_object: bool) -> None:
-    """Rank the models of one run or several by right answers per watt-hour."""
+    """Rank the models of one run or several by right answers beyond guessing, per watt-hour.
+
+    In --json, an interval that ends in _within_low and _within_high compares models that were measured
+    together, as the table does; _low and _high hold the meter's own error as well.
+    """
+    if not 0 <= quality_floor <= 100:
+        raise UsageError(f"--quality-floor {quality_floor:g}: give points from 0 (guessing) to 100 (perfect).")
     views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix)
     chosen = _of_task(views, task)
     if as_object:
@@ -49,7 +57,12 @@ def rank(runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float,
         return
     print_views(chosen if task else _leading(chosen))
     if not task and len(views[0].tasks) > 1:
-        click.echo(f"One task: --task {' | '.join(safe(name) for name in views[0].tasks)}", err=True)
+        names = " | ".join(safe(name) for name in views[0].tasks)
+        width = shutil.get_terminal_size().columns
+        wrapped = textwrap.wrap(
+            f"One task: --task {names}", width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+        click.echo("\n".join(wrapped), err=True)
 
 
 @click.command()
@@ -91,7 +104,7 @@ def write_report(run_paths: Sequence[Path], out: Path) -> Path:
     views = make_views(runs)
     contents = {
         "report.html": page(views, runs).encode(),
-        "report.md": as_markdown(views).encode(),
+        "report.md": as_markdown(views, runs).encode(),
         "pareto.png": picture(views[0], "png"),
         "pareto.svg": picture(views[0], "svg"),
         "results.csv": as_csv(views).encode(),

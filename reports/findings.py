@@ -8,11 +8,20 @@ from __future__ import annotations
 
 import math
 
+from .flags import in_words
 from .rows import Row
 from .views import ALL, View
-from .wording import TIMES, decimals_for, fixed, joined, number, percent, safe, span, times
+from .wording import TIMES, decimals_for, fixed, joined, number, reach, safe, span, times
 
-__all__ = ["caveats", "finding", "grade_sentence", "headline", "interval_sentence"]
+__all__ = [
+    "caveats",
+    "finding",
+    "grade_sentence",
+    "headline",
+    "interval_sentence",
+    "unfinished_sentence",
+    "workload_factor",
+]
 
 _MOST = {
     "correct_per_wh": "the most right answers per watt-hour",
@@ -69,7 +78,7 @@ def finding(view: View) -> str:
 
 
 def grade_sentence(view: View) -> str:
-    """How the joules were obtained and how far off they may be."""
+    """How the joules were obtained and how far off they may be: the one place that says the meter's error."""
     if view.mixed:
         return "Energy: of several kinds, named in each row; the kinds are not comparable."
     known = [row for row in view.rows if row.rel_u is not None]
@@ -77,13 +86,30 @@ def grade_sentence(view: View) -> str:
         return "Energy: none was measured, so nothing is ranked."
     rel_u = max(row.rel_u or 0.0 for row in known)
     if view.grade == "modelled":
-        workload = max(row.rel_u_workload or 0.0 for row in known)
+        factor = workload_factor(max(row.rel_u_workload or 0.0 for row in known))
         between = (
-            f", of which about {percent(workload)} can differ from model to model and is in no rank" if workload else ""
+            f" Differences of less than about {times(factor)} between models may come from the power model rather than"
+            " the models; no rank allows for that."
         )
-        return f"Energy: modelled from CPU time, not measured joules; error about {percent(rel_u)}{between}."
+        true = f"the true value lies within {reach(rel_u)} (95 %)"
+        return f"Energy: modelled from CPU time, not measured joules; {true}.{between if factor > 1 else ''}"
     names = joined([safe(meter.id) for meter in view.meters]) if view.meters else "an unnamed meter"
-    return f"Energy: {_GRADES.get(view.grade, view.grade)} ({names}); error about {percent(rel_u)}."
+    return f"Energy: {_GRADES.get(view.grade, view.grade)} ({names}); the true value lies within {reach(rel_u)} (95 %)."
+
+
+def workload_factor(rel_u_workload: float) -> float:
+    """The ratio of two models' energies that the power model alone may feign (95 %).
+
+    Each model's energy is off by a factor of its own, with the relative standard uncertainty (k=1)
+    ``rel_u_workload`` on the log scale; a ratio of two has sqrt(2) times that, so 95 % of ratios between equal
+    models lie within ``exp(1.96 sqrt(2) rel_u_workload)``.
+    """
+    return math.exp(1.96 * math.sqrt(2) * rel_u_workload)
+
+
+def unfinished_sentence(view: View) -> str:
+    """What is missing of the runs behind this view; empty where they are finished."""
+    return " ".join(safe(far.sentence) for far in view.unfinished)
 
 
 def interval_sentence(view: View) -> str:
@@ -91,17 +117,16 @@ def interval_sentence(view: View) -> str:
     if all(row.energy_wh_per_1k_low is None for row in view.rows):
         return "Intervals are 95 %, of quality over items; energy has none: one repeat: no interval."
     repeats = max(row.repeats for row in view.rows)
-    rel_u = max((row.rel_u or 0.0 for row in view.rows), default=0.0)
-    error = percent(1.96 * rel_u) if rel_u < 0.15 else f"a factor of {number(math.exp(1.96 * rel_u), 2)} either way"
     return (
-        f"Intervals are 95 %: quality over items, energy over {repeats} repeats. They are for comparing rows; the "
-        f"meter's own error (95 %: {error}) comes on top of absolute figures."
+        f"Intervals are 95 %: quality over items, energy over {repeats} repeats. They are for comparing rows, and leave "
+        "out the meter's error, which is the same for all or not known row by row."
     )
 
 
 def caveats(view: View) -> list[str]:
     """What else a reader must know: who is not ranked and why, lost repeats, missing figures."""
-    sentences = [sentence for row in view.rows if (sentence := _why_unranked(view, row))] + _below_floor(view)
+    sentences = [sentence for row in view.rows if (sentence := _why_unranked(view, row))]
+    sentences += _below_floor(view) + _at_the_floor(view)
     single = [safe(row.label) for row in view.rows if row.repeats == 1 and row.energy_wh_per_1k is not None]
     if single and not _unrepeated(view):
         sentences.append(f"{joined(single)}: one repeat: no interval.")
@@ -165,19 +190,18 @@ def _lead(view: View, first: Row, second: Row) -> str:
 
 
 def _tie(view: View, tied: list[Row]) -> str:
-    if len(tied) > _LISTED:
-        names = f"{len(tied)} entrants, {safe(tied[0].label)} ahead by a hair,"
-    else:
-        names = joined([safe(row.label) for row in tied])
-    first, second = tied[0], tied[1]
-    other = safe(second.label)
+    """A tie has no first: no name is put before another, and figures only stand for the distance of two."""
+    names = f"{len(tied)} entrants" if len(tied) > _LISTED else joined([safe(row.label) for row in tied])
+    gap = f" ({_apart(view, tied[1])})" if len(tied) == 2 else ""
+    return f"{names} tie for {_MOST[view.by]}{gap}: what sets them apart may be chance."
+
+
+def _apart(view: View, second: Row) -> str:
     if view.by == "quality":
-        gap = f"{fixed(_minus(second.quality_minus_first))} points over {other}"
-    elif view.by == "energy":
-        gap = f"{other} uses {_energy_ratio(second)} as much"
-    else:
-        gap = f"{_inverse(second)} those of {other}"
-    return f"{names} tie for {_MOST[view.by]}: {safe(first.label)} comes first ({gap}), but that may be chance."
+        limits = span(_minus(second.quality_minus_first_high), _minus(second.quality_minus_first_low), 1)
+        return f"{fixed(_minus(second.quality_minus_first))} points apart" + (f", 95 % {limits}" if limits else "")
+    ratio = _energy_ratio(second) if view.by == "energy" else _inverse(second)
+    return "ratio " + ratio.replace(" (", ", ").removesuffix(")")
 
 
 def _unproven(view: View, first: Row, second: Row) -> str:
@@ -193,15 +217,14 @@ def _unproven(view: View, first: Row, second: Row) -> str:
 def _best_quality(view: View) -> str:
     """A second sentence for the reader who needs quality before thrift."""
     best = max(view.ranked, key=lambda row: row.quality or -math.inf)
-    if (
-        view.by == "quality"
-        or best.rank == 1
-        or best.energy_ratio_to_first is None
-        or best.label == view.ranked[1].label
-    ):
+    tied = _tied(view)
+    told = len(tied) == 1 and best.label == view.ranked[1].label
+    if view.by == "quality" or told or best in tied or not best.energy_wh_per_1k:
         return ""
-    energy = f"{times(best.energy_ratio_to_first)} the energy of {safe(view.ranked[0].label)}"
-    return f"{safe(best.label)} has the highest quality, {fixed(best.quality)} points, at {energy}."
+    near = max(tied, key=lambda row: row.quality or -math.inf)
+    energy = f"{times(best.energy_wh_per_1k / (near.energy_wh_per_1k or math.nan))} the energy of {safe(near.label)}"
+    less = f" ({fixed(near.quality)} points)" if len(tied) > 1 else ""
+    return f"{safe(best.label)} has the highest quality, {fixed(best.quality)} points, at {energy}{less}."
 
 
 def _quality_gap(row: Row, *, flip: bool = False) -> str:
@@ -246,10 +269,11 @@ def _why_unranked(view: View, row: Row) -> str | None:
         return None
     name = safe(row.label)
     if row.quality is None or row.energy_wh_per_1k is None:
+        if missing := in_words([f for f in row.flags if f.startswith("no_finished_cell:")]):
+            return f"{name} is not ranked: {missing[0]}."
         lacks = "energy" if row.energy_wh_per_1k is None else "quality"
-        where = " in every task" if view.task == ALL else ""
-        told = [f for f in row.flags if f.startswith(("no_", "outside_meter"))]
-        return f"{name} is not ranked: it lacks {lacks}{where}" + (f" ({safe(', '.join(told))})." if told else ".")
+        told = in_words([f for f in row.flags if f.startswith(("no_", "outside_meter"))])
+        return f"{name} is not ranked: " + ("; ".join(told) or f"it lacks {lacks}") + "."
     if row.quality_low is None or row.quality_low <= 0:
         return f"{name} is not ranked: its quality of {fixed(row.quality)} points cannot be told from guessing."
     return None
@@ -266,3 +290,17 @@ def _below_floor(view: View) -> list[str]:
     names = joined([f"{safe(row.label)} ({fixed(row.quality)} points)" for row in low])
     verb = "is" if len(low) == 1 else "are"
     return [f"{names} {verb} not ranked: below the quality floor of {view.quality_floor:g}."]
+
+
+def _at_the_floor(view: View) -> list[str]:
+    """One sentence for all whose quality may lie on either side of the floor."""
+    floor = view.quality_floor
+    unsure = [
+        f"{safe(row.label)} ({span(row.quality_low, row.quality_high, 1)})"
+        for row in view.rows
+        if row.quality_low is not None and row.quality_high is not None and row.quality_low <= floor <= row.quality_high
+    ]
+    if view.mixed or not unsure:
+        return []
+    whose = "its interval" if len(unsure) == 1 else "their intervals"
+    return [f"{joined(unsure)}: the floor of {floor:g} lies inside {whose}."]

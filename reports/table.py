@@ -11,7 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .findings import caveats, finding, grade_sentence, interval_sentence
+from .findings import caveats, finding, grade_sentence, interval_sentence, unfinished_sentence
 from .rows import Row
 from .views import ALL, View
 from .wording import MISSING, Unit, ascii_only, decimals_for, energy_unit, fixed, number, rate_unit, safe, span
@@ -49,7 +49,9 @@ class Columns:
         )
 
     def right_per_wh(self, row: Row) -> tuple[str, str]:
-        """Right answers per Wh in `rate`, and the interval that compares entrants."""
+        """Right answers beyond guessing per Wh in `rate`, and the interval that compares entrants; or why none."""
+        if row.correct_per_wh is None and row.energy_wh_per_1k is not None and (row.quality_low or 1.0) <= 0:
+            return MISSING, "may be guessing"
         return self._scaled(
             row.correct_per_wh,
             row.correct_per_wh_within_low,
@@ -61,7 +63,7 @@ class Columns:
     @property
     def rate_title(self) -> str:
         """The heading of the ratio."""
-        return "Right answers per Wh" + (f", {self.rate.name}s" if self.rate.name else "")
+        return "Right answers beyond guessing per Wh" + (f", {self.rate.name}s" if self.rate.name else "")
 
     def _scaled(
         self, value: float | None, low: float | None, high: float | None, unit: Unit, decimals: int
@@ -83,10 +85,11 @@ def print_views(views: Sequence[View], file: TextIO | None = None, width: int | 
     """Print these views, one after another, each with what its table means."""
     console = Console(file=file, width=width, highlight=False, soft_wrap=False)
     plain = ascii_only if not console.encoding.lower().startswith("utf") else str
-    for number_, view in enumerate(views):
-        if number_:
-            console.print()
+    for view in views:
+        console.print()
         console.print(Text(plain(_title(view)), style="bold"))
+        if lacking := unfinished_sentence(view):
+            console.print(Text(plain(lacking), style="yellow"))
         console.print(_table(view, console.width, plain))
         console.print()
         console.print(Text(plain(finding(view)), style="bold"))
@@ -98,7 +101,8 @@ def print_views(views: Sequence[View], file: TextIO | None = None, width: int | 
 
 def _title(view: View) -> str:
     task = f"all {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else safe(view.tasks[0])
-    return f"{task} | {safe(view.hardware)} | energy: {view.grade or 'none'}, {view.scope or 'no scope'}"
+    peculiar = f", {safe(view.peculiar)}" if view.peculiar else ""
+    return f"{task}{peculiar} | {safe(view.hardware)} | energy: {view.grade or 'none'}, {view.scope or 'no scope'}"
 
 
 def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
@@ -115,12 +119,12 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     table.add_column("Rank", justify="left", no_wrap=True)
     table.add_column("Model", overflow="fold", min_width=8, max_width=40)
     table.add_column("Quality", justify="right", overflow="fold")
-    table.add_column(plain(f"{columns.energy.name} per 1,000"), justify="right", overflow="fold")
+    table.add_column(plain(f"{columns.energy.name} per 1,000 answers"), justify="right", max_width=16, overflow="fold")
     table.add_column(plain(columns.rate_title), justify="right", max_width=22, overflow="fold")
     table.add_column("Frontier", no_wrap=True)
     if view.mixed:
         table.add_column("Energy", overflow="fold")
-    extra = [] if width < _WIDE else ["Accuracy", "Items", "Repeats", "Tokens", "ms p50"]
+    extra = [] if width < _WIDE else ["Accuracy", "Items", "Repeats", "Tokens", "ms per item"]
     for name in extra:
         table.add_column(name, justify="right", no_wrap=True)
     for row in view.rows:
@@ -149,7 +153,7 @@ def _plain_text(plain: Callable[[str], str], text: str, style: str = "") -> Text
 
 
 def _more(row: Row) -> list[str]:
-    milliseconds = None if row.latency_s_p50 is None else 1000 * row.latency_s_p50
+    milliseconds = None if row.wall_s_per_item is None else 1000 * row.wall_s_per_item
     return [
         fixed(row.accuracy, 3),
         f"{row.items:,}",

@@ -13,12 +13,13 @@ __all__ = [
     "Unit",
     "ascii_only",
     "decimals_for",
+    "draws_share",
     "energy_unit",
     "fixed",
     "joined",
     "number",
     "percent",
-    "probability",
+    "reach",
     "rate_unit",
     "safe",
     "span",
@@ -96,11 +97,18 @@ def percent(share: float) -> str:
     return f"{PLUS_MINUS}{shown} %"
 
 
-def probability(p: float) -> str:
-    """A probability from a few thousand draws; these prove neither 0 nor 1."""
+def reach(rel_u: float) -> str:
+    """How far a true value may lie from its figure with 95 %, from a relative standard uncertainty (k=1)."""
+    if rel_u < 0.15:
+        return percent(1.96 * rel_u)
+    return f"a factor of {number(math.exp(1.96 * rel_u), 2)} either way"
+
+
+def draws_share(p: float) -> str:
+    """A share of a few thousand draws; these prove neither 0 nor 1."""
     if p >= 0.995:
-        return "> 0.99"
-    return "< 0.01" if p < 0.005 else f"= {p:.2f}"
+        return "in over 99 % of draws"
+    return "in under 1 % of draws" if p < 0.005 else f"in {100 * p:.0f} % of draws"
 
 
 def joined(names: Sequence[str]) -> str:

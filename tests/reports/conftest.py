@@ -46,7 +46,14 @@ def write_run(
     """A finished run; ``change`` may alter a cell before it is stored, or drop it."""
     rng = np.random.default_rng(seed)
     with RunWriter(path) as writer:
-        header = _header(run_id, seed, meter, machine or {})
+        plan = {
+            "models": [f"{name}=hf:pretrained=x" for name in models],
+            "tasks": list(tasks),
+            "repeats": repeats,
+            "limit": None,
+            "order": "interleaved",
+        }
+        header = _header(run_id, seed, meter, machine or {}, plan)
         writer.write_header(header)
         order = 0
         difficulty = {task: rng.normal(size=items) for task in tasks}
@@ -73,7 +80,9 @@ def _scores(rng: np.random.Generator, difficulty: np.ndarray, accuracy: float) -
     return (mixed.argsort().argsort() < round(accuracy * len(difficulty))).astype(float)
 
 
-def _header(run_id: str, seed: int, meter: Mapping[str, Any], machine: Mapping[str, Any]) -> RunHeader:
+def _header(
+    run_id: str, seed: int, meter: Mapping[str, Any], machine: Mapping[str, Any], plan: dict[str, Any]
+) -> RunHeader:
     info = MeterInfo(
         id="modelled:cpu" if meter["grade"] == "modelled" else "rapl:package-0",
         grade=meter["grade"],
@@ -102,7 +111,7 @@ def _header(run_id: str, seed: int, meter: Mapping[str, Any], machine: Mapping[s
         run_id=run_id,
         created_at="2026-01-05T10:00:00Z",
         joulemark_version="0.1.0",
-        plan={"preset": "quick", "repeats": 3, "order": "interleaved"},
+        plan=plan,
         seed=seed,
         machine=Machine(**(values | dict(machine))),
         software={"python": "3.12.1", "lm_eval": "0.4.13", "onnxruntime": "1.23.2"},

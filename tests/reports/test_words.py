@@ -41,7 +41,7 @@ def test_modelled_energy_is_called_cpu_time_wherever_a_claim_rests_on_it(demo_ru
 
 def test_counters_are_named(make_run: Make) -> None:
     view = make_views([make_run(meter=COUNTER)])[0]
-    assert "hardware counters (rapl:package-0); error about \u00b12 %" in grade_sentence(view)
+    assert "hardware counters (rapl:package-0); the true value lies within \u00b13.9 % (95 %)" in grade_sentence(view)
     assert "CPU time" not in finding(view)
 
 
