@@ -10,15 +10,18 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from joulemark.harness.store import canonical_json
+from joulemark.harness.store import Run, canonical_json
 
-from .findings import caveats, finding, grade_sentence, headline, interval_sentence
+from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
+from .flags import in_words
+from .method import method
+from .provenance import again, machines
 from .rows import Row
 from .table import Columns, rank_text
 from .views import ALL, View
-from .wording import MISSING, probability, safe
+from .wording import MISSING, draws_share, safe
 
-__all__ = ["RANK_SCHEMA", "as_csv", "as_json", "as_markdown", "json_text", "view_title"]
+__all__ = ["RANK_SCHEMA", "as_csv", "as_json", "as_markdown", "json_text", "told_once", "view_title"]
 
 RANK_SCHEMA = "joulemark.rank/1"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -47,25 +50,39 @@ def as_csv(views: Sequence[View]) -> str:
     return out.getvalue()
 
 
-def as_markdown(views: Sequence[View]) -> str:
-    """The report for a pull request or a model card."""
+def told_once(views: Sequence[View]) -> list[View]:
+    """The views without those of a single task that the view over all tasks shows already."""
+    whole = {(*view.asked.items(), view.hardware, view.scope, view.grade) for view in views if view.task == ALL}
+    return [v for v in views if v.task == ALL or (*v.asked.items(), v.hardware, v.scope, v.grade) not in whole]
+
+
+def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
+    """The report for a pull request or a model card; ``runs`` are what the views were made from."""
+    views = told_once(views)
     first = views[0]
-    parts = [f"# {_md(headline(first))}", _md(finding(first)), _md(grade_sentence(first))]
+    parts = [f"# {_md(headline(first))}"]
+    lacking = unfinished_sentence(first)
+    parts += [f"**{_md(lacking)}**"] if lacking else []
+    parts += [_md(finding(first)), _md(grade_sentence(first))]
     parts.append(f"![{_md(headline(first))}](pareto.svg)")
     for view in views:
         parts += [f"## {_md(view_title(view))}"]
+        more = unfinished_sentence(view)
+        parts += [f"**{_md(more)}**"] if more and more != lacking else []
         parts += [] if view is first else [_md(finding(view))]
         parts += [_md_table(view), _md(interval_sentence(view))]
         notes = caveats(view)
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
-        flagged = [f"- {_md(safe(row.label))}: {_md(', '.join(row.flags))}" for row in view.rows if row.flags]
+        flagged = [f"- {_md(safe(row.label))}: {_md('; '.join(in_words(row.flags)))}" for row in view.rows if row.flags]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
+    parts += _md_method(views) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"
 
 
 def view_title(view: View) -> str:
     """What a view covers, for a heading."""
     task = f"All {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else f"Task {safe(view.tasks[0])}"
+    task += f", {safe(view.peculiar)}" if view.peculiar else ""
     if view.mixed:
         return f"{task}, side by side"
     return f"{task} on {safe(view.hardware)}"
@@ -81,6 +98,8 @@ def _view_json(view: View) -> dict[str, Any]:
         "by": view.by,
         "quality_floor": view.quality_floor,
         "mixed": view.mixed,
+        "peculiar": view.peculiar,
+        "unfinished": _unfinished_json(view),
         "finding": finding(view),
         "energy_note": grade_sentence(view),
         "intervals_note": interval_sentence(view),
@@ -88,6 +107,18 @@ def _view_json(view: View) -> dict[str, Any]:
         "asked": view.asked,
         "meters": [meter.model_dump(mode="json") for meter in view.meters],
         "rows": [asdict(row) | {"flags": list(row.flags)} for row in view.rows],
+    }
+
+
+def _unfinished_json(view: View) -> dict[str, Any] | None:
+    """Finished and planned cells of the view's unfinished runs, together and for each; None where all is finished."""
+    if not view.unfinished:
+        return None
+    runs = [{"run_id": far.run_id, "finished": far.finished, "planned": far.planned} for far in view.unfinished]
+    return {
+        "finished": sum(far.finished for far in view.unfinished),
+        "planned": sum(far.planned for far in view.unfinished),
+        "runs": runs,
     }
 
 
@@ -120,8 +151,32 @@ def _md_table(view: View) -> str:
         figures = [columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row)]
         cells = [rank_text(row), _md(row.label)]
         cells += [f"{value} ({limits})" if limits else value for value, limits in figures]
-        likely = f" (p {probability(row.p_frontier)})" if row.p_frontier is not None else ""
+        likely = f" ({draws_share(row.p_frontier)})" if row.p_frontier is not None else ""
         cells.append((row.frontier or MISSING) + likely)
         cells += [_md(f"{row.grade}, {row.scope}; {row.hardware}")] if view.mixed else []
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
+
+
+def _md_method(views: Sequence[View]) -> list[str]:
+    parts = ["## Method"]
+    for section in method(views):
+        parts += [f"### {_md(section.title)}"] if section.title else []
+        first, *rest = section.paragraphs
+        parts += [
+            _md(first),
+            *(["\n".join(f"- {_md(formula)}" for formula in section.formulas)] * bool(section.formulas)),
+        ]
+        parts += [_md(paragraph) for paragraph in rest]
+    return parts
+
+
+def _md_machines(runs: Sequence[Run]) -> list[str]:
+    if not runs:
+        return []
+    parts = ["## Machine"]
+    for name, facts in machines(runs):
+        parts.append("\n".join([f"- Machine: {_md(name)}", *(f"- {key}: {_md(value)}" for key, value in facts)]))
+    in_order = sorted(runs, key=lambda run: run.header.run_id)
+    commands = [" ".join(command.split()) for command in again(in_order)]
+    return [*parts, "## How to reproduce", "\n".join(f"    {command}" for command in commands)]

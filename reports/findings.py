@@ -10,7 +10,7 @@ import math
 
 from .flags import in_words
 from .rows import Row
-from .views import ALL, View
+from .views import View
 from .wording import TIMES, decimals_for, fixed, joined, number, reach, safe, span, times
 
 __all__ = [
@@ -118,8 +118,8 @@ def interval_sentence(view: View) -> str:
         return "Intervals are 95 %, of quality over items; energy has none: one repeat: no interval."
     repeats = max(row.repeats for row in view.rows)
     return (
-        f"Intervals are 95 %: quality over items, energy over {repeats} repeats. They are for comparing rows, and leave "
-        "out the meter's error, which is the same for all or not known row by row."
+        f"Intervals are 95 %: quality over items, energy over {repeats} repeats. "
+        "They are for comparing rows, and leave out the meter's error."
     )
 
 

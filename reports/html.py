@@ -9,16 +9,18 @@ from typing import Any
 
 from markupsafe import Markup
 
-from joulemark.harness.record import Machine, MeterInfo, RunHeader
-from joulemark.harness.store import Run, canonical_json
+from joulemark.harness.store import Run
 
-from .documents import view_title
-from .findings import caveats, finding, grade_sentence, headline, interval_sentence
+from .documents import told_once, view_title
+from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
+from .flags import in_words
+from .method import method
 from .plots import alt_text, page_svg
+from .provenance import again, describe_run, machines, meters
 from .rows import Row
 from .table import Columns, rank_text
 from .views import ALL, View
-from .wording import fixed, number, percent, probability, safe
+from .wording import draws_share, fixed, number, reach, safe
 
 __all__ = ["page"]
 
@@ -48,7 +50,9 @@ def page(views: Sequence[View], runs: Sequence[Run]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "percent": percent, "safe_text": safe}
+    environment.filters |= {"reach": reach, "safe_text": safe}
+    views = told_once(views)
+    in_order = sorted(runs, key=lambda run: run.header.run_id)
     one_kind = len({(view.task, view.hardware, view.scope, view.grade) for view in views}) == len(
         {view.task for view in views}
     )
@@ -61,15 +65,17 @@ def page(views: Sequence[View], runs: Sequence[Run]) -> str:
     return environment.get_template("report.html.j2").render(
         headline=headline(views[0]),
         finding=finding(views[0]),
+        unfinished=unfinished_sentence(views[0]),
         grade=grade_sentence(views[0]),
         facts=_facts(views[0]),
         whole=whole,
-        tasks=tasks if len(views[0].tasks) > 1 else [],
+        tasks=tasks,
         modelled=any(view.grade == "modelled" for view in views),
-        floor=views[0].quality_floor,
-        runs=[_run(run) for run in sorted(runs, key=lambda run: run.header.run_id)],
-        machines=_machines(runs),
-        meters=_meters(runs),
+        method=method(views),
+        runs=[describe_run(run) for run in in_order],
+        again=again(in_order),
+        machines=machines(runs),
+        meters=meters(runs),
         flags=_flags(views),
     )
 
@@ -82,6 +88,7 @@ def _section(view: View, name: str, one_kind: bool) -> dict[str, Any]:
         "title": view_title(view),
         "short": safe(view.tasks[0]) if one_kind else view_title(view),
         "headline": headline(view),
+        "unfinished": unfinished_sentence(view),
         "finding": finding(view),
         "grade": grade_sentence(view),
         "intervals": interval_sentence(view),
@@ -97,7 +104,7 @@ def _section(view: View, name: str, one_kind: bool) -> dict[str, Any]:
 
 
 def _line(view: View, row: Row, columns: Columns, bar: Bar | None) -> dict[str, Any]:
-    milliseconds = None if row.latency_s_p50 is None else 1000 * row.latency_s_p50
+    milliseconds = None if row.wall_s_per_item is None else 1000 * row.wall_s_per_item
     return {
         "rank": rank_text(row),
         "first": bool(row.tied_with_first),
@@ -107,7 +114,7 @@ def _line(view: View, row: Row, columns: Columns, bar: Bar | None) -> dict[str, 
         "rate": columns.right_per_wh(row),
         "bar": bar,
         "frontier": row.frontier or "none",
-        "likely": None if row.p_frontier is None else probability(row.p_frontier),
+        "likely": None if row.p_frontier is None else draws_share(row.p_frontier),
         "accuracy": fixed(row.accuracy, 3),
         "params": "" if row.params is None else _short(row.params),
         "tokens": number(row.tokens_per_item),
@@ -154,68 +161,12 @@ def _facts(view: View) -> list[tuple[str, str]]:
     ]
 
 
-def _run(run: Run) -> dict[str, Any]:
-    header, done = run.header, [cell for cell in run.cells if cell.status == "ok"]
-    windows = [cell.energy.window_s for cell in done if cell.energy]
-    loops = [cell.energy.loops for cell in done if cell.energy]
-    return {
-        "id": safe(header.run_id),
-        "created": safe(header.created_at),
-        "folder": safe(run.path.name),
-        "seed": header.seed,
-        "plan": safe(canonical_json(header.plan)),
-        "version": safe(header.joulemark_version),
-        "software": [(safe(name), safe(version)) for name, version in sorted(header.software.items())],
-        "cells": len(done),
-        "lost": len(run.cells) - len(done),
-        "windows": _range(windows, " s"),
-        "loops": f"{min(loops)} to {max(loops)}" if len(set(loops)) > 1 else str(loops[0]) if loops else "no",
-        "idle": _idle(header),
-    }
-
-
-def _idle(header: RunHeader) -> str:
-    idle = header.idle
-    if idle.before_w is None or idle.after_w is None:
-        return "not measured"
-    return f"{number(idle.before_w)} W before and {number(idle.after_w)} W after, {number(idle.duration_s)} s each"
-
-
-def _range(values: Sequence[float], unit: str) -> str:
-    if not values:
-        return "none"
-    low, high = number(min(values)), number(max(values))
-    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
-
-
-def _machines(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
-    machines = {run.header.machine.machine_id: run.header.machine for run in runs}
-    return [(safe(name), _machine(machines[name])) for name in sorted(machines)]
-
-
-def _machine(machine: Machine) -> list[tuple[str, str]]:
-    accelerators = ", ".join(gpu.name for gpu in machine.accelerators) or "none"
-    virtual = {True: "yes", False: "no", None: "unknown"}[machine.virtualised]
-    facts = [
-        ("Processor", f"{machine.cpu_model}, {machine.cpu_count} threads"),
-        ("Accelerators", accelerators),
-        ("Memory", f"{number(machine.memory_gb)} GB"),
-        ("System", f"{machine.os} {machine.kernel}"),
-        ("Virtual", virtual),
-        ("Frequency governor", machine.governor or "unknown"),
-        ("Driver", machine.driver or "none"),
-    ]
-    return [(name, safe(value)) for name, value in facts]
-
-
-def _meters(runs: Sequence[Run]) -> list[MeterInfo]:
-    meters = {canonical_json(meter.model_dump(mode="json")): meter for run in runs for meter in run.header.meters}
-    return [meters[key] for key in sorted(meters)]
-
-
 def _flags(views: Sequence[View]) -> list[tuple[str, str, str]]:
     return [
-        (view_title(view), safe(row.label), safe(flag)) for view in views for row in view.rows for flag in row.flags
+        (view_title(view), safe(row.label), words)
+        for view in views
+        for row in view.rows
+        for words in in_words(row.flags)
     ]
 
 

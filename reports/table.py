@@ -50,7 +50,7 @@ class Columns:
 
     def right_per_wh(self, row: Row) -> tuple[str, str]:
         """Right answers beyond guessing per Wh in `rate`, and the interval that compares entrants; or why none."""
-        if row.correct_per_wh is None and row.energy_wh_per_1k is not None and (row.quality_low or 1.0) <= 0:
+        if row.correct_per_wh is None and row.energy_wh_per_1k is not None and _may_guess(row):
             return MISSING, "may be guessing"
         return self._scaled(
             row.correct_per_wh,
@@ -161,3 +161,7 @@ def _more(row: Row) -> list[str]:
         number(row.tokens_per_item),
         number(milliseconds),
     ]
+
+
+def _may_guess(row: Row) -> bool:
+    return row.quality_low is not None and row.quality_low <= 0

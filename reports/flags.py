@@ -1,0 +1,34 @@
+"""Flags of rows, in words."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from .wording import joined, safe
+
+__all__ = ["in_words"]
+
+_WORDS = {
+    "prefix_cache": "a second pass was cheaper than the first: answers may come from a cache, the energy may be too low",
+    "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
+    "net_unresolved": "what it takes above idle is no larger than the error, so there is no net energy",
+}
+_OF_TASKS = {
+    "no_finished_cell": "not finished yet: {}",
+    "no_energy": "no energy for {}",
+    "no_quality": "no quality for {} (the metric is no share of right answers)",
+}
+
+
+def in_words(flags: Sequence[str]) -> list[str]:
+    """What each flag means; those that differ in the task alone share a sentence. Unknown ones stay as they are."""
+    tasks: dict[str, list[str]] = defaultdict(list)
+    words = []
+    for flag in flags:
+        name, colon, task = flag.partition(":")
+        if colon and name in _OF_TASKS:
+            tasks[name].append(safe(task))
+        else:
+            words.append(_WORDS.get(flag, safe(flag)))
+    return [_OF_TASKS[name].format(joined(tasks[name])) for name in _OF_TASKS if name in tasks] + words

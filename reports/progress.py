@@ -1,0 +1,76 @@
+"""How much of its plan a run has measured."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulemark.harness.store import Run
+
+__all__ = ["Progress", "not_begun", "planned_repeats", "progress"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Progress:
+    """Finished cells of a run against its plan.
+
+    Attributes:
+        run_id: The run.
+        path: Its directory, as it was given.
+        finished: Cells of the plan that are measured.
+        planned: Cells of the plan: models x tasks x repeats.
+    """
+
+    run_id: str
+    path: str
+    finished: int
+    planned: int
+
+    @property
+    def sentence(self) -> str:
+        """What is missing, and what to do."""
+        return (
+            f"Unfinished: {self.finished} of {self.planned} cells are measured; "
+            f"`joulemark run --resume {self.path}` goes on."
+        )
+
+
+def progress(run: Run) -> Progress | None:
+    """How far a run is; None where it is finished, or where its plan does not say what was to be measured."""
+    models, tasks, repeats = _names(run, "models"), _names(run, "tasks"), planned_repeats(run)
+    if not models or not tasks or repeats is None:
+        return None
+    planned = len(set(models)) * len(set(tasks)) * repeats
+    finished = len({(cell.model, cell.task, cell.repeat) for cell in run.cells if cell.status == "ok"})
+    if finished >= planned:
+        return None
+    return Progress(run_id=run.header.run_id, path=str(run.path), finished=finished, planned=planned)
+
+
+def planned_repeats(run: Run) -> int | None:
+    """The repeats that the run's plan asks for; None where it does not say."""
+    repeats = run.header.plan.get("repeats")
+    return repeats if isinstance(repeats, int) and repeats > 0 else None
+
+
+def not_begun(runs: Sequence[Run]) -> list[str]:
+    """A sentence for each planned task of which no model has a cell yet, and for each such model."""
+    sentences = set()
+    for run in runs:
+        tried = {cell.model for cell in run.cells}
+        begun = {cell.task for cell in run.cells}
+        labels = [text.partition("=")[0] for text in _names(run, "models")]
+        sentences |= {
+            f"{label} is left out: none of its cells is measured yet." for label in labels if label not in tried
+        }
+        sentences |= {
+            f"{task} is in no figure over all tasks: none of its cells is measured yet."
+            for task in _names(run, "tasks")
+            if task not in begun
+        }
+    return sorted(sentences)
+
+
+def _names(run: Run, key: str) -> list[str]:
+    names = run.header.plan.get(key)
+    return [str(name) for name in names] if isinstance(names, list | tuple) else []

@@ -1,0 +1,107 @@
+"""Where the figures come from: machines, meters, runs and the commands that make them again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from joulemark.harness.record import Machine, MeterInfo, RunHeader
+from joulemark.harness.store import Run, canonical_json
+
+from .progress import progress
+from .wording import number, safe
+
+__all__ = ["again", "describe_run", "machines", "meters"]
+
+
+def machines(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Each machine's id, and facts about it by name."""
+    known = {run.header.machine.machine_id: run.header.machine for run in runs}
+    return [(safe(name), _machine(known[name])) for name in sorted(known)]
+
+
+def meters(runs: Sequence[Run]) -> list[MeterInfo]:
+    """The meters of these runs, each once."""
+    known = {canonical_json(meter.model_dump(mode="json")): meter for run in runs for meter in run.header.meters}
+    return [known[key] for key in sorted(known)]
+
+
+def again(runs: Sequence[Run]) -> list[str]:
+    """Commands that make these runs anew, where their plans say how, and then the table and the report."""
+    paths = [shlex.quote(safe(str(run.path))) for run in runs]
+    measured = [command for run in runs if (command := _measure(run))]
+    ranked = [f"joulemark rank {' '.join(paths)} --json", f"joulemark report {' '.join(paths)} --out report"]
+    return [*dict.fromkeys(measured), *ranked]
+
+
+def describe_run(run: Run) -> dict[str, Any]:
+    """What a reader may ask about a run, as text by name."""
+    header, done = run.header, [cell for cell in run.cells if cell.status == "ok"]
+    windows = [cell.energy.window_s for cell in done if cell.energy]
+    loops = [cell.energy.loops for cell in done if cell.energy]
+    far = progress(run)
+    failed = len(run.cells) - len(done)
+    return {
+        "id": safe(header.run_id),
+        "path": safe(str(run.path)),
+        "created": safe(header.created_at),
+        "seed": header.seed,
+        "version": safe(header.joulemark_version),
+        "software": [(safe(name), safe(version)) for name, version in sorted(header.software.items())],
+        "cells": f"{len(done)}{f' of {far.planned}' if far else ''} finished"
+        + (f", {failed} failed" if failed else ""),
+        "windows": _range(windows, " s"),
+        "loops": f"{min(loops)} to {max(loops)}" if len(set(loops)) > 1 else str(loops[0]) if loops else "no",
+        "idle": _idle(header),
+    }
+
+
+def _measure(run: Run) -> str | None:
+    """The ``joulemark run`` whose plan is this run's."""
+    plan = run.header.plan
+    models, tasks = plan.get("models"), plan.get("tasks")
+    if not isinstance(models, list | tuple) or not isinstance(tasks, list | tuple):
+        return None
+    words = ["joulemark", "run"]
+    words += [word for model in models for word in ("-m", str(model))]
+    words += [word for task in tasks for word in ("-t", str(task))]
+    if plan.get("limit") is None:
+        words += ["--preset", "full"]
+    for name in ("repeats", "limit", "num_fewshot", "batch_size", "threads", "order", "seed"):
+        if plan.get(name) is not None:
+            words += [f"--{name.replace('_', '-')}", str(plan[name])]
+    words += [word for meter in plan.get("meters") or () for word in ("--meter", str(meter))]
+    words += [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_unsafe_code") if plan.get(name)]
+    return " ".join(shlex.quote(safe(word)) for word in words)
+
+
+def _idle(header: RunHeader) -> str:
+    idle = header.idle
+    if idle.before_w is None or idle.after_w is None:
+        return "not measured"
+    if any(meter.grade == "modelled" and meter.summed for meter in header.meters):
+        return f"{number(idle.before_w)} W, the power model's idle power (not measured)"
+    return f"{number(idle.before_w)} W before and {number(idle.after_w)} W after, {number(idle.duration_s)} s each"
+
+
+def _range(values: Sequence[float], unit: str) -> str:
+    if not values:
+        return "none"
+    low, high = number(min(values)), number(max(values))
+    return f"{low}{unit}" if low == high else f"{low} to {high}{unit}"
+
+
+def _machine(machine: Machine) -> list[tuple[str, str]]:
+    accelerators = ", ".join(gpu.name for gpu in machine.accelerators) or "none"
+    virtual = {True: "yes", False: "no", None: "unknown"}[machine.virtualised]
+    facts = [
+        ("Processor", f"{machine.cpu_model}, {machine.cpu_count} threads"),
+        ("Accelerators", accelerators),
+        ("Memory", f"{number(machine.memory_gb)} GB"),
+        ("System", f"{machine.os} {machine.kernel}"),
+        ("Virtual", virtual),
+        ("Frequency governor", machine.governor or "unknown"),
+        ("Driver", machine.driver or "none"),
+    ]
+    return [(name, safe(value)) for name, value in facts]
