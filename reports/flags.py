@@ -10,7 +10,7 @@ from .wording import joined, safe
 __all__ = ["in_words"]
 
 _WORDS = {
-    "prefix_cache": "a second pass was cheaper than the first: answers may come from a cache, the energy may be too low",
+    "prefix_cache": "later passes were much faster than the first: a cache may have answered, energy may be too low",
     "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
     "net_unresolved": "what it takes above idle is no larger than the error, so there is no net energy",
 }

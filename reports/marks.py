@@ -20,14 +20,21 @@ _LONGEST_NAME = 34
 
 
 def draw_steps(scene: Scene) -> None:
-    """The staircase through the best points found, and the shade over it; none where entrants are unlike."""
-    if scene.view.mixed or not len(scene.x):
+    """The staircase through the best points that are judged, and the shade where a point would move it.
+
+    None where entrants are unlike. The shade reaches from 0 points, which a guesser has, to the top, and to the left
+    of the cheapest: less energy moves the frontier at any quality.
+    """
+    corners = _corners(scene)
+    if not len(corners):
         return
-    axes, corners = scene.axes, _corners(scene)
-    xs = np.append(corners[:, 0], axes.get_xlim()[1])
+    axes = scene.axes
+    (left, right), top = axes.get_xlim(), axes.get_ylim()[1]
+    xs = np.append(corners[:, 0], right)
     ys = np.append(corners[:, 1], corners[-1, 1])
-    axes.fill_between(xs, ys, axes.get_ylim()[1], step="post", color=SHADE, linewidth=0, zorder=0.5)
-    xs, ys = np.insert(xs, 0, xs[0]), np.insert(ys, 0, axes.get_ylim()[0])
+    shaded: dict[str, Any] = {"color": SHADE, "linewidth": 0, "zorder": 0.5}
+    axes.fill_between(np.insert(xs, 0, left), np.insert(ys, 0, 0.0), top, step="post", **shaded)
+    xs, ys = np.insert(xs, 0, xs[0]), np.insert(ys, 0, 0.0)
     axes.step(xs, ys, where="post", color=FRONT, linewidth=2.2, zorder=2, solid_joinstyle="miter")
 
 
@@ -96,7 +103,7 @@ def draw_legend(scene: Scene) -> list[Box]:
         face = PAPER if hollow else colour
         style: dict[str, Any] = {"markerfacecolor": face, "markeredgewidth": 1.8, "markersize": 7}
         entries.append(Line2D([], [], marker=mark, linestyle="", color=colour, label=name, **style))
-    if not scene.view.mixed and scene.rows:
+    if len(_corners(scene)):
         entries.append(Line2D([], [], color=FRONT, linewidth=2.2, label="best found"))
     if hollow and not layout.small:
         style = {"markerfacecolor": PAPER, "markersize": 6}
@@ -124,9 +131,12 @@ def draw_legend(scene: Scene) -> list[Box]:
 
 
 def _corners(scene: Scene) -> Floats:
-    on = frontier(scene.x, scene.y)
-    order = np.argsort(scene.x[on], kind="stable")
-    return np.column_stack([scene.x[on][order], scene.y[on][order]])
+    """The frontier's points from the cheapest on; only what is judged counts, and nothing where entrants are unlike."""
+    judged = np.array([row.frontier is not None and not scene.view.mixed for row in scene.rows], dtype=bool)
+    x, y = scene.x[judged], scene.y[judged]
+    on = frontier(x, y)
+    order = np.argsort(x[on], kind="stable")
+    return np.column_stack([x[on][order], y[on][order]])
 
 
 def _arms(at: float, ends: tuple[float, float]) -> list[list[float]]:
@@ -173,9 +183,10 @@ def _taken_by_points(scene: Scene) -> list[Box]:
 
 
 def _taken_by_steps(scene: Scene) -> list[Box]:
-    if scene.view.mixed:
+    found = _corners(scene)
+    if not len(found):
         return []
-    corners = scene.pixels(_corners(scene)).tolist()
+    corners = scene.pixels(found).tolist()
     boxes, below = [], scene.frame.bottom
     for number, (x, y) in enumerate(corners):
         after = corners[number + 1][0] if number + 1 < len(corners) else scene.frame.right

@@ -43,9 +43,9 @@ def method(views: Sequence[View]) -> list[Section]:
     intervals = Section(
         title="Intervals",
         paragraphs=(
-            "All are 95 %. Quality: Wilson's interval with cluster-robust standard errors over items (arXiv 2411.00640) "
-            "and Student's t; tasks combine by their half-widths' squares. Energy: the geometric mean over repeats "
-            "with a t interval on the log scale; one repeat has no interval. The ratio: on the log scale, between "
+            "All are 95 %. Quality: Wilson's interval with cluster-robust standard errors over items (arXiv "
+            "2411.00640) and Student's t; tasks combine by their half-widths' squares. Energy: the geometric mean over "
+            "repeats with a t interval on the log scale; one repeat has no interval. The ratio: on the log scale, between "
             "Satterthwaite's interval and the sum of squared half-widths, which covers 94 to 97 % from three repeats "
             "on.",
             "Tables and pictures show what differs between entrants measured together. In results.csv and "
@@ -58,9 +58,9 @@ def method(views: Sequence[View]) -> list[Section]:
         title="Comparisons",
         paragraphs=(
             "Entrants are compared pair by pair on the same items, with the repeats' scatter of both. A rank's range "
-            "follows from what is significant after Holm's correction over all pairs; entrants that cannot be told "
-            f"from the first are tied with it. Below a quality of {floor:g} points nothing is ranked, nor where quality "
-            "cannot be told from guessing.",
+            "follows from what is significant after Holm's correction over all pairs; entrants that cannot be "
+            f"told from the first are tied with it. Below a quality of {floor:g} points nothing is ranked, nor "
+            "where quality cannot be told from guessing.",
             "For the frontier, items are resampled jointly over all entrants and energies drawn from their t "
             "distributions: on if an entrant is on the frontier in at least 95 % of draws, dominated if one other "
             "entrant beats it in both quality and energy in at least 95 %, else unclear. No judgement where quality "

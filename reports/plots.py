@@ -9,8 +9,8 @@ from __future__ import annotations
 import io
 import math
 import re
-import textwrap
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from .marks import draw_legend, draw_names, draw_points, draw_steps
 from .rows import Row
 from .scene import INK, MUTED, PAPER, VARIABLES, Layout, Scene
 from .views import ALL, View
-from .wording import Unit, energy_unit, number, safe
+from .wording import Unit, energy_unit, number, reach, safe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -31,6 +31,8 @@ _FILE = Layout(width=9.0, height=5.9, font=10.5, left=0.8, right=0.3, top=1.12, 
 _WIDE = Layout(width=8.6, height=4.7, font=10.5, left=0.72, right=0.2, top=0.54, bottom=0.62)
 _NARROW = Layout(width=4.0, height=4.5, font=10.5, left=0.62, right=0.14, top=0.74, bottom=0.62, small=True)
 _MOST_IN_WORDS = 25
+_EDGE, _TITLE, _SUBTITLE, _NOTE = 0.16, 14.5, 10.0, 8.3
+_MOST_LINES = 3
 
 
 def picture(view: View, form: str) -> bytes:
@@ -113,6 +115,9 @@ def _draw(view: View, layout: Layout, *, titled: bool) -> Figure:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    words: list[tuple[str, dict[str, Any]]] = []
+    if titled:
+        layout, words = _words(view, layout)
     figure = Figure(figsize=(layout.width, layout.height), facecolor=PAPER)
     FigureCanvasAgg(figure)
     across, up = layout.width - layout.left - layout.right, layout.height - layout.top - layout.bottom
@@ -130,22 +135,51 @@ def _draw(view: View, layout: Layout, *, titled: bool) -> Figure:
     draw_points(scene)
     blocked += draw_legend(scene)
     draw_names(scene, blocked, curves)
-    if titled:
-        _words(figure, view, layout)
+    for text, style in words:
+        figure.text(_EDGE / layout.width, style.pop("y"), text, parse_math=False, **style)
     return figure
 
 
-def _words(figure: Figure, view: View, layout: Layout) -> None:
-    """Title, subtitle and footnote of a picture that stands alone."""
-
-    def write(text: str, up: float, **style: Any) -> None:
-        figure.text(0.018, up / layout.height, text, parse_math=False, **style)
-
+def _words(view: View, layout: Layout) -> tuple[Layout, list[tuple[str, dict[str, Any]]]]:
+    """Title, subtitle and footnote of a picture that stands alone, wrapped to its width; and room for them all."""
     task = f"all {len(view.tasks)} tasks" if view.task == ALL else safe(view.task)
-    write(_cut(headline(view), 78), layout.height - 0.22, fontsize=14.5, fontweight="bold", va="top", color=INK)
-    write(_cut(f"{task} on {safe(view.hardware)}", 110), layout.height - 0.54, fontsize=10, va="top", color=MUTED)
-    note = "\n".join(textwrap.wrap(_footnote(view), 136))
-    write(note, 0.09, fontsize=8.3, va="bottom", color=MUTED, linespacing=1.45)
+    below = " | ".join(filter(None, [f"{task} on {safe(view.hardware)}", safe(view.peculiar)]))
+    width = layout.width - 2 * _EDGE
+    title = _wrapped(headline(view), _TITLE, "bold", width)[:_MOST_LINES]
+    subtitle = _wrapped(below, _SUBTITLE, "normal", width)[:1]
+    note = _wrapped(_footnote(view), _NOTE, "normal", width)
+    more = 0.26 * (len(title) - 1)
+    under = 0.17 * max(0, len(note) - 2)
+    layout = replace(layout, height=layout.height + more + under, top=layout.top + more, bottom=layout.bottom + under)
+    high = layout.height
+    return layout, [
+        ("\n".join(title), {"y": 1 - 0.22 / high, "fontsize": _TITLE, "fontweight": "bold", "va": "top", "color": INK}),
+        ("\n".join(subtitle), {"y": 1 - (0.54 + more) / high, "fontsize": _SUBTITLE, "va": "top", "color": MUTED}),
+        ("\n".join(note), {"y": 0.09 / high, "fontsize": _NOTE, "va": "bottom", "color": MUTED, "linespacing": 1.45}),
+    ]
+
+
+def _wrapped(text: str, size: float, weight: str, width: float) -> list[str]:
+    """The text in lines no wider than ``width`` inches, as its font measures; a word that is wider is cut."""
+    from matplotlib.backends.backend_agg import RendererAgg
+    from matplotlib.font_manager import FontProperties
+
+    renderer: Any = cast(Any, RendererAgg)(10, 10, 72.0)
+    font = FontProperties(size=size, weight=weight)
+
+    def fits(line: str) -> bool:
+        return bool(renderer.get_text_width_height_descent(line, font, ismath=False)[0] <= 72 * width)
+
+    lines = [""]
+    for word in text.split():
+        joined = f"{lines[-1]} {word}".strip()
+        if fits(joined):
+            lines[-1] = joined
+            continue
+        while not fits(word):
+            word = word.rstrip("\u2026")[:-1] + "\u2026"
+        lines = [*lines, word] if lines[-1] else [word]
+    return lines
 
 
 def _footnote(view: View) -> str:
@@ -153,12 +187,10 @@ def _footnote(view: View) -> str:
     bars = f"energy over {repeats} repeats" if repeats > 1 else "energy has none (one repeat: no interval)"
     rel_u = max((row.rel_u or 0.0 for row in view.rows), default=0.0)
     grade = "modelled from CPU time, not measured joules" if view.grade == "modelled" else (view.grade or "none")
+    error = f"the true value lies within {reach(rel_u)} (95 %), which is not in the bars"
     parts = [
         f"Bars: 95 % intervals for comparing points; quality over items, {bars}.",
-        f"Energy: {grade}; the meter's own error, about {100 * rel_u:.2g} %, is not in the bars.",
+        f"Energy: {grade}; {error}.",
+        "Right answers are counted beyond guessing.",
     ]
-    return " ".join(parts if view.mixed else [*parts, "The shaded side is better than anything found."])
-
-
-def _cut(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1].rstrip() + "\u2026"
+    return " ".join(parts if view.mixed else [*parts, "A point in the shaded part would move the frontier."])
