@@ -73,7 +73,7 @@ def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
         parts += [_md_table(view), _md(interval_sentence(view))]
         notes = caveats(view)
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
-        flagged = [f"- {_md(safe(row.label))}: {_md('; '.join(in_words(row.flags)))}" for row in view.rows if row.flags]
+        flagged = [f"- {_md(safe(row.label))}: {_md(words)}" for row in view.rows if (words := _flags_told(row))]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
     parts += _md_method(views) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"
@@ -180,3 +180,8 @@ def _md_machines(runs: Sequence[Run]) -> list[str]:
     in_order = sorted(runs, key=lambda run: run.header.run_id)
     commands = [" ".join(command.split()) for command in again(in_order)]
     return [*parts, "## How to reproduce", "\n".join(f"    {command}" for command in commands)]
+
+
+def _flags_told(row: Row) -> str:
+    """Its flags in words, less those of lost repeats, which stand among the notes."""
+    return "; ".join(in_words([flag for flag in row.flags if not flag.endswith(" repeats")]))

@@ -33,6 +33,7 @@ _NARROW = Layout(width=4.0, height=4.5, font=10.5, left=0.62, right=0.14, top=0.
 _MOST_IN_WORDS = 25
 _EDGE, _TITLE, _SUBTITLE, _NOTE = 0.16, 14.5, 10.0, 8.3
 _MOST_LINES = 3
+_DPI = 160
 
 
 def picture(view: View, form: str) -> bytes:
@@ -107,7 +108,7 @@ def _style(fonttype: str) -> Any:
 
 def _saved(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
     out = io.BytesIO()
-    figure.savefig(out, format=form, dpi=160, metadata=metadata)
+    figure.savefig(out, format=form, dpi=_DPI, metadata=metadata)
     return out.getvalue()
 
 
@@ -164,11 +165,11 @@ def _wrapped(text: str, size: float, weight: str, width: float) -> list[str]:
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties
 
-    renderer: Any = cast(Any, RendererAgg)(10, 10, 72.0)
+    renderer: Any = cast(Any, RendererAgg)(10, 10, float(_DPI))
     font = FontProperties(size=size, weight=weight)
 
     def fits(line: str) -> bool:
-        return bool(renderer.get_text_width_height_descent(line, font, ismath=False)[0] <= 72 * width)
+        return bool(renderer.get_text_width_height_descent(line, font, ismath=False)[0] <= 0.98 * _DPI * width)
 
     lines = [""]
     for word in text.split():

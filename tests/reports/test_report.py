@@ -7,19 +7,22 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
-from joulemark.harness.store import Run
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.reports.commands import rank, report, show_table, write_report
-from joulemark.reports.documents import as_csv, as_json, as_markdown
+from joulemark.reports.documents import as_csv, as_json, as_markdown, view_title
 from joulemark.reports.findings import finding, headline
 from joulemark.reports.html import page
-from joulemark.reports.plots import page_svg, picture
+from joulemark.reports.plots import _FILE, _draw, _style, page_svg, picture
 from joulemark.reports.views import View, make_views
 
 Make = Callable[..., Run]
@@ -235,3 +238,117 @@ def test_rank_loads_no_heavy_library(demo_run: Run) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def cut_short(run: Run, lines: int) -> Run:
+    """The run as it stands after so many cells."""
+    log = run.path / "cells.jsonl"
+    log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:lines]))
+    return read_run(run.path)
+
+
+def test_an_unfinished_run_says_so_first_everywhere(make_run: Make) -> None:
+    run = cut_short(make_run(), 14)
+    views = make_views([run])
+    said = f"Unfinished: 14 of 18 cells are measured; `joulemark run --resume {run.path}` goes on."
+    assert said.split("`")[0] in as_markdown(views, [run]).split("\n\n")[1]
+    assert said in unescape(page(views, [run])).split("<main>")[0]
+    assert "every cell finished" not in page(views, [run])
+    assert as_json(views)["views"][0]["unfinished"] == {
+        "finished": 14,
+        "planned": 18,
+        "runs": [{"run_id": "run-1", "finished": 14, "planned": 18}],
+    }
+    printed = CliRunner().invoke(rank, [str(run.path)]).stdout
+    assert "Unfinished: 14 of 18" in printed.split("Rank")[0]
+    assert printed.startswith("\n")
+    assert "no_finished_cell" not in printed + as_markdown(views, [run]) + page(views, [run])
+
+
+def test_repeats_and_models_that_are_not_begun_count_by_the_plan(make_run: Make) -> None:
+    view = make_views([cut_short(make_run(), 8)])[0]
+    assert {row.repeats_planned for row in view.rows} == {3}
+    assert any("dense-240k is left out: none of its cells is measured yet" in note for note in view.notes)
+
+
+def test_a_finished_run_says_nothing_of_the_kind(demo_run: Run, demo_views: list[View]) -> None:
+    assert as_json(demo_views)["views"][0]["unfinished"] is None
+    assert "Unfinished" not in page(demo_views, [demo_run])
+    assert "every cell finished" in page(demo_views, [demo_run])
+
+
+def test_a_run_of_one_task_shows_its_table_once_and_keeps_both_views_in_json(make_run: Make) -> None:
+    run = make_run(tasks=("dates",))
+    views = make_views([run])
+    assert [view["task"] for view in as_json(views)["views"]] == ["all", "dates"]
+    assert as_markdown(views, [run]).count("| Rank |") == 1
+    assert page(views, [run]).count(">Rank</th>") == 1
+
+
+def test_how_to_reproduce_names_the_run_as_given_and_the_command_that_makes_it(make_run: Make) -> None:
+    run = make_run()
+    for text in (unescape(page(make_views([run]), [run])), as_markdown(make_views([run]), [run])):
+        assert f"joulemark rank {run.path} --json" in text
+        assert "joulemark run -m ngram=hf:pretrained=x" in text
+        assert "-t dates -t units --preset full --repeats 3 --order interleaved" in text
+
+
+def test_flags_are_words(make_run: Make) -> None:
+    run = make_run(change=lambda c: c.model_copy(update={"flags": ("prefix_cache", "net_unresolved", "outside_meter")}))
+    for text in (page(make_views([run]), [run]), as_markdown(make_views([run]), [run])):
+        assert not [code for code in ("prefix_cache", "net_unresolved", "outside_meter") if code in unescape(text)]
+        assert "a cache may have answered" in text
+
+
+def test_views_that_ask_differently_have_headings_that_say_how(make_run: Make) -> None:
+    def limited(limit: int) -> Callable[[Cell], Cell]:
+        return lambda c: c.model_copy(update={"setting": {**c.setting, "limit": limit, "num_fewshot": limit // 40}})
+
+    runs = [make_run(name, change=limited(limit)) for name, limit in (("a", 80), ("b", 120))]
+    titles = [view_title(view) for view in make_views(runs)]
+    assert len(set(titles)) == len(titles) == 6
+    assert "All 2 tasks, 80 questions a task, 2-shot on AMD EPYC 7B13, 2 threads" in titles
+
+
+def test_time_per_item_is_the_windows_time_shared_by_its_items(demo_views: list[View]) -> None:
+    row = demo_views[0].rows[0]
+    assert row.wall_s_per_item == pytest.approx(2.0 / (300 * 20))
+    assert row.latency_s_p50 == pytest.approx(0.0009)
+
+
+@pytest.mark.parametrize("floor", ["-1", "101", "nan"])
+def test_a_floor_that_no_quality_has_is_refused(demo_run: Run, floor: str) -> None:
+    result = CliRunner().invoke(rank, [str(demo_run.path), "--quality-floor", floor])
+    assert isinstance(result.exception, UsageError)
+
+
+def test_the_list_of_tasks_wraps_at_the_window(demo_run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "40")
+    said = CliRunner().invoke(rank, [str(demo_run.path)]).stderr
+    assert "units" in said
+    assert max(map(len, said.splitlines())) <= 40
+
+
+def test_words_of_the_picture_stay_inside_it(make_run: Make) -> None:
+    name = "organisation/a-model-with-a-very-long-name-0.5b-instruct-v2"
+    run = make_run(models={f"{name}-{k}": (0.7, 0.001, 9) for k in "abc"}, seed=4, spread=0.05)
+    view = make_views([run])[0]
+    with _style("path"):
+        figure = _draw(view, _FILE, titled=True)
+    figure.set_dpi(160)
+    drawer: Any = figure.canvas
+    for text in figure.texts:
+        box = text.get_window_extent(drawer.get_renderer())
+        assert box.x0 >= 0
+        assert box.x1 <= figure.bbox.x1
+    assert len(figure.texts[0].get_text().splitlines()) > 1
+
+
+def test_the_frontiers_line_starts_from_what_is_judged(make_run: Make) -> None:
+    models = {"guesser": (0.0, 0.0001, 9), "small": (0.6, 0.001, 9), "large": (0.8, 0.004, 9)}
+    view = make_views([make_run(models=models)])[0]
+    with _style("path"):
+        axes = _draw(view, _FILE, titled=False).axes[0]
+    steps: Any = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
+    small = next(row for row in view.rows if row.model == "small")
+    assert min(steps.get_xdata()) == pytest.approx((small.energy_wh_per_1k or 0) * 1000)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark.harness.store import Run
-from joulemark.reports.findings import caveats, finding, grade_sentence, headline, interval_sentence
+from joulemark.reports.findings import caveats, finding, grade_sentence, headline, interval_sentence, workload_factor
 from joulemark.reports.table import print_views
 from joulemark.reports.views import View, make_views
 from joulemark.reports.wording import ascii_only, energy_unit, number, rate_unit, safe, span
@@ -121,3 +121,27 @@ def test_missing_is_a_dash_and_never_0() -> None:
 def test_text_for_a_terminal_is_printable_and_ascii_where_asked(text: str) -> None:
     assert safe(text).isprintable()
     assert ascii_only(text).isascii()
+
+
+def test_a_tie_names_no_first_and_sets_the_best_quality_against_the_tied_one_nearest_to_it(make_run: Make) -> None:
+    models = {"low": (0.5, 0.001, 9), "mid": (0.7, 0.0014, 9), "high": (0.9, 0.009, 9)}
+    view = make_views([make_run(models=models, items=200, spread=0.02, seed=3)])[0]
+    assert {row.model for row in view.rows if row.tied_with_first} == {"low", "mid"}
+    text = finding(view)
+    assert "first" not in text
+    assert "(ratio 1.0\u00d7, 95 % " in text or "(ratio 1.00\u00d7, 95 % " in text
+    assert "the energy of mid (" in text
+
+
+def test_the_meters_error_is_said_once_and_the_power_models_share_in_ratios(demo_views: list[View]) -> None:
+    said = grade_sentence(demo_views[0])
+    assert "the true value lies within a factor of 2.7 either way (95 %)" in said
+    assert "Differences of less than about 2.3\u00d7 between models" in said
+    assert "factor" not in interval_sentence(demo_views[0])
+    assert workload_factor(0.2) == pytest.approx(1.741, abs=0.001)
+    assert workload_factor(0.0) == 1
+
+
+def test_a_floor_inside_an_interval_is_told(demo_run: Run) -> None:
+    view = make_views([demo_run], quality_floor=62)[0]
+    assert any("the floor of 62 lies inside" in note and "dense-60k" in note for note in caveats(view))
