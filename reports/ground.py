@@ -71,7 +71,7 @@ def draw_floor(scene: Scene) -> list[Box]:
         return []
     axes.axhline(view.quality_floor, color=MUTED, linewidth=0.8, linestyle=_DASHED, zorder=1.2)
     text = axes.annotate(
-        f"quality floor {view.quality_floor:g}: no rank below",
+        f"{'' if scene.layout.small else 'quality '}floor {view.quality_floor:g}: no rank below",
         (1, view.quality_floor),
         xycoords=("axes fraction", "data"),
         xytext=(-3, -3),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -31,7 +32,7 @@ class Progress:
         """What is missing, and what to do."""
         return (
             f"Unfinished: {self.finished} of {self.planned} cells are measured; "
-            f"`joulemark run --resume {self.path}` goes on."
+            f"`joulemark run --resume {shlex.quote(self.path)}` goes on."
         )
 
 

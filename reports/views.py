@@ -7,6 +7,7 @@ comes first. Runs that ask different task sets have a view over all tasks each.
 from __future__ import annotations
 
 import json
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -161,8 +162,15 @@ def _traits(view: View) -> dict[str, str]:
         version, asked = json.loads(question) if question else ("", "{}")
         for key, value in (json.loads(asked) | {"version": version}).items():
             found[key][json.dumps(value)] = None
-    traits = {key: " and ".join(sorted(values)) for key, values in found.items()}
+    traits = {key: _few(sorted(values)) for key, values in found.items()}
     return traits | {"scope": view.scope or "none", "grade": view.grade or "none"}
+
+
+def _few(values: Sequence[str]) -> str:
+    """Values for a heading: up to two as they are, of more the first and a digest of all."""
+    if len(values) <= 2:
+        return " and ".join(values)
+    return f"{values[0]} and {len(values) - 1} more (#{zlib.crc32(chr(0).join(values).encode()):08x})"
 
 
 def _in_words(key: str, value: str | None) -> str:
