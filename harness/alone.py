@@ -1,4 +1,4 @@
-"""Two runs on one machine would measure each other; this keeps them apart."""
+"""Meters of a whole machine would measure two runs at once as one; this keeps them apart."""
 
 from __future__ import annotations
 

@@ -147,7 +147,9 @@ class _Measuring:
     def _measure(self, todo: Sequence[CellPlan], known: dict[str, Cell]) -> str | None:
         """Measure cells; returns what went wrong with them, if anything."""
         failed: list[Cell] = []
-        with measuring_alone(), ExitStack() as stack, _interruptible(self.writer.path):
+        with ExitStack() as stack, _interruptible(self.writer.path):
+            if self.session.choice.grade != "modelled":
+                stack.enter_context(measuring_alone())
             stack.callback(self._stop_workers)
             self._start([spec for spec in self.session.specs if any(cell.spec == spec for cell in todo)])
             self._measure_idle_before()
@@ -211,7 +213,8 @@ class _Measuring:
     def _measure_idle_before(self) -> None:
         self.idle = self._measure_idle("before")
         if self.idle is not None and self.header.idle.before_w is None:
-            self._note_idle(before_w=self.idle.gross_j / self.idle.window_s)
+            duration_s = round(self.idle.window_s, 3)
+            self._note_idle(before_w=self.idle.gross_j / self.idle.window_s, duration_s=duration_s)
 
     def _measure_idle_after(self) -> None:
         try:

@@ -180,9 +180,10 @@ def test_a_cell_that_had_company_is_flagged_and_the_run_says_so(joulemark: Joule
         assert cell.other_cpu_cores > 0.5
 
 
-def test_two_runs_on_one_machine_do_not_measure_each_other(joulemark: Joulemark, tmp_path: Path) -> None:
-    with measuring_alone():
-        done = joulemark("run", "-m", "ref/ngram", "-t", "jm_units", "--out", tmp_path / "second")
+def test_two_runs_on_one_machine_never_count_each_others_joules(powercap: FakePowercap, tmp_path: Path) -> None:
+    package = powercap.add("intel-rapl:0", "package-0")
+    with measuring_alone(), PowerDriver({package: 1.0}, lambda t: 50.0 * t):
+        done = metered(powercap.sysfs, tmp_path / "second")
     assert done.returncode == 5
     assert "another joulemark is measuring on this machine" in done.stderr.splitlines()[-1]
 
