@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import signal
 import time
@@ -31,7 +32,7 @@ from .plan import Plan
 from .record import Cell, Idle, RunHeader
 from .schedule import CellPlan, schedule
 from .session import Session, check_unchanged, describe_this_machine, meter_infos, prepare
-from .store import RunWriter, read_run, refuse_used
+from .store import RunWriter, read_run, refuse_used, resume_command, seal
 from .worker import Worker, WorkerFailed
 
 __all__ = ["Progress", "RunResult", "measure", "resume"]
@@ -166,12 +167,12 @@ class _Measuring:
             return None
         first, resume = failed[0], self._how_to_resume()
         if len(failed) == len(todo):
-            resume = f"Nothing was measured; mend that, then `joulemark run --resume {self.writer.path}`."
+            resume = f"Nothing was measured; mend that, then `{resume_command(self.writer.path)}`."
         count = f"{len(failed)} of {len(todo)} cells failed; the first"
         return f"{count}: {first.model} on {first.task}: {first.error}. {resume}"
 
     def _how_to_resume(self) -> str:
-        return f"What was measured is kept; `joulemark run --resume {self.writer.path}` goes on from there."
+        return f"What was measured is kept; `{resume_command(self.writer.path)}` goes on from there."
 
     def _start(self, specs: Sequence[ModelSpec]) -> None:
         self.progress.say(f"Loading {len(specs)} model{'s' if len(specs) > 1 else ''} ...")
@@ -293,11 +294,13 @@ class _Measuring:
                 outside=outside,
                 company=window.company,
             )
+            # What cannot be written as JSON must fail here, and fail this cell alone.
+            seal(cell)
         except MeterLost as problem:
             lost = reason = str(problem)
         except (WorkerFailed, UsageError) as problem:
             reason = str(problem)
-        except (ValidationError, ArithmeticError, LookupError, TypeError) as problem:
+        except (ValueError, ArithmeticError, LookupError, TypeError, psutil.Error) as problem:
             reason = f"its results make no sense: {type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
         else:
             return self.writer.append(cell, items, _power_table(window.traces)), None
@@ -307,7 +310,7 @@ class _Measuring:
         """The windows, the answers, and whether the model computed out of the meters' sight."""
         worker, choice = self._worker(plan.spec), self.session.choice
         with self._recorder(worker) as recorder:
-            window = _Window(recorder, worker.pid)
+            window = _Window(recorder)
             answered = worker.ask(
                 plan.task,
                 window,
@@ -331,9 +334,8 @@ class _Window:
         company: Cores that worked for other processes meanwhile, on average.
     """
 
-    def __init__(self, recorder: Recorder, pid: int) -> None:
+    def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._ours = (psutil.Process(pid), psutil.Process())
         self._before = self._others_s()
         self.records: list[EnergyRecord] = []
         self.traces: list[Sequence[PowerSample]] = []
@@ -355,8 +357,17 @@ class _Window:
         idle = machine.idle + getattr(machine, "iowait", 0.0)
         # Guests' time is part of user and nice already.
         guests = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
-        ours = [process.cpu_times() for process in self._ours]
-        return float(sum(machine) - idle - guests - sum(times.user + times.system for times in ours))
+        return float(sum(machine) - idle - guests) - _tree_s(psutil.Process())
+
+
+def _tree_s(process: psutil.Process) -> float:
+    """CPU seconds of a process and all that it started; of those that are gone, what it waited for."""
+    total = 0.0
+    for member in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            times = member.cpu_times()
+            total += sum(getattr(times, part, 0.0) for part in ("user", "system", "children_user", "children_system"))
+    return total
 
 
 def _power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
@@ -382,9 +393,7 @@ def _interruptible(path: Path) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise MeasuringFailed(
-            f"stopped; all finished cells are kept. `joulemark run --resume {path}` goes on."
-        ) from None
+        raise MeasuringFailed(f"stopped; all finished cells are kept. `{resume_command(path)}` goes on.") from None
     finally:
         for number, handler in zip(signals, previous, strict=True):
             signal.signal(number, handler)

@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .record import Cell, RunHeader
 
-__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "refuse_used", "replace_file", "seal"]
+__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "refuse_used", "replace_file", "resume_command", "seal"]
 
 HEADER, CELLS, ITEMS, POWER, COMPACTED = "run.json", "cells.jsonl", "items", "power", "items.parquet"
 
@@ -70,6 +71,11 @@ def seal(cell: Cell) -> Cell:
 
 def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+
+
+def resume_command(path: Path) -> str:
+    """What to type to go on with a run."""
+    return f"joulemark run --resume {shlex.quote(str(path))}"
 
 
 def read_run(path: Path) -> Run:
@@ -119,7 +125,7 @@ def _read_cell(line: bytes, run_id: str) -> Cell:
     if cell.run_id != run_id:
         raise ValueError(f"it belongs to run {cell.run_id}")
     content = json.loads(line)
-    if content.pop("sha256") != _digest(content):
+    if content.pop("sha256", None) != _digest(content):
         raise ValueError("it was changed after it was written (its sha256 does not match)")
     return cell
 
@@ -131,8 +137,8 @@ def refuse_used(path: Path) -> None:
         UsageError: It has a run, or anything else.
     """
     if (path / HEADER).exists():
-        raise UsageError(f"{path} holds a run already; `joulemark run --resume {path}` goes on with it.")
-    if path.is_dir() and any(entry.stat().st_size or entry.is_dir() for entry in path.iterdir()):
+        raise UsageError(f"{path} holds a run already; `{resume_command(path)}` goes on with it.")
+    if path.is_dir() and any(entry.is_dir() or entry.lstat().st_size for entry in path.iterdir()):
         raise UsageError(f"{path} is not empty; choose another folder with --out.")
 
 
@@ -162,8 +168,12 @@ class RunWriter:
         self._cut_torn_tail()
 
     def has_items(self, cell: Cell) -> bool:
-        """Whether a cell's items are there; a power cut can take what was not yet on the disk."""
-        return (self.path / ITEMS / f"{cell.cell_id}.parquet").is_file()
+        """Whether a cell's items can be read; a power cut can take what was not yet on the disk."""
+        try:
+            _gather(self.path, [cell.cell_id])
+        except UsageError:
+            return False
+        return True
 
     def write_header(self, header: RunHeader) -> None:
         """Put ``run.json`` in place in one step."""
@@ -216,7 +226,7 @@ class RunWriter:
             reason = problem.strerror or str(problem)
             raise MeasuringFailed(
                 f"cannot write to {self.path}: {reason}. All finished cells are kept; "
-                f"make room, then `joulemark run --resume {self.path}`."
+                f"make room, then `{resume_command(self.path)}`."
             ) from problem
 
     def _cut_torn_tail(self) -> None:
@@ -234,7 +244,7 @@ def _gather(path: Path, cell_ids: list[str]) -> pd.DataFrame:
             frame = pd.read_parquet(path / ITEMS / f"{cell_id}.parquet")
         except (OSError, ValueError) as problem:
             raise UsageError(
-                f"{path}: the items of cell {cell_id} are lost; `joulemark run --resume {path}` measures it again."
+                f"{path}: the items of cell {cell_id} are lost; `{resume_command(path)}` measures it again."
             ) from problem
         frame.insert(0, "cell_id", cell_id)
         frames.append(frame)

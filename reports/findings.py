@@ -132,6 +132,11 @@ def caveats(view: View) -> list[str]:
         sentences.append(f"{joined(single)}: one repeat: no interval.")
     short = [row for row in view.rows if row.repeats < row.repeats_planned]
     sentences += [f"{safe(row.label)}: {row.repeats} of {row.repeats_planned} repeats." for row in short]
+    busy = [safe(row.label) for row in view.rows if "busy_machine" in row.flags]
+    if busy:
+        sentences.append(
+            f"{joined(busy)}: other programs worked beside some cells (busy_machine); energy may be too high."
+        )
     return [*dict.fromkeys(sentences), *(safe(note) for note in view.notes)]
 
 

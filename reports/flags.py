@@ -12,6 +12,7 @@ __all__ = ["in_words"]
 _WORDS = {
     "prefix_cache": "later passes were much faster than the first: a cache may have answered, energy may be too low",
     "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
+    "busy_machine": "other programs worked beside it: its energy may be too high, and scatters",
     "net_unresolved": "what it takes above idle is no larger than the error, so there is no net energy",
 }
 _OF_TASKS = {

@@ -78,11 +78,12 @@ def _measure(run: Run) -> str | None:
 
 def _idle(header: RunHeader) -> str:
     idle = header.idle
-    if idle.before_w is None or idle.after_w is None:
+    if idle.before_w is None:
         return "not measured"
     if any(meter.grade == "modelled" and meter.summed for meter in header.meters):
         return f"{number(idle.before_w)} W, the power model's idle power (not measured)"
-    return f"{number(idle.before_w)} W before and {number(idle.after_w)} W after, {number(idle.duration_s)} s each"
+    after = "after: not known" if idle.after_w is None else f"{number(idle.after_w)} W after"
+    return f"{number(idle.before_w)} W before, {after}, {number(idle.duration_s)} s each"
 
 
 def _range(values: Sequence[float], unit: str) -> str:

@@ -57,6 +57,9 @@ REFERENCE_MAX_TOKENS = 48
 _CLIENTS = frozenset({"TemplateAPI", "AnthropicLM", "GGUFLM", "TextSynthLM", "WatsonxLLM"})
 """lm-eval's model types that are clients of a server, and the base of all further ones."""
 
+_GPU_ENGINES = frozenset({"VLLM", "VLLM_VLM", "SGLangLM", "TRTLLM"})
+"""Those that compute on a GPU in processes of their own, where this one sees no sign of it."""
+
 
 def load_task(name: str, stock: bool = False) -> Any:
     """Load one task by name; ``stock`` indexes lm-eval's own as well, which takes seconds.
@@ -89,6 +92,8 @@ def place_of(lm: LM) -> str:
     """Where a model computes: ``server`` (somewhere else, through a client), ``gpu`` or ``cpu``."""
     if is_client(type(lm)):
         return "server"
+    if any(base.__name__ in _GPU_ENGINES for base in type(lm).__mro__):
+        return "gpu"
     torch = sys.modules.get("torch")
     return "gpu" if torch is not None and torch.cuda.is_initialized() else "cpu"
 

@@ -16,6 +16,7 @@ from machines import FakePowercap, PowerDriver
 
 from joulemark.harness.alone import measuring_alone
 from joulemark.harness.record import Cell
+from joulemark.harness.run import _tree_s
 from joulemark.harness.store import read_run
 
 from .conftest import COMMAND, SMALL, Joulemark, call
@@ -178,6 +179,13 @@ def test_a_cell_that_had_company_is_flagged_and_the_run_says_so(joulemark: Joule
     for cell in read_run(tmp_path / "run").cells:
         assert "busy_machine" in cell.flags
         assert cell.other_cpu_cores > 0.5
+
+
+def test_what_a_model_starts_itself_is_no_company() -> None:
+    spin = "import time; end = time.process_time() + 0.5\nwhile time.process_time() < end: pass"
+    before = _tree_s(psutil.Process())
+    subprocess.run([sys.executable, "-c", spin], check=True)
+    assert _tree_s(psutil.Process()) - before >= 0.5
 
 
 def test_two_runs_on_one_machine_never_count_each_others_joules(powercap: FakePowercap, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from joulemark.harness.record import ITEM_COLUMNS, Cell, Energy, Idle, Machine, RunHeader
-from joulemark.harness.store import RunWriter, canonical_json, read_run, refuse_used, seal
+from joulemark.harness.store import RunWriter, canonical_json, read_run, refuse_used, resume_command, seal
 from joulemark.meters.errors import UsageError
 
 
@@ -106,6 +106,27 @@ def test_a_cell_that_was_changed_by_hand_is_left_out_and_said_so(run: Path) -> N
     found = read_run(run)
     assert [c.cell_id for c in found.cells] == ["b"]
     assert "line 1 is left out: it was changed after it was written" in found.notes[0]
+
+
+def test_a_line_without_a_checksum_is_left_out_and_said_so(run: Path) -> None:
+    log = run / "cells.jsonl"
+    first, rest = log.read_text().split("\n", 1)
+    content = json.loads(first)
+    del content["sha256"]
+    log.write_text(json.dumps(content) + "\n" + rest)
+    found = read_run(run)
+    assert [c.cell_id for c in found.cells] == ["b"]
+    assert found.notes
+
+
+def test_items_that_cannot_be_read_count_as_not_measured(run: Path) -> None:
+    (run / "items" / "a.parquet").write_bytes(b"")
+    with RunWriter(run) as writer:
+        assert [writer.has_items(cell) for cell in read_run(run).cells] == [False, True]
+
+
+def test_a_folder_with_a_space_is_quoted_in_what_to_type() -> None:
+    assert resume_command(Path("my run")) == "joulemark run --resume 'my run'"
 
 
 def test_a_cell_of_another_run_is_left_out_and_said_so(run: Path) -> None:
