@@ -101,7 +101,13 @@ def test_a_run_that_is_ended_midway_goes_on_and_measures_nothing_twice(
 ) -> None:
     path = tmp_path / "run"
     command = [*COMMAND, "run", *SMALL, "--repeats", "2", "--out", str(path)]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        # A shell makes what it starts in the background ignore Ctrl-C, the tests and this process perhaps as well.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     wait_for(path, 3, process)
     children = psutil.Process(process.pid).children()
     process.send_signal(number)
