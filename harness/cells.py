@@ -10,7 +10,7 @@ import pandas as pd
 
 from joulemark.meters.types import EnergyRecord
 
-from .record import ITEM_COLUMNS, Cell, Energy, Latency, Phases, RunHeader, Tokens
+from .record import ITEM_COLUMNS, Cell, Computed, Energy, Latency, Phases, RunHeader, Tokens
 from .schedule import CellPlan
 
 __all__ = ["failed_cell", "finished_cell"]
@@ -87,6 +87,7 @@ def finished_cell(
         chance=result["chance"],
         quality=result["quality"],
         metric=result["metric"],
+        other_metrics=result["others"],
         energy=energy,
         phases=_phases(energy, passes, load_j),
         tokens=Tokens(
@@ -94,6 +95,7 @@ def finished_cell(
             generated=_sum(result["items"], "generated_tokens"),
             computed=_sum(result["items"], "computed_tokens"),
         ),
+        computed=_computed(items),
         latency_s=_latency(items["latency_s"].dropna()),
         model_info=plan.spec.info().model_copy(update={"peak_rss_mb": answered["peak_rss_mb"]}),
         flags=tuple(flags),
@@ -176,6 +178,16 @@ def _items(rows: Sequence[dict[str, Any]], net_j: float | None) -> pd.DataFrame:
         weights = tokens if tokens.notna().all() and tokens.sum() > 0 else pd.Series(1.0, index=items.index)
         items["energy_j"] = net_j * weights / weights.sum()
     return items[[*ITEM_COLUMNS, "computed_tokens"]].astype(ITEM_COLUMNS)
+
+
+def _computed(items: pd.DataFrame) -> Computed:
+    layers, escalated = items["layers"].dropna(), items["escalated"].dropna()
+    return Computed(
+        layers_per_token=float(layers.sum() / items.loc[layers.index, "generated_tokens"].sum())
+        if len(layers)
+        else None,
+        escalated=float(escalated.mean()) if len(escalated) else None,
+    )
 
 
 def _latency(seconds: pd.Series[float]) -> Latency:

@@ -32,9 +32,9 @@ def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    from joulemark.tasks.catalog import REFERENCE_TASKS
+    from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
 
-    return [task.name for task in REFERENCE_TASKS if task.name.startswith(incomplete)]
+    return [task.name for task in REFERENCE_TASKS + THREE_SHOT if task.name.startswith(incomplete)]
 
 
 @click.command()
@@ -47,7 +47,7 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
     "--preset",
     type=click.Choice(list(PRESETS)),
     show_default="quick",
-    help="What is not said otherwise; quick asks 100 questions of each task, full asks all.",
+    help="What is not said otherwise; quick asks some models 100 questions of each task, full asks all of both.",
 )
 @click.option("--repeats", type=int, help="Times that every model meets every task.")
 @click.option("--limit", type=int, help="Only the first so many questions of each task.")
@@ -106,13 +106,19 @@ def run(
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def models(as_json: bool) -> None:
     """List the reference models. Any model that lm-eval can load works as well: LABEL=BACKEND:key=value,..."""
-    keys = ("kind", "params", "active_params", "bytes", "licence", "description", "sha256")
-    listed = [{"name": f"ref/{name}"} | {key: card(name)[key] for key in keys} for name in reference_models()]
+    keys = ("kind", "params", "active_params", "bytes", "licence", "description", "sha256", "replica_of")
+    listed = [{"name": f"ref/{name}"} | {key: card(name).get(key) for key in keys} for name in reference_models()]
     if as_json:
         _print_json({"schema": "joulemark.models/1", "models": listed})
         return
-    rows = [(m["name"], f"{m['params']:,}", f"{m['bytes'] / 1e6:.2f} MB", m["description"]) for m in listed]
-    _print_table(("Model", "Parameters>", "Size>", "What it is"), rows)
+    rows = [
+        (m["name"], f"{m['params']:,}", f"{m['active_params']:,}", f"{m['bytes'] / 1e6:.2f} MB", m["description"])
+        for m in listed
+        if not m["replica_of"]
+    ]
+    _print_table(("Model", "Parameters>", "Active>", "Size>", "What it is"), rows)
+    if again := [m["name"] for m in listed if m["replica_of"]]:
+        click.echo(f"Trained a second time, from another seed: {', '.join(again)}.")
     click.echo("And any model that lm-eval loads: LABEL=BACKEND:key=value,...")
     click.echo("such as -m mine=hf:pretrained=./folder")
 
@@ -123,12 +129,13 @@ def tasks(as_json: bool) -> None:
     """List the reference tasks. Any single task of lm-eval's can be named as well."""
     from dataclasses import asdict
 
-    from joulemark.tasks.catalog import REFERENCE_TASKS
+    from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
 
     if as_json:
-        _print_json({"schema": "joulemark.tasks/1", "tasks": [asdict(task) for task in REFERENCE_TASKS]})
+        _print_json({"schema": "joulemark.tasks/1", "tasks": [asdict(task) for task in REFERENCE_TASKS + THREE_SHOT]})
         return
     _print_table(("Task", "Questions>", "A model ..."), [(t.name, str(t.items), t.title) for t in REFERENCE_TASKS])
+    click.echo(f"Each also after three examples: {THREE_SHOT[0].name} and so on; not in the view over all tasks.")
     click.echo("And any single task that lm-eval knows, by its name there.")
 
 
@@ -175,7 +182,9 @@ def _print_table(heads: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
     for head in heads:
-        table.add_column(head.removesuffix(">"), justify="right" if head.endswith(">") else "left")
+        table.add_column(
+            head.removesuffix(">"), justify="right" if head.endswith(">") else "left", no_wrap=head == heads[0]
+        )
     for row in rows:
         table.add_row(*row)
     Console(markup=False).print(table)

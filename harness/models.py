@@ -13,7 +13,7 @@ from joulemark.meters.errors import UsageError
 
 from .record import ModelInfo
 
-__all__ = ["REFERENCE", "ZOO", "ModelSpec", "card", "parse_model", "reference_models"]
+__all__ = ["REFERENCE", "ZOO", "ModelSpec", "card", "is_replica", "parse_model", "reference_models"]
 
 ZOO = Path(__file__).parent / "zoo"
 REFERENCE = "ref"
@@ -51,9 +51,14 @@ class ModelSpec:
 
 
 def reference_models() -> list[str]:
-    """Names of the shipped models, from the fewest parameters to the most."""
+    """Names of the shipped models, from the fewest parameters to the most; those trained a second time come last."""
     names = [path.stem for path in ZOO.glob("*.json")]
-    return sorted(names, key=lambda name: (card(name)["kind"] != "ngram", card(name)["params"], name))
+    return sorted(names, key=lambda name: (is_replica(name), card(name)["kind"] != "ngram", card(name)["params"], name))
+
+
+def is_replica(name: str) -> bool:
+    """Whether a shipped model is another one's recipe with another seed."""
+    return "replica_of" in card(name)
 
 
 @cache

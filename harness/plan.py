@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from joulemark.meters.errors import UsageError
 from joulemark.tasks.catalog import REFERENCE_TASKS
 
-from .models import reference_models
+from .models import REFERENCE, is_replica, reference_models
 
 __all__ = ["PRESETS", "Plan", "make_plan"]
 
@@ -59,10 +59,17 @@ class Plan(BaseModel):
 
 
 _ALL_TASKS = tuple(task.name for task in REFERENCE_TASKS)
+_SOME_MODELS = ("ngram", "dense-60k", "dense-240k", "dense-800k", "moe-800k-a240k", "cascade-60k-800k")
+_ALL_MODELS = tuple(name for name in reference_models() if not is_replica(name))
+
+
+def _named(models: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"{REFERENCE}/{name}" for name in models)
+
 
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"tasks": _ALL_TASKS, "repeats": 3, "limit": 100},
-    "full": {"tasks": _ALL_TASKS, "repeats": 3},
+    "quick": {"models": _named(_SOME_MODELS), "tasks": _ALL_TASKS, "repeats": 3, "limit": 100},
+    "full": {"models": _named(_ALL_MODELS), "tasks": _ALL_TASKS, "repeats": 3},
 }
 """What a preset says where neither the plan file nor the command line does."""
 
@@ -75,9 +82,8 @@ def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -
     """
     read = _read(file) if file else {}
     chosen = {key: value for key, value in given.items() if value is not None}
-    defaults = {"models": tuple(f"ref/{name}" for name in reference_models()), **PRESETS[preset]}
     try:
-        return Plan.model_validate({**defaults, **read, **chosen})
+        return Plan.model_validate({**PRESETS[preset], **read, **chosen})
     except ValidationError as problem:
         raise UsageError(f"{file or 'command line'}: {_explain(problem)}") from problem
 

@@ -17,6 +17,7 @@ __all__ = [
     "RUN_SCHEMA",
     "Accelerator",
     "Cell",
+    "Computed",
     "Energy",
     "Idle",
     "Latency",
@@ -43,6 +44,9 @@ ITEM_COLUMNS = {
     "cluster": "str",
     "level": "Int64",
     "truncated": "boolean",
+    "layers": "Int64",
+    "confidence": "float64",
+    "escalated": "boolean",
 }
 """Columns of ``items/<cell_id>.parquet``; an item's ``energy_j`` is its share of the cell's ``net_j``."""
 
@@ -152,6 +156,17 @@ class Tokens(Record):
     computed: int | None = None
 
 
+class Computed(Record):
+    """How much a model that chooses chose to compute; None for one that always does the same.
+
+    ``layers_per_token`` is the mean over generated tokens; ``escalated`` the share of the questions that went on
+    to a larger model.
+    """
+
+    layers_per_token: float | None = None
+    escalated: float | None = None
+
+
 class Latency(Record):
     """Seconds an item, from its request to its answer."""
 
@@ -194,9 +209,12 @@ class Cell(Record):
     chance: float | None = None
     quality: float | None = None
     metric: str | None = None
+    other_metrics: dict[str, float] = {}
+    """The task's further metrics, such as ``made_up`` of an abstention task."""
     energy: Energy | None = None
     phases: Phases = Phases()
     tokens: Tokens = Tokens()
+    computed: Computed = Computed()
     latency_s: Latency = Latency()
     model_info: ModelInfo = ModelInfo()
     flags: tuple[str, ...] = ()

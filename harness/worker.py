@@ -26,7 +26,7 @@ from typing import IO, Any
 from joulemark.meters.errors import UsageError
 from joulemark.tasks.types import RequestMeter
 
-from .models import REFERENCE, ZOO, ModelSpec
+from .models import REFERENCE, ModelSpec
 
 __all__ = ["Worker", "WorkerFailed"]
 
@@ -185,7 +185,7 @@ def _load(spec: ModelSpec, batch_size: int, threads: int) -> Any:
     if spec.backend == REFERENCE:
         from .reference import load_engine
 
-        return lmeval.EngineLM(load_engine(ZOO, spec.args, batch_size, threads))
+        return lmeval.EngineLM(load_engine(spec.args, batch_size, threads))
     return lmeval.load_model(spec.backend, spec.args, batch_size)
 
 

@@ -17,6 +17,7 @@ from joulemark.harness.record import MeterInfo
 from joulemark.harness.store import Run
 from joulemark.meters.errors import Incomparable
 from joulemark.meters.types import GRADES
+from joulemark.tasks.catalog import THREE_SHOT
 
 from .contest import By
 from .entrants import Entrant, absent, gather
@@ -25,6 +26,9 @@ from .progress import Progress, not_begun, progress
 from .rows import Row, measure, plain_row
 
 __all__ = ["ALL", "FLOOR", "View", "make_views"]
+
+_VARIANTS = frozenset(task.name for task in THREE_SHOT)
+"""Questions that are asked a second time, in another way: they would count twice over all tasks."""
 
 ALL = "all"
 FLOOR = 20.0
@@ -190,9 +194,10 @@ def _grouped(entrants: list[Entrant], mix: bool) -> dict[_Key, list[Entrant]]:
     groups: dict[_Key, list[Entrant]] = defaultdict(list)
     for entrant in entrants:
         kind = ("", "", "") if mix else (entrant.hardware, entrant.scope or "", entrant.grade or "")
-        whole = tuple(sorted(entrant.questions.items()))
+        questions = sorted(entrant.questions.items())
+        whole = tuple(question for question in questions if question[0] not in _VARIANTS) or tuple(questions)
         groups[_Key(task=ALL, asked=whole, kind=kind)].append(entrant)
-        for question in whole:
+        for question in questions:
             if question[0] in entrant.samples:
                 groups[_Key(task=question[0], asked=(question,), kind=kind)].append(entrant)
     return groups

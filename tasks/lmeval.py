@@ -290,7 +290,18 @@ def ask(
         quality=100 * (accuracy - guessed) / (1 - guessed) if adjustable else None,
         items=tuple(_items(samples, scores, _answers_by_doc(task, metered.answers))),
         passes=metered.passes(),
+        others=_others(results["results"][name], metric, chosen),
     )
+
+
+def _others(aggregates: dict[str, Any], metric: str, chosen: str) -> dict[str, float]:
+    """The task's metrics beside the one that is its accuracy, without lm-eval's own standard errors."""
+    found = {}
+    for key, value in aggregates.items():
+        name, _, filtered = key.partition(",")
+        if filtered == chosen and name != metric and not name.endswith("_stderr") and math.isfinite(_score(value)):
+            found[name] = float(value)
+    return found
 
 
 @cache
@@ -336,6 +347,11 @@ def chance(task: Any) -> float:
     return max(constant, sum(choices) / len(choices))
 
 
+def _total(counts: Sequence[int | None]) -> int | None:
+    told = [count for count in counts if count is not None]
+    return sum(told) if told else None
+
+
 def _score(value: Any) -> float:
     try:
         return float(value)
@@ -368,6 +384,9 @@ def _items(samples: Sequence[dict[str, Any]], scores: Sequence[float], answers: 
                 cluster=str(document.get("cluster", sample["doc_id"])),
                 level=level if isinstance(level, int) else None,
                 truncated=any(a.truncated for a in mine) if mine else None,
+                layers=_total([a.layers for a in mine]),
+                confidence=mine[0].confidence if len(mine) == 1 else None,
+                escalated=any(a.escalated for a in mine) if mine and mine[0].escalated is not None else None,
             )
         )
     return items

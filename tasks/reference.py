@@ -18,7 +18,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["FAMILIES", "Family", "Question", "draw", "held_out", "split_of", "write_data"]
+__all__ = ["ABSENT", "FAMILIES", "Family", "Question", "draw", "held_out", "split_of", "write_data"]
 
 Split = Literal["train", "validation", "test"]
 
@@ -47,16 +47,24 @@ class Question:
 
 @dataclass(frozen=True, kw_only=True)
 class Family:
-    """A kind of question: its task's name, what it asks, and how one is drawn."""
+    """A kind of question: its task's name, what it asks, and how one is drawn.
+
+    Attributes:
+        operands: What its canonical forms are of; families that ask about the same operands share it,
+            so that none gives away what another asks.
+        makes: Each draws a question of a level: prompt, answer, canonical form. Several take turns.
+    """
 
     name: str
     title: str
-    make: Callable[[random.Random, int], tuple[str, str, str]]
+    operands: str
+    makes: tuple[Callable[[random.Random, int], tuple[str, str, str]], ...]
 
-    def draw(self, rng: random.Random, level: int) -> Question:
-        """Draw one question of this level, of any split."""
-        prompt, answer, canonical = self.make(rng, level)
-        return Question(prompt=prompt, answer=answer, canonical=f"{self.name}:{canonical}", level=level)
+    def draw(self, rng: random.Random, level: int, turn: int | None = None) -> Question:
+        """Draw one question of this level, of any split; without a ``turn`` any of the makes draws it."""
+        turn = rng.randrange(len(self.makes)) if turn is None else turn % len(self.makes)
+        prompt, answer, canonical = self.makes[turn](rng, level)
+        return Question(prompt=prompt, answer=answer, canonical=f"{self.operands}:{canonical}", level=level)
 
 
 def split_of(canonical: str) -> Split:
@@ -66,10 +74,10 @@ def split_of(canonical: str) -> Split:
     return "test" if point < 10 else "validation" if point < 15 else "train"
 
 
-def draw(family: Family, rng: random.Random, level: int, split: Split) -> Question:
+def draw(family: Family, rng: random.Random, level: int, split: Split, turn: int | None = None) -> Question:
     """Draw questions until one falls into ``split``."""
     while True:
-        question = family.draw(rng, level)
+        question = family.draw(rng, level, turn)
         if split_of(question.canonical) == split:
             return question
 
@@ -81,11 +89,11 @@ def held_out(family: Family, split: Split = "test", per_level: int = ITEMS_PER_L
     """
     rng = random.Random(f"{SEED}:{family.name}:{split}")
     seen: set[str] = set()
-    for _ in range(per_level):
+    for number in range(per_level):
         for level in LEVELS:
-            question = draw(family, rng, level, split)
+            question = draw(family, rng, level, split, number + level)
             while question.canonical in seen:
-                question = draw(family, rng, level, split)
+                question = draw(family, rng, level, split, number + level)
             seen.add(question.canonical)
             yield question
 
@@ -131,9 +139,12 @@ def _letters(rng: random.Random, length: int) -> str:
     return "".join(chr(ord("a") + rng.randrange(26)) for _ in range(length))
 
 
+_DIGITS = {1: 2, 2: 3, 3: 4, 4: 6}
+_NUMBERS = {1: 2, 2: 3, 3: 5, 4: 7}
+
+
 def _addition(rng: random.Random, level: int) -> tuple[str, str, str]:
-    digits = level + 1
-    left, right = _number(rng, digits), _number(rng, digits)
+    left, right = _number(rng, _DIGITS[level]), _number(rng, _DIGITS[level])
     return f"{left}+{right}=", str(left + right), f"{min(left, right)},{max(left, right)}"
 
 
@@ -141,7 +152,7 @@ def _comparison(rng: random.Random, level: int) -> tuple[str, str, str]:
     """The largest of several numbers that begin alike, so that their first digit never decides."""
     head = rng.randrange(1, 10)
     numbers = {head * 1000 + rng.randrange(1000)}
-    while len(numbers) < level + 1:
+    while len(numbers) < _NUMBERS[level]:
         numbers.add(head * 1000 + rng.randrange(1000))
     shown = list(numbers)
     rng.shuffle(shown)
@@ -149,7 +160,7 @@ def _comparison(rng: random.Random, level: int) -> tuple[str, str, str]:
 
 
 def _sorting(rng: random.Random, level: int) -> tuple[str, str, str]:
-    letters = _letters(rng, 3 * level + 1)
+    letters = _letters(rng, 4 * level)
     ordered = "".join(sorted(letters))
     return f"sort {letters}=", ordered, ordered
 
@@ -165,7 +176,7 @@ def _brackets(rng: random.Random, level: int) -> tuple[str, str, str]:
     closing = {"(": ")", "[": "]", "{": "}"}
     open_now: list[str] = []
     text = ""
-    length = 5 * level + 1
+    length = 6 * level
     while len(text) < length or not open_now:
         if open_now and (rng.random() < 0.4 or len(open_now) > 2 * level + 2):
             text += closing[open_now.pop()]
@@ -225,30 +236,54 @@ def _dates(rng: random.Random, level: int) -> tuple[str, str, str]:
     return f"{end:%m-%d}-{days}=", f"{start:%m-%d}", canonical
 
 
+# Keys in the table, digits of its values.
+_TABLES = {1: (2, 1), 2: (3, 2), 3: (4, 2), 4: (4, 3)}
+ABSENT = "none"
+"""The right answer where the key is not in the table."""
+
+
 def _lookup(rng: random.Random, level: int) -> tuple[str, str, str]:
-    """The value of one key in a table of two to four; level 4 has values of two digits."""
-    size = min(level + 1, 4)
-    keys: list[str] = []
-    while len(keys) < size:
-        key = chr(ord("a") + rng.randrange(26))
-        if key not in keys:
-            keys.append(key)
-    values = [_number(rng, 2 if level == 4 else 1) for _ in keys]
-    table = sorted(zip(keys, values, strict=True))
-    shown = " ".join(f"{key}:{value}" for key, value in zip(keys, values, strict=True))
-    asked = rng.randrange(size)
-    return f"{shown} {keys[asked]}?", str(values[asked]), " ".join(f"{k}:{v}" for k, v in table)
+    """The value of one key in a table of two to four: ``e4 b7 ?b`` is 7."""
+    table = _table(rng, level)
+    asked = rng.choice(list(table))
+    return _ask(table, asked), table[asked], _canonical_table(table)
+
+
+def _absent(rng: random.Random, level: int) -> tuple[str, str, str]:
+    """A lookup whose key is not there: ``e4 b7 ?k`` is none."""
+    table = _table(rng, level)
+    asked = rng.choice([key for key in _KEYS if key not in table])
+    return _ask(table, asked), ABSENT, _canonical_table(table)
+
+
+_KEYS = "abcdefghijklmnopqrstuvwxyz"
+
+
+def _table(rng: random.Random, level: int) -> dict[str, str]:
+    size, digits = _TABLES[level]
+    return {key: str(_number(rng, digits)) for key in rng.sample(_KEYS, size)}
+
+
+def _ask(table: dict[str, str], key: str) -> str:
+    return " ".join(f"{key}{value}" for key, value in table.items()) + f" ?{key}"
+
+
+def _canonical_table(table: dict[str, str]) -> str:
+    return " ".join(f"{key}{value}" for key, value in sorted(table.items()))
 
 
 FAMILIES: tuple[Family, ...] = (
-    Family(name="addition", title="adds two numbers of 2 to 5 digits", make=_addition),
-    Family(name="comparison", title="finds the largest of 2 to 5 numbers", make=_comparison),
-    Family(name="sorting", title="sorts 4 to 13 letters", make=_sorting),
-    Family(name="reversal", title="writes 6 to 18 letters backwards", make=_reversal),
-    Family(name="brackets", title="closes what is open in 6 to 21 brackets", make=_brackets),
-    Family(name="units", title="converts between units, whole and mixed amounts", make=_units),
-    Family(name="dates", title="counts days forwards and backwards in a calendar", make=_dates),
-    Family(name="lookup", title="finds the value of a key in a table of 2 to 4", make=_lookup),
+    Family(name="addition", title="adds two numbers of 2 to 6 digits", operands="sum", makes=(_addition,)),
+    Family(name="comparison", title="finds the largest of 2 to 7 numbers", operands="numbers", makes=(_comparison,)),
+    Family(name="sorting", title="sorts 4 to 16 letters", operands="multiset", makes=(_sorting,)),
+    Family(name="reversal", title="writes 6 to 18 letters backwards", operands="word", makes=(_reversal,)),
+    Family(name="brackets", title="closes what is open in 6 to 24 brackets", operands="brackets", makes=(_brackets,)),
+    Family(name="units", title="converts between units, whole and mixed amounts", operands="amount", makes=(_units,)),
+    Family(name="dates", title="counts days forwards and backwards in a calendar", operands="dates", makes=(_dates,)),
+    Family(name="lookup", title="finds the value of a key in a table of 2 to 4", operands="table", makes=(_lookup,)),
+    Family(
+        name="abstention", title='says "none" where a table lacks the key', operands="table", makes=(_lookup, _absent)
+    ),
 )
 
 

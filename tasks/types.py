@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 __all__ = ["Answer", "Engine", "Item", "Passes", "RequestMeter", "TaskResult"]
@@ -20,6 +20,9 @@ class Answer:
         computed_tokens: Token slots computed for it, padding and waiting for slower rows included.
         latency_s: From the start of its batch to its last token.
         truncated: Whether the token cap ended it.
+        layers: Layers computed for the generated tokens, where the model decides on that.
+        confidence: How probable the model found its answer, where it tells; 0 to 1.
+        escalated: Whether a larger model was asked as well; None where there is no larger one.
     """
 
     text: str
@@ -28,18 +31,21 @@ class Answer:
     computed_tokens: int
     latency_s: float
     truncated: bool
+    layers: int | None = None
+    confidence: float | None = None
+    escalated: bool | None = None
 
 
 class Engine(Protocol):
-    """A model of ours that generates greedily.
+    """A model of ours that generates greedily."""
 
-    Attributes:
-        prefill_s: CPU seconds spent on prompts since the engine was made.
-        decode_s: CPU seconds spent on all further tokens.
-    """
+    @property
+    def prefill_s(self) -> float:
+        """CPU seconds spent on prompts since the engine was made."""
 
-    prefill_s: float
-    decode_s: float
+    @property
+    def decode_s(self) -> float:
+        """CPU seconds spent on all further tokens."""
 
     def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
         """Answer the prompts, in their order."""
@@ -87,6 +93,9 @@ class Item:
     cluster: str
     level: int | None
     truncated: bool | None
+    layers: int | None = None
+    confidence: float | None = None
+    escalated: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +110,7 @@ class TaskResult:
         chance: What a guesser scores.
         quality: ``100 (accuracy - chance) / (1 - chance)``, or None for a metric outside 0..1 or
             where less is better.
+        others: The task's further metrics, by name.
     """
 
     version: str
@@ -111,3 +121,4 @@ class TaskResult:
     quality: float | None
     items: tuple[Item, ...]
     passes: Passes
+    others: Mapping[str, float] = field(default_factory=dict)

@@ -1,51 +1,46 @@
 """Train a reference model: ``python tools/train.py dense-60k --out build/zoo``.
 
 Step-based and seeded: the same command on the same machine gives the same weights. All models see
-the same number of tokens in the same order; only the learning rate depends on the size.
+the same characters in the same order; only the learning rate depends on the size.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import time
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
-from model import SHAPES, Dense
+from corpus import corpus, rows
+from model import BALANCE, EARLY_EXIT, SHAPES, Transformer
 from torch import Tensor
 
-from joulemark.harness.reference import CONTEXT, encode
-from joulemark.tasks.reference import FAMILIES, LEVELS, Split, draw
+from joulemark.harness.machine import describe_machine
+from joulemark.harness.alphabet import CONTEXT
+from joulemark.meters.registry import choose
+from joulemark.meters.window import Recorder
 
-ROWS = 32
-MUON_RATE = {"dense-60k": 0.03, "dense-240k": 0.02, "dense-800k": 0.012}
+ROWS = 16
+MUON_RATE = {
+    "dense-60k": 0.03,
+    "dense-240k": 0.02,
+    "dense-800k": 0.012,
+    "moe-800k-a240k": 0.02,
+    "exit-800k": 0.012,
+}
 ADAM_RATE = 3e-3
 WARM_UP_STEPS = 200
 VALIDATION_ROWS = 512
-
-
-def rows(rng: random.Random, split: Split, count: int) -> tuple[Tensor, Tensor]:
-    """Draw ``count`` rows of whole questions, packed: ids and answer mask, each ``(count, CONTEXT)``."""
-    ids = torch.zeros(count, CONTEXT, dtype=torch.long)
-    wanted = torch.zeros(count, CONTEXT, dtype=torch.bool)
-    for row in range(count):
-        used = 0
-        while True:
-            family = FAMILIES[rng.randrange(len(FAMILIES))]
-            question = draw(family, rng, LEVELS[rng.randrange(len(LEVELS))], split)
-            text = encode(question.prompt + question.answer + "\n")
-            if used + len(text) > CONTEXT:
-                break
-            ids[row, used : used + len(text)] = torch.tensor(text)
-            wanted[row, used + len(question.prompt) : used + len(text)] = True
-            used += len(text)
-    return ids, wanted
+VALIDATE_EVERY = 500
 
 
 class Muon(torch.optim.Optimizer):
-    """Momentum whose steps are orthogonalised matrices, in single precision.
+    """Momentum whose steps are orthogonalised matrices, in single precision; a stack of matrices is one each.
 
     Newton-Schulz iteration with the quintic coefficients of K. Jordan, "Muon: an optimizer for
     hidden layers in neural networks" (2024). ``torch.optim.Muon`` iterates in bfloat16, which a CPU
@@ -62,95 +57,112 @@ class Muon(torch.optim.Optimizer):
                 average = self.state[weight].setdefault("average", torch.zeros_like(weight))
                 average.lerp_(weight.grad, 1 - group["momentum"])
                 ahead = weight.grad.lerp(average, group["momentum"])
-                rate = group["lr"] * max(1.0, weight.shape[0] / weight.shape[1]) ** 0.5
+                rate = group["lr"] * max(1.0, weight.shape[-2] / weight.shape[-1]) ** 0.5
                 weight.mul_(1 - group["lr"] * group["weight_decay"])
                 weight.add_(orthogonal(ahead), alpha=-rate)
 
 
 def orthogonal(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest matrix with singular values of about 1."""
+    """The nearest matrix with singular values of about 1, ``(..., rows, columns)``."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / x.norm().clamp(min=1e-7)
+    tall = matrix.shape[-2] > matrix.shape[-1]
+    x = matrix.mT if tall else matrix
+    x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
     for _ in range(iterations):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return x.T if tall else x
+    return x.mT if tall else x
 
 
-def optimizers(model: Dense, muon_rate: float) -> list[torch.optim.Optimizer]:
-    """Muon for the blocks' matrices, AdamW for the embedding and the norms."""
-    matrices = [w for name, w in model.named_parameters() if w.dim() == 2 and "embedding" not in name]
-    others = [w for name, w in model.named_parameters() if w.dim() != 2 or "embedding" in name]
+def optimizers(model: Transformer, muon_rate: float) -> list[torch.optim.Optimizer]:
+    """Muon for the blocks' matrices, AdamW for the embedding, the norms and the routers."""
+    by_adam = ("embedding", "norm", "router")
+    named = dict(model.named_parameters())
     return [
-        Muon(matrices, lr=muon_rate, momentum=0.95, weight_decay=0.01),
-        torch.optim.AdamW(others, lr=ADAM_RATE, betas=(0.9, 0.95), weight_decay=0.0),
+        Muon([w for n, w in named.items() if not any(part in n for part in by_adam)], muon_rate, 0.95, 0.01),
+        torch.optim.AdamW(
+            [w for n, w in named.items() if any(part in n for part in by_adam)],
+            lr=ADAM_RATE,
+            betas=(0.9, 0.95),
+            weight_decay=0.0,
+        ),
     ]
 
 
-def train(name: str, tokens: int, seed: int, out: Path) -> None:
+@torch.no_grad()
+def validate(model: Transformer, ids: Tensor, wanted: Tensor) -> float:
+    """Mean loss of the answers' characters over rows that are neither trained on nor tested."""
+    model.eval()
+    losses = [model.loss(*part).item() for part in zip(ids.split(ROWS), wanted.split(ROWS), strict=True)]
+    model.train()
+    return sum(losses) / len(losses)
+
+
+def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
+    """Train a model, keeping its weights where validation was best, and its card's ``training`` beside them."""
     torch.manual_seed(seed)
-    model = Dense(SHAPES[name])
-    params = sum(weight.numel() for weight in model.parameters())
-    rng = random.Random(f"train:{seed}")
-    held_ids, held_wanted = rows(random.Random("validation"), "validation", VALIDATION_ROWS)
-    steps = tokens // (ROWS * CONTEXT)
+    label = name if seed == 1 else f"{name}-s{seed}"
+    model = Transformer(SHAPES[name]).train()
+    held = [torch.from_numpy(a) for a in rows(random.Random("validation"), "validation", VALIDATION_ROWS)]
+    held[0] = held[0].long()
+    all_ids, all_wanted = map(torch.from_numpy, corpus(out, seed, tokens))
+    if fast:
+        model.states = torch.compile(model.states, dynamic=False)  # type: ignore[method-assign]
     parts = optimizers(model, MUON_RATE[name])
     rates = [group["lr"] for part in parts for group in part.param_groups]
-    best, seen, cpu = float("inf"), 0, time.process_time()
-    out.mkdir(parents=True, exist_ok=True)
-    for step in range(steps):
-        share = min((step + 1) / WARM_UP_STEPS, 1 - step / steps)
-        for part, rate in zip(parts, rates, strict=True):
-            for group in part.param_groups:
-                group["lr"] = rate * share
-        ids, wanted = rows(rng, "train", ROWS)
-        seen += int((ids > 0).sum())
-        loss = model.loss(ids, wanted)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in parts:
-            part.step()
-            part.zero_grad(set_to_none=True)
-        if (step + 1) % 250 == 0 or step + 1 == steps:
-            with torch.no_grad():
-                held = sum(
-                    model.loss(held_ids[at : at + 64], held_wanted[at : at + 64]).item()
-                    for at in range(0, VALIDATION_ROWS, 64)
-                ) / (VALIDATION_ROWS / 64)
+    steps = len(all_ids) // ROWS
+    choice = choose()
+    record: dict[str, Any] = {
+        "name": label, "model": name, "params": model.params, "active_params": model.active_params,
+        "shape": asdict(SHAPES[name]), "seed": seed, "asked_tokens": tokens, "steps": steps, "rows": ROWS,
+        "context": CONTEXT, "muon_rate": MUON_RATE[name], "adam_rate": ADAM_RATE, "balance": BALANCE,
+        "early_exit": EARLY_EXIT, "torch": torch.__version__, "cpu_model": describe_machine(()).cpu_model,
+    }  # fmt: skip
+    best, seen, joules, cpu = float("inf"), 0, 0.0, time.process_time()
+    with Recorder(choice.meters, choice.domains, os.getpid()) as recorder:
+        recorder.start()
+        for step in range(steps):
+            share = min((step + 1) / WARM_UP_STEPS, 1 - step / steps)
+            for part, rate in zip(parts, rates, strict=True):
+                for group in part.param_groups:
+                    group["lr"] = rate * share
+            chosen = slice(step * ROWS, (step + 1) * ROWS)
+            ids, wanted = all_ids[chosen].long(), all_wanted[chosen]
+            seen += int((ids > 0).sum())
+            loss = model.loss(ids, wanted)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            for part in parts:
+                part.step()
+                part.zero_grad(set_to_none=True)
+            if (step + 1) % VALIDATE_EVERY and step + 1 < steps:
+                continue
+            loss_held = validate(model, *held)
+            energy = recorder.stop()
+            recorder.start()
+            joules += energy.gross_j
             hours = (time.process_time() - cpu) / 3600
-            print(
-                f"{name} step {step + 1}/{steps} loss {loss.item():.4f} validation {held:.4f} {hours:.3f} h", flush=True
-            )
-            if held < best:
-                best = held
-                torch.save(model.state_dict(), out / f"{name}.pt")
-                card = {
-                    "name": name,
-                    "params": params,
-                    "tokens": seen,
-                    "steps": step + 1,
-                    "planned_steps": steps,
-                    "seed": seed,
-                    "rows": ROWS,
-                    "context": CONTEXT,
-                    "muon_rate": MUON_RATE[name],
-                    "adam_rate": ADAM_RATE,
-                    "validation_loss": round(held, 5),
-                    "cpu_hours": round(hours, 3),
-                    "torch": torch.__version__,
-                }
-                (out / f"{name}.train.json").write_text(json.dumps(card, indent=2) + "\n")
+            print(f"{label} {step + 1}/{steps} loss {loss:.4f} validation {loss_held:.4f} {hours:.3f} h", flush=True)
+            if loss_held < best:
+                best = loss_held
+                torch.save(model.state_dict(), out / f"{label}.pt")
+                record |= {"best_step": step + 1, "validation_loss": round(best, 5)}
+            record |= {
+                "steps_done": step + 1, "tokens": seen, "cpu_hours": round(hours, 3), "energy_wh": round(joules / 3600, 3),
+                "energy_grade": energy.grade, "energy_scope": energy.scope,
+                "energy_rel_u": round((energy.rel_u_scale**2 + energy.rel_u_workload**2) ** 0.5, 3),
+            }  # fmt: skip
+            (out / f"{label}.train.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("name", choices=SHAPES)
-    parser.add_argument("--tokens", type=int, default=20_000_000)
+    parser.add_argument("--tokens", type=int, default=30_000_000, help="characters to learn from, padding not counted")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--fast", action="store_true", help="compile first; needs a C++ compiler")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    train(options.name, options.tokens, options.seed, options.out)
+    train(options.name, options.tokens, options.seed, options.out, options.fast)

@@ -1,7 +1,8 @@
 """Put trained models on the shelf: ``python tools/zoo.py build/zoo``.
 
-Exports each model that was trained, copies the n-gram's table, and writes the cards in
-``harness/zoo``: what it is, how it was made, and what it is not.
+Exports each model that was trained, copies the n-gram's table, makes the entrants that come of them
+(8 bits, thresholds of early exits, cascades), and writes the cards in ``harness/zoo``: what each is, how it
+was made, and what it is not.
 """
 
 from __future__ import annotations
@@ -10,18 +11,31 @@ import argparse
 import hashlib
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from corpus import Ids
+from eight_bits import in_eight_bits
 from export import build, load
-from model import SHAPES
+from leaks import count_leaks
+from model import SHAPES, Shape
 
-ZOO = Path(__file__).parents[1] / "harness" / "zoo"
+from joulemark.harness import models
+from joulemark.harness.reference import load_engine
+from joulemark.tasks.reference import FAMILIES, held_out
+from joulemark.tasks.types import Answer
+
+ZOO = models.ZOO
 NOT = (
-    "Not a general language model: it knows only the eight kinds of questions it was trained on. "
-    "A first model, trained for minutes to under an hour on one CPU core and not to its limit."
+    "Not a general language model: it knows only the nine kinds of questions it was trained on, "
+    "and learned them from 30 million characters in well under an hour on one CPU core."
 )
+THRESHOLDS = (0.9, 0.99)
+CASCADES = {"cascade-60k-800k": ("dense-60k", "dense-800k"), "cascade-240k-800k": ("dense-240k", "dense-800k")}
+CASCADE_THRESHOLD = 0.9
 
 
 def file_facts(path: Path) -> dict[str, Any]:
@@ -30,63 +44,147 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 
 def write_card(name: str, card: dict[str, Any]) -> None:
-    (ZOO / f"{name}.json").write_text(json.dumps({"name": name, **card}, indent=2) + "\n", encoding="utf-8")
-    print(f"{name}: {card['params']} parameters, {card['bytes']} bytes")
+    card = {"name": name, **card, "licence": "Apache-2.0", "what_it_is_not": NOT}
+    (ZOO / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    models.card.cache_clear()
+    print(f"{name}: {card['params']} parameters, {card['active_params']} active, {card['bytes']} bytes")
 
 
-def shelve_dense(name: str, trained: Path) -> None:
-    recipe = json.loads((trained / f"{name}.train.json").read_text(encoding="utf-8"))
-    path = ZOO / f"{name}.onnx"
-    onnx.save(build(load(trained / f"{name}.pt", name)), path)
+def describe(shape: Shape) -> str:
+    text = f"{shape.layers} layers of width {shape.width}"
+    return text + (f", {shape.chosen} of {shape.experts} experts" if shape.experts else "")
+
+
+def kind_of(shape: Shape) -> str:
+    return "moe" if shape.experts else "early-exit" if shape.exits else "dense"
+
+
+def shelve(label: str, trained: Path, leaks: dict[int, dict[str, int]]) -> None:
+    """A trained model's graph and its card; with early exits a card for each threshold."""
+    recipe = json.loads((trained / f"{label}.train.json").read_text(encoding="utf-8"))
+    name, seed = recipe["model"], recipe["seed"]
     shape = SHAPES[name]
+    path = ZOO / f"{label}.onnx"
+    onnx.save(build(load(trained / f"{label}.pt", name)), path)
+    command = f"python tools/train.py {name} --tokens {recipe['asked_tokens']} --seed {seed} --fast --out build/zoo"
+    training = {k: v for k, v in recipe.items() if k not in ("name", "model", "params", "active_params", "shape")}
+    card = {
+        "kind": kind_of(shape),
+        "description": describe(shape) + (f", seed {seed}" if seed != 1 else ""),
+        **({"replica_of": name} if seed != 1 else {}),
+        **file_facts(path),
+        "params": recipe["params"],
+        "active_params": recipe["active_params"],
+        "shape": asdict(shape),
+        "training": training | {"command": command, "leaks": leaks[seed]},
+    }
+    if not shape.exits:
+        write_card(label, card)
+        return
+    for threshold in THRESHOLDS:
+        tail = f"-t{threshold * 100:.0f}"
+        replica = {"replica_of": name + tail} if seed != 1 else {}
+        made = {
+            "threshold": threshold,
+            "description": f"{card['description']}, fewer when {threshold * 100:.0f} % sure",
+        }
+        write_card(label + tail, card | made | replica)
+        answers = asked_of(label + tail)
+        layers = sum(a.layers or 0 for a in answers) / sum(a.generated_tokens for a in answers)
+        depth = {"layers_per_token": round(layers, 3)}
+        active = round(recipe["params"] - (shape.layers - layers) * layer_params(shape))
+        write_card(label + tail, card | made | replica | {"active_params": active, "validation": depth})
+
+
+def layer_params(shape: Shape) -> int:
+    """Parameters of a layer that an exit spares: all but those of keys and values, and its norms."""
+    return 2 * shape.width**2 + 3 * shape.width * shape.hidden
+
+
+def asked_of(name: str) -> list[Answer]:
+    """What a model answers to validation questions, 100 of each family."""
+    prompts = [q.prompt for family in FAMILIES for q in held_out(family, "validation", 25)]
+    return load_engine(name, batch_size=1, threads=1).generate(prompts, ["\n"], 24)
+
+
+def shelve_in_eight_bits(name: str, trained: Path) -> None:
+    """The dense model with the matrices of its layers in 8 bits."""
+    label = name.replace("dense", "int8")
+    path = ZOO / f"{label}.onnx"
+    onnx.save(in_eight_bits(build(load(trained / f"{name}.pt", name))), path)
+    card = json.loads((ZOO / f"{name}.json").read_text(encoding="utf-8"))
     write_card(
-        name,
-        {
-            "kind": "dense",
-            "description": f"Llama-shaped: {shape.layers} layers of width {shape.width}, {shape.heads} heads",
+        label,
+        card
+        | {
+            "kind": "int8",
+            "description": f"{name} in 8 bits",
             **file_facts(path),
-            "params": recipe["params"],
-            "active_params": recipe["params"],
-            "licence": "Apache-2.0",
-            "training": {key: value for key, value in recipe.items() if key not in ("name", "params")}
-            | {"command": _train_command(name, recipe)},
-            "what_it_is_not": NOT,
+            "made_from": name,
         },
     )
 
 
-def _train_command(name: str, recipe: dict[str, Any]) -> str:
-    # Token slots of the whole schedule, padding included: these give the same number of steps again.
-    slots = int(recipe["planned_steps"]) * int(recipe["rows"]) * int(recipe["context"])
-    return f"python tools/train.py {name} --tokens {slots} --seed {recipe['seed']} --out build/zoo"
+def shelve_cascade(name: str, members: tuple[str, str]) -> None:
+    """A card alone: the members have the weights."""
+    small, large = (json.loads((ZOO / f"{member}.json").read_text(encoding="utf-8")) for member in members)
+    identity = json.dumps([small["sha256"], large["sha256"], CASCADE_THRESHOLD])
+    card = {
+        "kind": "cascade",
+        "description": f"{members[0]}, then {members[1]} if under {CASCADE_THRESHOLD * 100:.0f} % sure",
+        "members": members,
+        "threshold": CASCADE_THRESHOLD,
+        "bytes": small["bytes"] + large["bytes"],
+        "sha256": hashlib.sha256(identity.encode()).hexdigest(),
+        "params": small["params"] + large["params"],
+        "active_params": small["params"],
+    }
+    write_card(name, card)
+    share = float(np.mean([answer.escalated for answer in asked_of(name)]))
+    active = round(small["params"] + share * large["params"])
+    write_card(name, card | {"active_params": active, "validation": {"escalated": round(share, 3)}})
 
 
 def shelve_ngram(trained: Path) -> None:
     recipe = json.loads((trained / "ngram.train.json").read_text(encoding="utf-8"))
-    command = f"python tools/ngram.py --questions {recipe['questions']} --seed {recipe['seed']} --out build/zoo"
+    command = f"python tools/ngram.py --tokens {recipe['asked_tokens']} --seed {recipe['seed']} --out build/zoo"
     path = ZOO / "ngram.npz"
     shutil.copyfile(trained / "ngram.npz", path)
     write_card(
         "ngram",
         {
             "kind": "ngram",
-            "description": "The most frequent next character after up to five characters",
+            "description": "most frequent character after up to 5",
             **file_facts(path),
             "params": recipe["params"],
             "active_params": 6,
-            "licence": "Apache-2.0",
             "training": {key: value for key, value in recipe.items() if key != "params"} | {"command": command},
-            "what_it_is_not": NOT,
         },
     )
+
+
+def leaks_by_seed(trained: Path) -> dict[int, dict[str, int]]:
+    """How many questions of each seed's corpus were looked at, and how many are in the test set."""
+    counted = {}
+    for path in sorted(trained.glob("corpus-*.npz")):
+        seed = int(path.stem.split("-")[1])
+        with np.load(path) as kept:
+            ids: Ids = kept["ids"]
+        counted[seed] = count_leaks(ids)
+        print(f"seed {seed}: {counted[seed]}")
+    return counted
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path)
     trained = parser.parse_args().trained
-    ZOO.mkdir(exist_ok=True)
+    leaks = leaks_by_seed(trained)
     shelve_ngram(trained)
-    for name in SHAPES:
-        if (trained / f"{name}.pt").exists():
-            shelve_dense(name, trained)
+    for path in sorted(trained.glob("*.train.json")):
+        label = path.name.removesuffix(".train.json")
+        if label != "ngram":
+            shelve(label, trained, leaks)
+    shelve_in_eight_bits("dense-800k", trained)
+    for name, members in CASCADES.items():
+        shelve_cascade(name, members)

@@ -8,6 +8,8 @@ from typing import Any
 
 import datasets
 
+from joulemark.tasks.reference import ABSENT
+
 
 def load(family: str, **_: Any) -> dict[str, datasets.Dataset]:
     """The test questions of a family, and a few of its validation questions to show as examples."""
@@ -18,3 +20,15 @@ def load(family: str, **_: Any) -> dict[str, datasets.Dataset]:
         split: datasets.Dataset.from_list([q for q in questions if q["split"] == split])
         for split in ("test", "fewshot")
     }
+
+
+def score_abstention(doc: dict[str, str], results: list[str]) -> dict[str, float]:
+    """Whether the answer is right; where the key is absent, whether one was made up; else, whether it was refused.
+
+    Each of the two is a mean over the questions that it can happen on.
+    """
+    answer = results[0]
+    right = {"exact_match": float(answer == doc["answer"])}
+    if doc["answer"] == ABSENT:
+        return right | {"made_up": float(answer != ABSENT)}
+    return right | {"over_refusal": float(answer == ABSENT)}

@@ -1,0 +1,48 @@
+"""Small before large: a small model answers, and a larger one only where the small one is unsure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from joulemark.tasks.types import Answer, Engine
+
+__all__ = ["CascadeEngine"]
+
+
+class CascadeEngine:
+    """Two engines as one; what both took is counted for every question that went to both.
+
+    An answer's confidence is the product of its characters' probabilities. That of the small model is kept
+    where it is at least ``threshold``.
+    """
+
+    def __init__(self, small: Engine, large: Engine, threshold: float) -> None:
+        self.small, self.large, self.threshold = small, large, threshold
+
+    @property
+    def prefill_s(self) -> float:
+        """See `Engine`."""
+        return self.small.prefill_s + self.large.prefill_s
+
+    @property
+    def decode_s(self) -> float:
+        """See `Engine`."""
+        return self.small.decode_s + self.large.decode_s
+
+    def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+        """See `Engine.generate`."""
+        answers = [replace(a, escalated=False) for a in self.small.generate(prompts, until, max_tokens)]
+        unsure = [at for at, answer in enumerate(answers) if (answer.confidence or 0.0) < self.threshold]
+        second = self.large.generate([prompts[at] for at in unsure], until, max_tokens)
+        for at, answer in zip(unsure, second, strict=True):
+            first = answers[at]
+            answers[at] = replace(
+                answer,
+                generated_tokens=first.generated_tokens + answer.generated_tokens,
+                computed_tokens=first.computed_tokens + answer.computed_tokens,
+                latency_s=first.latency_s + answer.latency_s,
+                confidence=first.confidence,
+                escalated=True,
+            )
+        return answers

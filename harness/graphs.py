@@ -1,0 +1,151 @@
+"""The neural reference models: ONNX graphs with a key-value cache, run by onnxruntime."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulemark.tasks.types import Answer
+
+from .alphabet import CONTEXT, encode
+from .answering import Growing
+
+__all__ = ["OnnxEngine"]
+
+Ids = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Logits = npt.NDArray[np.float32]
+
+_NEVER = 2.0
+"""A probability that no character reaches: prompts go through all layers."""
+
+
+class OnnxEngine:
+    """Runs a graph made by ``tools/export.py``, greedily.
+
+    Prompts are sorted by length and answered ``batch_size`` at a time, padded on the left. A batch
+    goes on until its slowest answer is complete.
+    """
+
+    def __init__(
+        self, path: Path, *, batch_size: int, threads: int, threshold: float | None = None, confident: bool = False
+    ) -> None:
+        """Load a graph.
+
+        Args:
+            path: The graph.
+            batch_size: Prompts answered at once.
+            threads: Threads that compute.
+            threshold: For a graph with early exits: how probable a character must be for the layers after it to
+                be skipped.
+            confident: Tell for each answer how probable it was, which takes a little computing of its own.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self.session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self.batch_size, self.threshold, self.confident = batch_size, threshold, confident
+        self.prefill_s = self.decode_s = 0.0
+        caches = [entry for entry in self.session.get_inputs() if entry.name.startswith("past_")]
+        self._empty_cache = {entry.name: (entry.shape[1], entry.shape[3]) for entry in caches}
+        self._cache_inputs = [entry.name for entry in caches]
+        self._outputs = ["logits", *(name.replace("past", "present") for name in self._cache_inputs)]
+        if threshold is not None:
+            self._outputs.append("layers")
+
+    def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+        """See `Engine.generate`."""
+        order = sorted(range(len(prompts)), key=lambda at: (len(prompts[at]), at))
+        answers: dict[int, Answer] = {}
+        for begin in range(0, len(order), self.batch_size):
+            chosen = order[begin : begin + self.batch_size]
+            batch = self._batch([prompts[at] for at in chosen], until, max_tokens)
+            answers |= zip(chosen, batch, strict=True)
+        return [answers[at] for at in range(len(prompts))]
+
+    def _batch(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+        began, cpu = time.monotonic(), time.process_time()
+        rows = [encode(prompt, CONTEXT - max_tokens) for prompt in prompts]
+        state = _Batch(rows, self._empty_cache)
+        growing = [Growing(stops=until) for _ in rows]
+        logits, layers = self._step(state, growing, _NEVER)
+        prefilled = time.process_time()
+        self.prefill_s += prefilled - cpu
+        log_p = np.zeros(len(rows))
+        while True:
+            if self.confident:
+                log_p += _log_probability(logits, [row.done for row in growing])
+            now = time.monotonic() - began
+            for row, token in zip(growing, logits.argmax(axis=-1), strict=True):
+                row.take(int(token), now, layers)
+            if all(row.done for row in growing) or len(growing[0].seen) >= max_tokens:
+                break
+            state.advance([row.seen[-1] for row in growing])
+            logits, layers = self._step(state, growing, self.threshold)
+        self.decode_s += time.process_time() - prefilled
+        return [
+            row.answer(
+                len(prompt),
+                state.width,
+                layers=row.layers if self.threshold is not None else None,
+                confidence=float(np.exp(sure)) if self.confident else None,
+            )
+            for row, prompt, sure in zip(growing, rows, log_p, strict=True)
+        ]
+
+    def _step(self, state: _Batch, growing: Sequence[Growing], threshold: float | None) -> tuple[Logits, int]:
+        """Logits of the next characters, and how many layers these took where the graph can tell."""
+        feed = state.feed
+        if self.threshold is not None:
+            feed["threshold"] = np.array([threshold], dtype=np.float32)
+            feed["finished"] = np.array([row.done for row in growing])
+        logits, *rest = self.session.run(self._outputs, feed)
+        layers = int(rest.pop()[0]) if self.threshold is not None else 0
+        state.cache = dict(zip(self._cache_inputs, rest, strict=True))
+        return np.asarray(logits), layers
+
+
+def _log_probability(logits: Logits, done: Sequence[bool]) -> npt.NDArray[np.float64]:
+    """Log of the largest softmax of each row; 0 for rows that are done."""
+    peak = logits.max(axis=-1, keepdims=True)
+    return np.where(done, 0.0, -np.log(np.exp(logits - peak).sum(axis=-1)))
+
+
+class _Batch:
+    """Left-padded rows on their way through a graph."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], empty_cache: dict[str, tuple[int, int]]) -> None:
+        count, width = len(rows), max(map(len, rows))
+        self.ids: Ids = np.zeros((count, width), dtype=np.int64)
+        self.shown: Flags = np.zeros((count, width), dtype=np.bool_)
+        for number, row in enumerate(rows):
+            self.ids[number, width - len(row) :] = row
+            self.shown[number, width - len(row) :] = True
+        self.positions: Ids = np.maximum(np.cumsum(self.shown, axis=1) - 1, 0)
+        # A padded place may look at itself, so that no row of the softmax is empty.
+        causal = np.tril(np.ones((width, width), dtype=np.bool_))
+        self.mask: Flags = ((causal & self.shown[:, None, :]) | np.eye(width, dtype=np.bool_))[:, None]
+        self.cache = {
+            name: np.zeros((count, heads, 0, width_of_head), dtype=np.float32)
+            for name, (heads, width_of_head) in empty_cache.items()
+        }
+        self.width = width
+
+    @property
+    def feed(self) -> dict[str, Any]:
+        return {"ids": self.ids, "positions": self.positions, "mask": self.mask, **self.cache}
+
+    def advance(self, tokens: Sequence[int]) -> None:
+        self.ids = np.array(tokens, dtype=np.int64)[:, None]
+        self.positions = self.positions[:, -1:] + 1
+        self.shown = np.concatenate([self.shown, np.ones((len(tokens), 1), dtype=np.bool_)], axis=1)
+        self.mask = self.shown[:, None, None, :]
+        self.width += 1
