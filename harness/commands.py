@@ -107,7 +107,9 @@ def run(
 def models(as_json: bool) -> None:
     """List the reference models. Any model that lm-eval can load works as well: LABEL=BACKEND:key=value,..."""
     keys = ("kind", "params", "active_params", "bytes", "licence", "description", "sha256", "replica_of")
-    listed = [{"name": f"ref/{name}"} | {key: card(name).get(key) for key in keys} for name in reference_models()]
+    listed: list[dict[str, Any]] = [
+        {"name": f"ref/{name}"} | {key: card(name).get(key) for key in keys} for name in reference_models()
+    ]
     if as_json:
         _print_json({"schema": "joulemark.models/1", "models": listed})
         return

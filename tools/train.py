@@ -20,8 +20,8 @@ from corpus import corpus, rows
 from model import BALANCE, EARLY_EXIT, SHAPES, Transformer
 from torch import Tensor
 
-from joulemark.harness.machine import describe_machine
 from joulemark.harness.alphabet import CONTEXT
+from joulemark.harness.machine import describe_machine
 from joulemark.meters.registry import choose
 from joulemark.meters.window import Recorder
 
@@ -148,8 +148,8 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
                 torch.save(model.state_dict(), out / f"{label}.pt")
                 record |= {"best_step": step + 1, "validation_loss": round(best, 5)}
             record |= {
-                "steps_done": step + 1, "tokens": seen, "cpu_hours": round(hours, 3), "energy_wh": round(joules / 3600, 3),
-                "energy_grade": energy.grade, "energy_scope": energy.scope,
+                "steps_done": step + 1, "tokens": seen, "cpu_hours": round(hours, 3),
+                "energy_wh": round(joules / 3600, 3), "energy_grade": energy.grade, "energy_scope": energy.scope,
                 "energy_rel_u": round((energy.rel_u_scale**2 + energy.rel_u_workload**2) ** 0.5, 3),
             }  # fmt: skip
             (out / f"{label}.train.json").write_text(json.dumps(record, indent=2) + "\n")
