@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types tasks bench clean
+.PHONY: demo test lint types tasks claims bench clean
 
 demo: .venv/installed
 	$(BIN)/joulemark run
@@ -25,9 +25,14 @@ types: .venv/installed-for-tests
 tasks: .venv/installed
 	$(BIN)/python -m joulemark.tasks.reference
 
-# What measuring itself costs, beside the same work without it.
+# The claim put to the test: figures, pictures and verdicts of docs/claims.md from the shipped weights.
+claims: .venv/installed
+	$(BIN)/python tools/claims.py
+
+# What measuring itself costs, beside the same work without it; what selective models save.
 bench: .venv/installed
 	$(BIN)/python benchmarks/overhead.py
+	$(BIN)/python benchmarks/selective.py
 
 clean:
 	rm -rf .venv build/lib build/bdist* dist *.egg-info

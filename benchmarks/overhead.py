@@ -19,7 +19,6 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from joulemark.harness.models import ZOO
 from joulemark.harness.reference import load_engine
 from joulemark.meters.registry import choose
 from joulemark.meters.window import Recorder
@@ -54,7 +53,7 @@ LIMIT_PERCENT = 2.0
 
 def compare(name: str) -> bool:
     """Print one model's line; whether its overhead is not surely above the limit."""
-    lm = lmeval.EngineLM(load_engine(ZOO, name, batch_size=16, threads=1))
+    lm = lmeval.EngineLM(load_engine(name, batch_size=16, threads=1))
     task = lmeval.load_task(TASK)
     choice = choose()
     with Recorder(choice.meters, choice.domains, os.getpid()) as recorder:

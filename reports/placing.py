@@ -13,7 +13,7 @@ from .contest import By, Differences, Entries, ItemTable, differences, judge_fro
 from .entrants import Sample
 from .rows import Figures, Row, codes
 
-__all__ = ["order", "place"]
+__all__ = ["entries_of", "order", "place"]
 
 
 def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float) -> list[Row]:
@@ -31,7 +31,7 @@ def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float)
     ]
     if not sure:
         return rows
-    entries = _entries([figures[i] for i in sure])
+    entries = entries_of([figures[i] for i in sure])
     repeated = [k for k, i in enumerate(sure) if rows[i].energy_wh_per_1k_low is not None]
     for i in sure:
         rows[i] = replace(rows[i], frontier="unclear")
@@ -99,7 +99,8 @@ def _against(pairs: Mapping[By, Differences], k: int, first: int) -> dict[str, A
     }
 
 
-def _entries(figures: Sequence[Figures]) -> Entries:
+def entries_of(figures: Sequence[Figures]) -> Entries:
+    """Entrants as arrays; each must have quality and energy over the same tasks."""
     meters = {name: n for n, name in enumerate(sorted({f.entrant.yardstick for f in figures}))}
     logs = [f.log for f in figures if f.log]
     return Entries(
