@@ -8,24 +8,25 @@ measurement that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import argparse
-import math
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from joulemark.harness.models import card, reference_models
+from contests import QUESTIONS, Contest, Spread, answer, contests
+
+from joulemark.harness.models import card, is_replica, reference_models
 from joulemark.harness.store import Run, read_run
-from joulemark.reports.contest import By, differences
 from joulemark.reports.entrants import gather
 from joulemark.reports.findings import grade_sentence
-from joulemark.reports.placing import entries_of
 from joulemark.reports.plots import picture
 from joulemark.reports.rows import Row, measure
+from joulemark.reports.stats import energy
 from joulemark.reports.table import Columns
 from joulemark.reports.views import View, make_views
 from joulemark.reports.wording import MISSING, TIMES, fixed, span
+from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "claims.md"
@@ -34,137 +35,36 @@ BEGIN, END = "<!-- made by `make claims` -->", "<!-- until here -->"
 BATCHES = (1, 32)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Question:
-    """A claim about the first of each pair, which the second must beat."""
-
-    asks: str
-    pairs: tuple[tuple[str, str], ...]
-
-
-QUESTIONS = (
-    Question(
-        asks="Does a mixture of experts beat the dense model of equal active size?",
-        pairs=(("moe-800k-a240k", "dense-240k"), ("moe-800k-a240k-s2", "dense-240k-s2")),
-    ),
-    Question(
-        asks="Does it beat the dense model of equal total size?",
-        pairs=(("moe-800k-a240k", "dense-800k"), ("moe-800k-a240k-s2", "dense-800k-s2")),
-    ),
-    Question(
-        asks="Does early exit pay?",
-        pairs=(
-            ("exit-800k-t90", "dense-800k"),
-            ("exit-800k-t99", "dense-800k"),
-            ("exit-800k-s2-t90", "dense-800k-s2"),
-            ("exit-800k-s2-t99", "dense-800k-s2"),
-        ),
-    ),
-    Question(
-        asks="Does a cascade beat its larger model?",
-        pairs=(("cascade-60k-800k", "dense-800k"), ("cascade-240k-800k", "dense-800k")),
-    ),
-    Question(asks="Do 8 bits pay?", pairs=(("int8-800k", "dense-800k"),)),
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contest:
-    """One pair at one batch size, each with its 95 % interval: value, low, high.
-
-    Attributes:
-        quality: Points more than the other.
-        energy: Times the other's.
-        rate: Times the other's right answers per watt-hour.
-    """
-
-    one: str
-    other: str
-    batch: int
-    quality: tuple[float, float, float]
-    energy: tuple[float, float, float]
-    rate: tuple[float, float, float]
-
-    @property
-    def won(self) -> bool | None:
-        """Whether more right answers per watt-hour; None where that cannot be told."""
-        return True if self.rate[1] > 1 else False if self.rate[2] < 1 else None
-
-    @property
-    def in_words(self) -> str:
-        """What it gives for what it takes."""
-        better, worse = self.quality[1] > 0, self.quality[2] < 0
-        cheaper, dearer = self.energy[2] < 1, self.energy[1] > 1
-        quality = (
-            "better answers" if better else "worse answers" if worse else "answers as good, as far as can be told,"
-        )
-        energy = "less energy" if cheaper else "more energy" if dearer else "as much energy, as far as can be told"
-        return f"{quality} for {energy}"
-
-
 def run_all(folder: Path, repeats: int) -> list[Run]:
     """Measure every shipped model at each batch size."""
-    runs = []
-    for batch in BATCHES:
-        out = folder / f"batch-{batch}"
-        command = [sys.executable, "-m", "joulemark.harness.cli", "run"]
-        if (out / "run.json").exists():
-            command += ["--resume", str(out)]
-        else:
-            command += ["--preset", "full", "--repeats", str(repeats), "--batch-size", str(batch), "--out", str(out)]
-            command += [part for name in reference_models() for part in ("-m", f"ref/{name}")]
-        subprocess.run(command, check=True)
-        runs.append(read_run(out))
-    return runs
+    common = [
+        "--preset",
+        "full",
+        "--repeats",
+        str(repeats),
+        *named("-m", [f"ref/{name}" for name in reference_models()]),
+    ]
+    return [run(folder / f"batch-{batch}", [*common, "--batch-size", str(batch)]) for batch in BATCHES]
 
 
-def contests(run: Run, batch: int) -> Iterator[Contest]:
-    """All pairs of the questions that were measured."""
-    entrants = {entrant.model.removeprefix("ref/"): entrant for entrant in gather([run])}
-    tasks = sorted({cell.task for cell in run.cells})
-    for one, other in dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs):
-        if one not in entrants or other not in entrants:
-            continue
-        entries = entries_of([measure(entrants[name], tasks) for name in (one, other)])
-
-        def compared(by: By, sign: int = 1) -> tuple[float, float, float]:
-            pairs = differences(entries, by)  # noqa: B023
-            ends = pairs.interval(0, 1)
-            assert ends is not None, "claims need repeats"
-            low, high = sorted((sign * ends[0], sign * ends[1]))
-            return sign * float(pairs.value[0, 1]), low, high
-
-        # Differences of energy are larger where the row takes less.
-        energy = tuple(math.exp(x) for x in compared("energy", -1))
-        rate = tuple(math.exp(x) for x in compared("correct_per_wh"))
-        yield Contest(
-            one=one,
-            other=other,
-            batch=batch,
-            quality=compared("quality"),
-            energy=energy,
-            rate=rate,  # type: ignore[arg-type]
-        )
+def run_with_examples(folder: Path, repeats: int) -> Run:
+    """Measure the dense models with and without three examples before each question, all in turn."""
+    dense = [f"ref/{name}" for name in reference_models() if card(name)["kind"] == "dense" and not is_replica(name)]
+    tasks = [task.name for task in REFERENCE_TASKS + THREE_SHOT]
+    chosen = [*named("-m", dense), *named("-t", tasks)]
+    return run(folder / "three-shot", ["--preset", "full", "--repeats", str(repeats), "--batch-size", "1", *chosen])
 
 
-def answer(found: Sequence[Contest]) -> str:
-    """Yes, no, or where it depends."""
-    if not found:
-        return "Not measured."
-    won = {contest.won for contest in found}
-    if won == {True}:
-        return "Yes."
-    if won == {False}:
-        return "No."
-    if True not in won:
-        return "No: at best it cannot be told apart."
-    if False not in won:
-        return "Not surely: somewhere it cannot be told apart."
-    at = {b: {c.won for c in found if c.batch == b} for b in BATCHES}
-    if all(len(verdicts) == 1 for verdicts in at.values()):
-        words = {True: "yes", False: "no", None: "cannot be told"}
-        return "It depends: " + ", ".join(f"{words[verdicts.pop()]} at batch {b}" for b, verdicts in at.items()) + "."
-    return "It depends; see each line."
+def run(out: Path, options: Sequence[str]) -> Run:
+    """Make a run, or finish the one that is there."""
+    begun = (out / "run.json").exists()
+    how = ["--resume", str(out)] if begun else [*options, "--out", str(out)]
+    subprocess.run([sys.executable, "-m", "joulemark.harness.cli", "run", *how], check=True)
+    return read_run(out)
+
+
+def named(option: str, values: Sequence[str]) -> list[str]:
+    return [part for value in values for part in (option, value)]
 
 
 def verdicts(found: Sequence[Contest]) -> str:
@@ -187,7 +87,7 @@ def verdicts(found: Sequence[Contest]) -> str:
     return "\n".join(parts)
 
 
-def ratio(values: tuple[float, float, float]) -> str:
+def ratio(values: Spread) -> str:
     return f"{fixed(values[0], 2)}{TIMES} ({span(values[1], values[2], 2)})"
 
 
@@ -221,10 +121,29 @@ def selectively(row: Row) -> str:
 
 
 def without_replicas(run: Run) -> Run:
-    return replace(run, cells=tuple(c for c in run.cells if "replica_of" not in card(c.model.removeprefix("ref/"))))
+    return replace(run, cells=tuple(c for c in run.cells if not is_replica(c.model.removeprefix("ref/"))))
 
 
-def write(runs: Sequence[Run]) -> None:
+def cost_of_examples(run: Run) -> str:
+    """Quality and energy of each model over all families, without and with three examples."""
+    lines = ["| Model | Examples | Quality | mWh per 1,000 answers | Energy |", "|---|--:|--:|--:|--:|"]
+    for entrant in gather([run]):
+        without: float | None = None
+        for examples, tasks in ((0, REFERENCE_TASKS), (3, THREE_SHOT)):
+            figures = measure(entrant, sorted(task.name for task in tasks))
+            if figures.quality is None or figures.log is None:
+                raise ValueError(f"{entrant.model} has no quality or no energy; finish the run")
+            points, joules = figures.quality, energy(figures.log)
+            without = without or joules.value
+            lines.append(
+                f"| {entrant.model.removeprefix('ref/')} | {examples} "
+                f"| {fixed(points.value)} ({span(points.low, points.high, 1)}) "
+                f"| {fixed(1000 * joules.value, 3)} | {fixed(joules.value / without, 2)}{TIMES} |"
+            )
+    return "\n".join(lines)
+
+
+def write(runs: Sequence[Run], with_examples: Run) -> None:
     """Put figures, pictures and verdicts into the page."""
     found = [contest for run, batch in zip(runs, BATCHES, strict=True) for contest in contests(run, batch)]
     parts = ["## Verdicts\n", verdicts(found)]
@@ -239,6 +158,7 @@ def write(runs: Sequence[Run]) -> None:
             f"On {whole.hardware}, 1 thread, {repeats} repeats in random order, {len(whole.tasks)} tasks of 300 "
             f"questions. {grade_sentence(whole)}\n"
         )
+    parts += ["## What three examples cost\n", cost_of_examples(with_examples) + "\n"]
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{after}", encoding="utf-8")
@@ -249,5 +169,5 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "claims", help="where the runs lie")
     options = parser.parse_args()
-    write(run_all(options.runs, options.repeats))
+    write(run_all(options.runs, options.repeats), run_with_examples(options.runs, 3))
     print(PAGE)
