@@ -75,7 +75,7 @@ def verdicts(found: Sequence[Contest]) -> str:
         if not mine:
             continue
         lines = [
-            "| | Batch | Quality, points | Energy | Right answers per Wh | |",
+            "| Pair | Batch | Quality, points | Energy | Right answers per Wh | In words |",
             "|---|--:|--:|--:|--:|---|",
         ]
         for c in sorted(mine, key=lambda c: (question.pairs.index((c.one, c.other)), c.batch)):
@@ -87,7 +87,9 @@ def verdicts(found: Sequence[Contest]) -> str:
     return "\n".join(parts)
 
 
-def ratio(values: Spread) -> str:
+def ratio(values: Spread | None) -> str:
+    if values is None:
+        return MISSING
     return f"{fixed(values[0], 2)}{TIMES} ({span(values[1], values[2], 2)})"
 
 

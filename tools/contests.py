@@ -57,7 +57,7 @@ class Contest:
     Attributes:
         quality: Points more than the other.
         energy: Times the other's.
-        rate: Times the other's right answers per watt-hour.
+        rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
     """
 
     one: str
@@ -65,11 +65,13 @@ class Contest:
     batch: int
     quality: Spread
     energy: Spread
-    rate: Spread
+    rate: Spread | None
 
     @property
     def won(self) -> bool | None:
         """Whether more right answers per watt-hour; None where that cannot be told."""
+        if self.rate is None:
+            return None
         return True if self.rate[1] > 1 else False if self.rate[2] < 1 else None
 
     @property
@@ -77,11 +79,9 @@ class Contest:
         """What it gives for what it takes."""
         better, worse = self.quality[1] > 0, self.quality[2] < 0
         cheaper, dearer = self.energy[2] < 1, self.energy[1] > 1
-        quality = (
-            "better answers" if better else "worse answers" if worse else "answers as good, as far as can be told,"
-        )
-        energy = "less energy" if cheaper else "more energy" if dearer else "as much energy, as far as can be told"
-        return f"{quality} for {energy}"
+        quality = "better answers" if better else "worse answers" if worse else "the same answers within error"
+        joules = "less energy" if cheaper else "more energy" if dearer else "the same energy within error"
+        return f"{quality}, {joules}"
 
 
 def contests(run: Run, batch: int) -> Iterator[Contest]:
@@ -90,7 +90,9 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
     tasks = sorted({cell.task for cell in run.cells})
     for one, other in dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs):
         if one in entrants and other in entrants:
-            entries = entries_of([measure(entrants[name], tasks) for name in (one, other)])
+            figures = [measure(entrants[name], tasks) for name in (one, other)]
+            entries = entries_of(figures)
+            guessing = any(f.quality is None or (f.quality.low or 0.0) <= 0 for f in figures)
             yield Contest(
                 one=one,
                 other=other,
@@ -98,7 +100,7 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
                 quality=spread(differences(entries, "quality")),
                 # A difference of energy is larger where the first takes less.
                 energy=as_ratio(spread(differences(entries, "energy"), -1)),
-                rate=as_ratio(spread(differences(entries, "correct_per_wh"))),
+                rate=None if guessing else as_ratio(spread(differences(entries, "correct_per_wh"))),
             )
 
 
