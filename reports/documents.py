@@ -7,11 +7,12 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from joulemark.harness.store import Run, canonical_json
 
+from .asides import Aside, asides, chosen
 from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import in_words
 from .method import method
@@ -73,6 +74,8 @@ def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
         parts += [_md_table(view), _md(interval_sentence(view))]
         notes = caveats(view)
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
+        for aside in _asides(view):
+            parts += [_md(f"{aside.title}. {aside.note}"), _md_aside(aside)]
         flagged = [f"- {_md(safe(row.label))}: {_md(words)}" for row in view.rows if (words := _flags_told(row))]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
     parts += _md_method(views) + _md_machines(runs)
@@ -155,6 +158,21 @@ def _md_table(view: View) -> str:
         cells.append((row.frontier or MISSING) + likely)
         cells += [_md(f"{row.grade}, {row.scope}; {row.hardware}")] if view.mixed else []
         lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _asides(view: View) -> list[Aside]:
+    """The small tables of a view; what was computed is told once, over all tasks, of the models that choose."""
+    computed = chosen(view) if view.task == ALL else None
+    if computed is None:
+        return asides(view)
+    told = tuple(line for line in computed.lines if set(line[1]) != {MISSING})
+    return [*asides(view), replace(computed, lines=told)]
+
+
+def _md_aside(aside: Aside) -> str:
+    lines = ["| " + " | ".join(["Model", *map(_md, aside.heads)]) + " |", "|---|" + "--:|" * len(aside.heads)]
+    lines += ["| " + " | ".join([_md(label), *cells]) + " |" for label, cells in aside.lines]
     return "\n".join(lines)
 
 

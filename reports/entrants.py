@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from joulemark.harness.record import Cell, Machine, MeterInfo, ModelInfo
+from joulemark.harness.record import Cell, Computed, Machine, MeterInfo, ModelInfo
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 from joulemark.meters.types import Grade
@@ -56,6 +56,7 @@ class Sample:
         docs: Item numbers, ascending, shape (items,).
         clusters: What each item shares with others, as text; an item alone has its own number.
         scores: Mean score of each item over the repeats, 0..1.
+        levels: Where the items of each level of difficulty stand in ``docs``; empty where a task has no levels.
         energy_wh: Gross watt-hours per 1,000 items, by repeat; empty where there is none.
         net_wh: Net watt-hours per 1,000 items, by repeat.
         independent_u: Relative standard uncertainty that differs from cell to cell, by repeat.
@@ -65,6 +66,8 @@ class Sample:
         latency_s_p50: Median seconds of a request, mean over repeats.
         wall_s_per_item: Seconds of the window an item, mean over repeats; less than a request where these overlap.
         repeats: Finished repeats.
+        other_metrics: The task's further metrics, mean over repeats; those that every repeat has.
+        computed: How much a model that chooses chose to compute, mean over repeats.
         flags: Of its cells, each once.
     """
 
@@ -74,6 +77,7 @@ class Sample:
     docs: NDArray[np.int64]
     clusters: NDArray[np.str_]
     scores: Floats
+    levels: Mapping[int, NDArray[np.int64]]
     energy_wh: Mapping[int, float]
     net_wh: Mapping[int, float]
     independent_u: Mapping[int, float]
@@ -83,6 +87,8 @@ class Sample:
     latency_s_p50: float | None
     wall_s_per_item: float | None
     repeats: int
+    other_metrics: Mapping[str, float]
+    computed: Computed
     flags: tuple[str, ...]
 
 
@@ -247,6 +253,16 @@ def _by_task(cells: list[Cell]) -> dict[str, list[Cell]]:
     return tasks
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Items:
+    """The first attributes of a `Sample`."""
+
+    docs: NDArray[np.int64]
+    clusters: NDArray[np.str_]
+    scores: Floats
+    levels: Mapping[int, NDArray[np.int64]]
+
+
 class _Scores:
     """Item scores of a run, found by cell."""
 
@@ -259,8 +275,8 @@ class _Scores:
         self._rows: Mapping[str, NDArray[np.int64]] = grouped
         self._path = run.path
 
-    def of(self, cells: list[Cell]) -> tuple[NDArray[np.int64], NDArray[np.str_], Floats]:
-        """Item numbers, clusters, and scores averaged over these cells."""
+    def of(self, cells: list[Cell]) -> _Items:
+        """The items of these cells, each once, with its scores averaged."""
         for cell in cells:
             if cell.cell_id not in self._rows:
                 raise UsageError(
@@ -272,7 +288,9 @@ class _Scores:
         total, count = np.bincount(inverse, weights=scores), np.bincount(inverse)
         clusters = np.empty(len(docs), dtype=object)
         clusters[inverse] = _clusters(frame)
-        return docs, clusters.astype(str), total / count
+        return _Items(
+            docs=docs, clusters=clusters.astype(str), scores=total / count, levels=_levels(frame, inverse, len(docs))
+        )
 
 
 def _clusters(frame: pd.DataFrame) -> NDArray[np.object_]:
@@ -281,20 +299,30 @@ def _clusters(frame: pd.DataFrame) -> NDArray[np.object_]:
     return ("of " + named.astype("string")).fillna(own).to_numpy(dtype=object)
 
 
+def _levels(frame: pd.DataFrame, inverse: NDArray[np.int64], items: int) -> dict[int, NDArray[np.int64]]:
+    """Items by level, ascending; those of runs older than levels have none."""
+    if "level" not in frame:
+        return {}
+    level = np.full(items, np.nan)
+    level[inverse] = frame["level"].to_numpy(dtype=float, na_value=np.nan)
+    return {int(each): np.flatnonzero(level == each) for each in np.unique(level[~np.isnan(level)])}
+
+
 def _sample(task: str, cells: list[Cell], scores: _Scores) -> Sample:
-    docs, clusters, mean = scores.of(cells)
+    items = scores.of(cells)
     energies = {cell.repeat: cell for cell in cells if _has_energy(cell) and cell.n_items}
     defined = all(c.chance is not None and c.quality is not None for c in cells) and bool(
-        ((mean >= 0) & (mean <= 1)).all()
+        ((items.scores >= 0) & (items.scores <= 1)).all()
     )
     flags = {flag for cell in cells for flag in cell.flags}
     return Sample(
         task=task,
         question=_question(cells[0]),
         chance=cells[0].chance if defined and cells[0].chance != 1 else None,
-        docs=docs,
-        clusters=clusters,
-        scores=mean,
+        docs=items.docs,
+        clusters=items.clusters,
+        scores=items.scores,
+        levels=items.levels,
         energy_wh={repeat: _wh_per_1k(cell, net=False) for repeat, cell in energies.items()},
         net_wh={r: _wh_per_1k(c, net=True) for r, c in energies.items() if c.energy and c.energy.net_j is not None},
         independent_u={r: _relative_u(c) for r, c in energies.items()},
@@ -304,7 +332,21 @@ def _sample(task: str, cells: list[Cell], scores: _Scores) -> Sample:
         latency_s_p50=_mean([cell.latency_s.p50 for cell in cells]),
         wall_s_per_item=_mean([_wall_s(cell) for cell in cells]),
         repeats=len({cell.repeat for cell in cells}),
+        other_metrics=_other_metrics(cells),
+        computed=_computed(cells),
         flags=tuple(sorted(flags)),
+    )
+
+
+def _other_metrics(cells: list[Cell]) -> dict[str, float]:
+    means = {name: _mean([cell.other_metrics.get(name) for cell in cells]) for name in sorted(cells[0].other_metrics)}
+    return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def _computed(cells: list[Cell]) -> Computed:
+    return Computed(
+        layers_per_token=_mean([cell.computed.layers_per_token for cell in cells]),
+        escalated=_mean([cell.computed.escalated for cell in cells]),
     )
 
 

@@ -67,7 +67,17 @@ def method(views: Sequence[View]) -> list[Section]:
             "cannot be told from guessing.",
         ),
     )
-    return [energy, intervals, comparisons] + ([_MODELLED] if modelled else [])
+    graded = any(row.levels for view in views for row in view.rows)
+    return [energy, intervals, comparisons, *([_DIFFICULTY] * graded), *([_MODELLED] * modelled)]
+
+
+_DIFFICULTY = Section(
+    title="Difficulty",
+    paragraphs=(
+        "Quality by level is Q on the items of that level, with the whole task's c. Over several tasks it is the plain "
+        "mean of the tasks' values, for the levels that every task has. An entrant that lacks a task has none.",
+    ),
+)
 
 
 _MODELLED = Section(

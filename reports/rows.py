@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +24,9 @@ class Row:
     ``_low`` and ``_high`` are 95 % intervals; those of energies carry the meter's whole uncertainty.
     Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
     alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
+    ``levels`` holds ``quality``, its interval and ``items`` by level of difficulty, where every task of the view
+    has that level; ``other_metrics`` the further metrics of the task, in views of a single one. A model that
+    chooses how much it computes has ``layers_per_token``, or the share of questions ``escalated`` to a larger one.
     """
 
     model: str
@@ -80,7 +83,19 @@ class Row:
     active_params: int | None = None
     kind: str | None = None
     energy_shares: dict[str, float] = field(default_factory=dict)
+    levels: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    other_metrics: dict[str, float] = field(default_factory=dict)
+    layers_per_token: float | None = None
+    escalated: float | None = None
     flags: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Level:
+    """Quality on the items of one level of difficulty, and how many these are."""
+
+    quality: Estimate
+    items: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +110,8 @@ class Figures:
     repeats: tuple[int, ...]
     scale: float
     workload: float
+    levels: Mapping[int, Level]
+    other_metrics: Mapping[str, float]
     flags: tuple[str, ...]
 
 
@@ -120,8 +137,25 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
         repeats=tuple(common),
         scale=max((s.rel_u_scale for s in samples), default=0.0),
         workload=max((s.rel_u_workload for s in samples), default=0.0),
+        levels=_levels(samples) if whole else {},
+        other_metrics=samples[0].other_metrics if whole and len(tasks) == 1 else {},
         flags=tuple(sorted(flags)),
     )
+
+
+def _levels(samples: Sequence[Sample]) -> dict[int, Level]:
+    """By level: the mean of the tasks' qualities on its items, where every task has both."""
+    shared = sorted(set.intersection(*(set(s.levels) if s.chance is not None else set() for s in samples)))
+    levels = {}
+    for level in shared:
+        points = [_level_quality(s, s.levels[level]) for s in samples]
+        levels[level] = Level(quality=combine(points), items=sum(len(s.levels[level]) for s in samples))
+    return levels
+
+
+def _level_quality(sample: Sample, at: NDArray[np.int64]) -> Estimate:
+    assert sample.chance is not None
+    return quality(accuracy(sample.scores[at], codes(sample.clusters[at])), sample.chance)
 
 
 def _log_energy(samples: Sequence[Sample], repeats: Sequence[int]) -> LogEnergy:
@@ -175,6 +209,10 @@ def plain_row(f: Figures, label: str) -> Row:
         params=entrant.info.params,
         active_params=entrant.info.active_params,
         kind=entrant.info.kind,
+        levels={str(level): _spread("quality", own.quality) | {"items": own.items} for level, own in f.levels.items()},
+        other_metrics=dict(f.other_metrics),
+        layers_per_token=_mean([s.computed.layers_per_token for s in f.samples]),
+        escalated=_mean([s.computed.escalated for s in f.samples]),
         flags=f.flags,
         **values,
     )

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .asides import Aside, asides
 from .findings import caveats, finding, grade_sentence, interval_sentence, unfinished_sentence
 from .rows import Row
 from .views import ALL, View
@@ -91,6 +92,8 @@ def print_views(views: Sequence[View], file: TextIO | None = None, width: int | 
         if lacking := unfinished_sentence(view):
             console.print(Text(plain(lacking), style="yellow"))
         console.print(_table(view, console.width, plain))
+        for aside in asides(view) if len(view.tasks) == 1 else ():
+            _print_aside(console, aside, plain)
         console.print()
         console.print(Text(plain(finding(view)), style="bold"))
         for sentence in (grade_sentence(view), interval_sentence(view)):
@@ -107,15 +110,7 @@ def _title(view: View) -> str:
 
 def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     columns = Columns(view)
-    table = Table(
-        box=SIMPLE_HEAD,
-        padding=(0, 1),
-        pad_edge=False,
-        show_edge=False,
-        border_style="dim",
-        header_style="dim",
-        collapse_padding=True,
-    )
+    table = _empty_table()
     table.add_column("Rank", justify="left", no_wrap=True)
     table.add_column("Model", overflow="fold", min_width=8, max_width=40)
     table.add_column("Quality", justify="right", overflow="fold")
@@ -142,6 +137,30 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
         cells += [_plain_text(plain, text) for text in (_more(row) if extra else [])]
         table.add_row(*cells)
     return table
+
+
+def _print_aside(console: Console, aside: Aside, plain: Callable[[str], str]) -> None:
+    table = _empty_table()
+    table.add_column("Model", overflow="fold", min_width=8, max_width=40)
+    for head in aside.heads:
+        table.add_column(Text(plain(head)), justify="right", max_width=24, overflow="fold")
+    for label, cells in aside.lines:
+        table.add_row(*(Text(plain(text)) for text in (label, *cells)))
+    console.print()
+    console.print(Text(plain(". ".join(part for part in (aside.title, aside.note) if part)), style="dim"))
+    console.print(table)
+
+
+def _empty_table() -> Table:
+    return Table(
+        box=SIMPLE_HEAD,
+        padding=(0, 1),
+        pad_edge=False,
+        show_edge=False,
+        border_style="dim",
+        header_style="dim",
+        collapse_padding=True,
+    )
 
 
 def _figure(plain: Callable[[str], str], value: str, limits: str) -> Text:

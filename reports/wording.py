@@ -22,6 +22,7 @@ __all__ = [
     "reach",
     "rate_unit",
     "safe",
+    "share",
     "span",
     "times",
 ]
@@ -97,6 +98,11 @@ def percent(share: float) -> str:
     return f"{PLUS_MINUS}{shown} %"
 
 
+def share(value: float | None) -> str:
+    """A share of a whole, such as ``12.5 %``; the space does not break."""
+    return MISSING if value is None else f"{fixed(100 * value)}\u00a0%"
+
+
 def reach(rel_u: float) -> str:
     """How far a true value may lie from its figure with 95 %, from a relative standard uncertainty (k=1)."""
     if rel_u < 0.15:
@@ -123,7 +129,15 @@ def safe(text: str) -> str:
 
 def ascii_only(text: str) -> str:
     """For terminals that know nothing else."""
-    for sign, plain in ((DASH, "-"), (TIMES, "x"), (MINUS, "-"), (PLUS_MINUS, "+-"), ("\u00b5", "u"), ("\u2026", "~")):
+    for sign, plain in (
+        ("\u00a0", " "),
+        (DASH, "-"),
+        (TIMES, "x"),
+        (MINUS, "-"),
+        (PLUS_MINUS, "+-"),
+        ("\u00b5", "u"),
+        ("\u2026", "~"),
+    ):
         text = text.replace(sign, plain)
     return text.encode("ascii", "replace").decode()
 

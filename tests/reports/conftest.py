@@ -41,9 +41,10 @@ def write_run(
     spread: float = 0.02,
     chance: float = 0.0,
     change: Callable[[Cell], Cell | None] = lambda cell: cell,
+    change_items: Callable[[str, pd.DataFrame], pd.DataFrame] = lambda _task, items: items,
     compact: bool = True,
 ) -> Run:
-    """A finished run; ``change`` may alter a cell before it is stored, or drop it."""
+    """A finished run; ``change`` may alter a cell before it is stored, or drop it, ``change_items`` a task's items."""
     rng = np.random.default_rng(seed)
     with RunWriter(path) as writer:
         plan = {
@@ -66,7 +67,8 @@ def write_run(
                     cell = _cell(header, model, task, repeat, order, scores, gross, params, chance, meter)
                     kept = change(cell)
                     if kept:
-                        writer.append(kept, _items(task, scores, gross) if kept.status == "ok" else None)
+                        rows = change_items(task, _items(task, scores, gross))
+                        writer.append(kept, rows if kept.status == "ok" else None)
         if compact:
             writer.compact()
     return read_run(path)

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from joulemark.harness.record import Cell
-from joulemark.harness.store import Run
+from joulemark.harness.store import Run, canonical_json, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.reports.rows import Row
 from joulemark.reports.views import View, make_views
+from joulemark.tasks.catalog import THREE_SHOT
 
 TWO = {"small": (0.6, 0.001, 1000), "large": (0.8, 0.004, 9000)}
 COUNTER = {"grade": "counter", "scope": "package+dram", "rel_u_scale": 0.02, "rel_u_workload": 0.0}
@@ -210,3 +214,46 @@ def test_metrics_that_are_no_share_have_no_quality(make_run: Make) -> None:
     row: Any = make_views([make_run(models=TWO, change=perplexed)])[0].rows[0]
     assert row.quality is None
     assert "no_quality:dates" in row.flags
+
+
+def test_questions_asked_again_after_examples_are_not_counted_twice_and_have_views_of_their_own(make_run: Make) -> None:
+    variant = next(task for task in THREE_SHOT if task.variant_of == "jm_dates")
+    both = make_views([make_run("a", models=TWO, tasks=("jm_dates", "jm_units", variant.name))])
+    assert [view.task for view in both] == ["all", "jm_dates", variant.name, "jm_units"]
+    assert both[0].tasks == ("jm_dates", "jm_units")
+    parts = {view.task: by_name(view)["large"] for view in both[1:]}
+    whole = by_name(both[0])["large"]
+    assert whole.items == parts["jm_dates"].items + parts["jm_units"].items
+    assert whole.quality == pytest.approx(((parts["jm_dates"].quality or 0) + (parts["jm_units"].quality or 0)) / 2)
+    assert set(whole.energy_shares) == {"jm_dates", "jm_units"}
+    assert parts[variant.name].rank is not None
+
+
+def test_a_run_of_variants_alone_has_a_view_over_all_of_them(make_run: Make) -> None:
+    names = tuple(task.name for task in THREE_SHOT[:2])
+    assert make_views([make_run(models=TWO, tasks=names)])[0].tasks == tuple(sorted(names))
+
+
+def test_a_run_of_an_older_version_still_reads(make_run: Make) -> None:
+    def older(_task: str, items: pd.DataFrame) -> pd.DataFrame:
+        return items.drop(columns=["cluster", "level", "truncated"])
+
+    now, old = make_run("now", models=TWO), make_run("old", models=TWO, change_items=older)
+    forget(old, "other_metrics", "computed")
+    before, after = by_name(make_views([now])[0]), by_name(make_views([read_run(old.path)])[0])
+    for name, row in after.items():
+        assert (row.levels, row.other_metrics, row.layers_per_token, row.escalated) == ({}, {}, None, None)
+        assert before[name].levels
+        assert (row.quality, row.rank) == (before[name].quality, before[name].rank)
+
+
+def forget(run: Run, *keys: str) -> None:
+    """Take keys out of a run's cells, as a version that did not know them would have written them."""
+    log = run.path / "cells.jsonl"
+    contents = [json.loads(line) for line in log.read_bytes().splitlines()]
+    lines = []
+    for content in contents:
+        kept = {key: value for key, value in content.items() if key not in (*keys, "sha256")}
+        text = canonical_json(kept)
+        lines.append(canonical_json(kept | {"sha256": hashlib.sha256(text.encode()).hexdigest()}))
+    log.write_text("\n".join(lines) + "\n", encoding="utf-8")
