@@ -44,7 +44,8 @@ def file_facts(path: Path) -> dict[str, Any]:
 
 
 def write_card(name: str, card: dict[str, Any]) -> None:
-    card = {"name": name, **card, "licence": "Apache-2.0", "what_it_is_not": NOT}
+    # A card that began as another model's copy has that one's name.
+    card = {"name": name} | card | {"name": name, "licence": "Apache-2.0", "what_it_is_not": NOT}
     (ZOO / f"{name}.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     models.card.cache_clear()
     print(f"{name}: {card['params']} parameters, {card['active_params']} active, {card['bytes']} bytes")

@@ -3,18 +3,35 @@ from pathlib import Path
 
 import pytest
 
-from joulemark.harness.models import parse_model, reference_models
-from joulemark.harness.plan import make_plan
+from joulemark.harness.models import card, is_replica, parse_model, reference_models
+from joulemark.harness.plan import PRESETS, make_plan
 from joulemark.harness.schedule import schedule
 from joulemark.meters.errors import UsageError
+from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
 
 
-def test_without_a_word_all_reference_models_meet_all_reference_tasks_three_times() -> None:
+def test_without_a_word_some_reference_models_meet_all_reference_tasks_three_times() -> None:
     plan = make_plan(None, {})
-    assert plan.models == tuple(f"ref/{name}" for name in reference_models())
-    assert len(plan.models) >= 4
-    assert len(plan.tasks) >= 4
-    assert plan.repeats == 3
+    kinds = [card(name.removeprefix("ref/"))["kind"] for name in plan.models]
+    assert kinds == ["ngram", "dense", "dense", "dense", "moe", "cascade"]
+    assert plan.tasks == tuple(task.name for task in REFERENCE_TASKS)
+    assert (plan.repeats, plan.limit) == (3, 100)
+
+
+def test_the_full_preset_asks_every_model_but_replicas_all_questions() -> None:
+    plan = make_plan(None, {}, "full")
+    assert plan.models == tuple(f"ref/{name}" for name in reference_models() if not is_replica(name))
+    assert {card(name.removeprefix("ref/"))["kind"] for name in plan.models} == {
+        "ngram", "dense", "moe", "early-exit", "int8", "cascade"
+    }  # fmt: skip
+    assert (plan.repeats, plan.limit) == (3, None)
+
+
+def test_no_preset_has_a_replica_or_a_variant() -> None:
+    for preset in PRESETS:
+        plan = make_plan(None, {}, preset)
+        assert not [name for name in plan.models if is_replica(name.removeprefix("ref/"))]
+        assert not {task.name for task in THREE_SHOT} & set(plan.tasks)
 
 
 def test_the_command_line_stands_over_the_file_and_the_file_over_the_preset(tmp_path: Path) -> None:

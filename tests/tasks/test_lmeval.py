@@ -6,21 +6,26 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from joulemark.harness.alphabet import CONTEXT
 from joulemark.meters.errors import UsageError
 from joulemark.tasks import lmeval, reference
-from joulemark.tasks.catalog import REFERENCE_TASKS
+from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT, TaskCard
 from joulemark.tasks.types import Answer
 
-QUESTIONS = {
-    row["prompt"]: row["answer"]
+ROWS = [
+    json.loads(line)
     for path in (Path(reference.__file__).parent / "data").glob("*.jsonl")
-    for row in map(json.loads, path.read_text().splitlines())
-}
+    for line in path.read_text().splitlines()
+]
+QUESTIONS = {row["prompt"]: row["answer"] for row in ROWS}
+ASKED = {row["prompt"] for row in ROWS if row["split"] == "test"}
+EXAMPLES = {row["prompt"] + row["answer"]: row["prompt"] for row in ROWS if row["split"] == "fewshot"}
 
 
 class Half:
@@ -31,14 +36,17 @@ class Half:
     def __init__(self) -> None:
         self.calls: list[int] = []
         self.prompts: list[list[str]] = []
+        self.knows_all = False
+        self.max_tokens = 0
 
     def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
         assert list(until) == ["\n"]
+        self.max_tokens = max_tokens
         self.calls.append(len(prompts))
         self.prompts.append(list(prompts))
         return [
             Answer(
-                text=QUESTIONS[prompt.split("\n")[-1].removeprefix(".")] if at % 2 else "wrong",
+                text=QUESTIONS[prompt.split("\n")[-1].removeprefix(".")] if at % 2 or self.knows_all else "wrong",
                 prompt_tokens=len(prompt),
                 generated_tokens=3,
                 computed_tokens=len(prompt) + max_tokens,
@@ -172,10 +180,68 @@ def test_clients_of_servers_are_told_from_models_that_compute_here() -> None:
 
 
 def test_every_task_in_the_catalogue_loads_and_has_as_many_questions_as_it_says() -> None:
-    for card in REFERENCE_TASKS:
+    for card in REFERENCE_TASKS + THREE_SHOT:
         task = lmeval.load_task(card.name)
         assert len(task.eval_docs) == card.items
+        assert len(task.fewshot_docs()) == card.examples
+        assert (task.config.num_fewshot or 0) == card.shown
         assert str(task.VERSION) == card.version
+
+
+@pytest.mark.parametrize("card", THREE_SHOT, ids=lambda card: card.name)
+def test_a_three_shot_task_shows_three_right_examples_none_of_them_a_test_question(
+    engine: Half, card: TaskCard
+) -> None:
+    ask(engine, task=card.name)
+    for prompt in engine.prompts[1]:
+        *examples, question = prompt.split("\n")
+        assert question in ASKED
+        assert len(set(examples)) == 3
+        assert not {EXAMPLES[example] for example in examples} & ASKED
+
+
+@pytest.mark.parametrize("card", THREE_SHOT, ids=lambda card: card.name)
+def test_three_examples_and_a_question_leave_our_models_room_for_the_answer(engine: Half, card: TaskCard) -> None:
+    ask(engine, task=card.name)
+    answers = [QUESTIONS[prompt.split("\n")[-1]] for prompt in engine.prompts[1]]
+    assert all(len(p) + len(a) + 1 <= CONTEXT for p, a in zip(engine.prompts[1], answers, strict=True))
+    assert max(map(len, engine.prompts[1])) <= CONTEXT - engine.max_tokens
+
+
+def test_variants_ask_the_same_questions() -> None:
+    for card in THREE_SHOT:
+        assert list(lmeval.load_task(card.name).eval_docs) == list(lmeval.load_task(str(card.variant_of)).eval_docs)
+
+
+class Says(Half):
+    """An engine that gives the same answer to everything."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+    def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+        return [replace(answer, text=self.text) for answer in super().generate(prompts, until, max_tokens)]
+
+
+@pytest.mark.parametrize(("text", "made_up", "over_refusal"), [("none", 0.0, 1.0), ("7", 1.0, 0.0)])
+def test_abstention_tells_made_up_answers_from_refusals_of_what_is_there(
+    text: str, made_up: float, over_refusal: float
+) -> None:
+    result, _ = ask(Says(text), task="jm_abstention")
+    assert result.metric == "exact_match"
+    assert result.others == {"made_up": made_up, "over_refusal": over_refusal}
+
+
+def test_whoever_always_refuses_is_a_guesser_and_no_more() -> None:
+    result, _ = ask(Says("none"), task="jm_abstention")
+    assert (result.accuracy, result.chance, result.quality) == (0.5, 0.5, 0.0)
+
+
+def test_right_answers_are_neither_made_up_nor_refused(engine: Half) -> None:
+    engine.knows_all = True
+    result, _ = ask(engine, task="jm_abstention")
+    assert (result.quality, result.others) == (100.0, {"made_up": 0.0, "over_refusal": 0.0})
 
 
 def test_an_unknown_task_is_the_users_mistake() -> None:

@@ -1,15 +1,18 @@
 import json
 import random
 import re
+from collections import Counter
+from collections.abc import Sequence
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.tasks import reference
-from joulemark.tasks.reference import FAMILIES, LEVELS, Family, draw, held_out, split_of, write_data
+from joulemark.tasks.reference import ABSENT, FAMILIES, LEVELS, Family, draw, held_out, split_of, write_data
 
 DATA = Path(reference.__file__).parent / "data"
 UNITS = {(large, small): factor for large, small, factor in reference._UNITS}
@@ -43,9 +46,10 @@ def answer_again(name: str, prompt: str) -> str:
         # 2021 to 2023 have no 29 February; neither is one crossed from the middle of them.
         there = date(2022, int(month), int(day)) + timedelta(days=int(sign + days))
         return f"{there:%m-%d}"
-    assert name == "lookup"
-    table, asked = prompt.removesuffix("?").rsplit(" ", 1)
-    return dict(entry.split(":") for entry in table.split())[asked]
+    assert name in ("lookup", "abstention")
+    table, asked = prompt.split(" ?")
+    [*found] = re.findall(rf"\b{asked}(\d+)", table)
+    return found[0] if found else "none"
 
 
 @any_family
@@ -62,6 +66,14 @@ def test_a_family_has_300_different_held_out_questions_with_levels_in_turn(famil
     assert [question.level for question in questions[:8]] == [1, 2, 3, 4, 1, 2, 3, 4]
 
 
+def test_half_of_the_keys_asked_for_in_the_abstention_task_are_absent_at_every_level_and_in_what_is_shown() -> None:
+    rows = [json.loads(line) for line in (DATA / "abstention.jsonl").read_text().splitlines()]
+    absent = Counter((row["split"], row["level"]) for row in rows if row["answer"] == ABSENT)
+    asked = Counter((row["split"], row["level"]) for row in rows)
+    assert sum(absent["test", level] for level in LEVELS) == 150
+    assert all(2 * absent[key] - asked[key] in (-1, 0, 1) for key in asked)
+
+
 def test_making_the_questions_again_gives_the_same_bytes_as_are_shipped(tmp_path: Path) -> None:
     for again in write_data(tmp_path):
         assert again.read_bytes() == (DATA / again.name).read_bytes()
@@ -69,7 +81,8 @@ def test_making_the_questions_again_gives_the_same_bytes_as_are_shipped(tmp_path
 
 @any_family
 def test_no_test_question_nor_its_mirror_image_is_drawn_for_training(family: Family) -> None:
-    asked = {question.canonical for question in held_out(family)}
+    alike = [other for other in FAMILIES if other.operands == family.operands]
+    asked = {question.canonical for other in alike for question in held_out(other)}
     rng = random.Random(f"leak:{family.name}")
     drawn = {draw(family, rng, level, "train").canonical for level in LEVELS for _ in range(2500)}
     assert not asked & drawn
@@ -81,7 +94,8 @@ def test_no_test_question_nor_its_mirror_image_is_drawn_for_training(family: Fam
         ("addition", "12+34=", "34+12="),
         ("units", "in in 5 ft=", "ft in 60 in="),
         ("dates", "03-27+12=", "04-08-12="),
-        ("lookup", "a:1 b:2 a?", "b:2 a:1 b?"),
+        ("lookup", "a1 b2 ?a", "b2 a1 ?b"),
+        ("abstention", "a1 b2 ?a", "b2 a1 ?k"),
         ("reversal", "rev abcdef=", "rev fedcba="),
         ("sorting", "sort dcba=", "sort abcd="),
     ],
@@ -92,31 +106,62 @@ def test_questions_that_give_each_other_away_share_their_split(family: str, one:
     assert len(set(made.values())) == 1
 
 
-def _all_small(family: str) -> list[tuple[str, str]]:
-    """Prompts with chosen numbers in place of random ones, to reach exactly those of the test above."""
-    chosen = next(entry for entry in FAMILIES if entry.name == family)
-    scripts = {
+def _all_small(name: str) -> list[tuple[str, str]]:
+    """Prompts with choices that were made before in place of random ones, to reach exactly those of the test above."""
+    family = by_name(name)
+    scripts: dict[str, list[tuple[int, list[Any]]]] = {
         "addition": [(1, [12, 34]), (1, [34, 12])],
         "units": [(1, [8, 5, 1]), (1, [8, 5, 0])],
         "dates": [(2, [85, 12, 1]), (2, [85, 12, 0])],
-        "lookup": [(1, [0, 1, 1, 2, 0]), (1, [1, 0, 2, 1, 0])],
+        "lookup": [(1, ["ab", 1, 2, "a"]), (1, ["ba", 2, 1, "b"])],
+        "abstention": [(1, ["ab", 1, 2, "a"]), (1, ["ba", 2, 1, "k"])],
         "reversal": [(1, [0, 1, 2, 3, 4, 5]), (1, [5, 4, 3, 2, 1, 0])],
         "sorting": [(1, [3, 2, 1, 0]), (1, [0, 1, 2, 3])],
     }
     return [
         (question.prompt, question.canonical)
-        for level, numbers in scripts[family]
-        for question in [chosen.draw(_Scripted(numbers), level)]
+        for turn, (level, choices) in enumerate(scripts[name])
+        for question in [family.draw(_Scripted(choices), level, turn)]
     ]
 
 
+def by_name(name: str) -> Family:
+    return next(family for family in FAMILIES if family.name == name)
+
+
 class _Scripted(random.Random):
-    def __init__(self, numbers: list[int]) -> None:
+    """Chooses what it was told to; ``choice`` and ``sample`` from nothing that they are not offered."""
+
+    def __init__(self, choices: list[Any]) -> None:
         super().__init__()
-        self.numbers = list(numbers)
+        self.choices = list(choices)
 
     def randrange(self, *_: object) -> int:  # type: ignore[override]
-        return self.numbers.pop(0)
+        return self.choices.pop(0)
+
+    def choice(self, offered: Sequence[str]) -> str:  # type: ignore[override]
+        assert self.choices[0] in offered
+        return self.choices.pop(0)
+
+    def sample(self, offered: Sequence[str], count: int) -> list[str]:  # type: ignore[override]
+        assert len(self.choices[0]) == count
+        assert set(self.choices[0]) <= set(offered)
+        return list(self.choices.pop(0))
+
+
+@given(seed=st.integers(0, 2**32), level=st.sampled_from(LEVELS))
+def test_a_table_is_in_the_same_split_whichever_task_asks_about_it_and_for_a_key_that_is_there_or_not(
+    seed: int, level: int
+) -> None:
+    lookup, abstention = by_name("lookup"), by_name("abstention")
+    questions = [
+        lookup.draw(random.Random(seed), level, 0),
+        abstention.draw(random.Random(seed), level, 0),
+        abstention.draw(random.Random(seed), level, 1),
+    ]
+    assert len({question.prompt.split("?")[0] for question in questions}) == 1
+    assert len({question.canonical for question in questions}) == 1
+    assert ABSENT == questions[2].answer != questions[1].answer
 
 
 def test_a_tenth_of_all_operands_is_kept_for_the_test_and_a_twentieth_for_validation() -> None:

@@ -1,0 +1,73 @@
+"""What a cell tells of tasks with more than one metric and of models that choose what they compute."""
+
+import json
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from joulemark.harness.models import card
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run, read_run
+from joulemark.tasks import reference
+
+from .conftest import call
+
+MODELS = ("ref/dense-60k", "ref/exit-800k-t90", "ref/cascade-60k-800k")
+ROWS = list(map(json.loads, (Path(reference.__file__).parent / "data" / "abstention.jsonl").read_text().splitlines()))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    path = tmp_path_factory.mktemp("choosy") / "run"
+    models = [part for name in MODELS for part in ("-m", name)]
+    chosen = ("-t", "jm_abstention", "--limit", "40", "--repeats", "1", "--batch-size", "4", "--meter", "modelled")
+    done = call("run", *models, *chosen, "--out", path)
+    assert done.returncode == 0, done.stderr
+    return read_run(path)
+
+
+def cell_of(run: Run, model: str) -> tuple[Cell, pd.DataFrame]:
+    [cell] = [cell for cell in run.cells if cell.model == model]
+    items = run.items()
+    return cell, items[items["cell_id"] == cell.cell_id].sort_values("doc_id")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_cell_of_an_abstention_task_tells_made_up_answers_and_refusals_apart(run: Run, model: str) -> None:
+    cell, items = cell_of(run, model)
+    assert cell.metric == "exact_match"
+    assert set(cell.other_metrics) == {"made_up", "over_refusal"}
+    absent = items["doc_id"].map(lambda at: ROWS[at]["answer"] == "none")
+    assert absent.sum() == 20
+    # Where the key is absent, whatever is wrong is made up; where it is present, it may be wrong in other ways.
+    assert cell.other_metrics["made_up"] == pytest.approx(1 - items.loc[absent, "score"].mean())
+    assert 0 <= cell.other_metrics["over_refusal"] <= 1 - items.loc[~absent, "score"].mean()
+
+
+def test_a_cell_of_a_cascade_tells_how_often_the_large_model_was_asked(run: Run) -> None:
+    cell, items = cell_of(run, "ref/cascade-60k-800k")
+    assert cell.computed.layers_per_token is None
+    assert cell.computed.escalated == items["escalated"].mean()
+    unsure = items["confidence"] < card("cascade-60k-800k")["threshold"]
+    assert items["escalated"].tolist() == unsure.tolist()
+
+
+def test_a_cell_of_a_model_with_early_exits_tells_how_many_layers_a_character_took(run: Run) -> None:
+    cell, items = cell_of(run, "ref/exit-800k-t90")
+    assert cell.computed.escalated is None
+    assert cell.computed.layers_per_token == pytest.approx(items["layers"].sum() / items["generated_tokens"].sum())
+    assert 1 < cell.computed.layers_per_token <= card("exit-800k-t90")["shape"]["layers"]
+
+
+def test_a_cell_of_a_model_that_chooses_nothing_says_so(run: Run) -> None:
+    cell, items = cell_of(run, "ref/dense-60k")
+    assert (cell.computed.layers_per_token, cell.computed.escalated) == (None, None)
+    assert items[["layers", "confidence", "escalated"]].isna().all(axis=None)
+
+
+def test_a_cascades_items_carry_what_both_of_its_models_took(run: Run) -> None:
+    _, small = cell_of(run, "ref/dense-60k")
+    _, both = cell_of(run, "ref/cascade-60k-800k")
+    more = both["generated_tokens"].to_numpy() - small["generated_tokens"].to_numpy()
+    assert ((more > 0) == both["escalated"].to_numpy()).all()
