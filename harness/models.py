@@ -40,8 +40,11 @@ class ModelSpec:
 
     @property
     def weights(self) -> str:
-        """SHA-256 of a reference model's file; empty for others."""
-        return str(card(self.args)["sha256"]) if self.backend == REFERENCE else ""
+        """What a reference model computes with: its file's SHA-256, and its threshold if any; empty for others."""
+        if self.backend != REFERENCE:
+            return ""
+        facts = card(self.args)
+        return f"{facts['sha256']}@{facts['threshold']}" if "threshold" in facts else str(facts["sha256"])
 
     def info(self) -> ModelInfo:
         """What its card says; empty for a model without one."""

@@ -120,6 +120,7 @@ def shelve_in_eight_bits(name: str, trained: Path) -> None:
         | {
             "kind": "int8",
             "description": f"{name} in 8 bits",
+            "note": "A batch shares one scale for its activations, so that some answers depend on the batch.",
             **file_facts(path),
             "made_from": name,
         },
