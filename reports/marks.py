@@ -107,7 +107,7 @@ def draw_legend(scene: Scene) -> list[Box]:
         entries.append(Line2D([], [], color=FRONT, linewidth=2.2, label="best found"))
     if hollow and not layout.small:
         style = {"markerfacecolor": PAPER, "markersize": 6}
-        entries.append(Line2D([], [], marker="o", linestyle="", color=MUTED, label="hollow: modelled energy", **style))
+        entries.append(Line2D([], [], marker="o", linestyle="", color=MUTED, label="hollow: modelled", **style))
     if not layout.small and not scene.view.mixed:
         style = {"linewidth": 0.9, "linestyle": (0, (1, 2.4))}
         entries.append(Line2D([], [], color=MUTED, label="equal right answers per Wh", **style))
@@ -121,7 +121,7 @@ def draw_legend(scene: Scene) -> list[Box]:
         bbox_to_anchor=(-0.01, 1 + lift),
         ncols=2 if layout.small else 7,
         frameon=False,
-        fontsize=layout.font - (2.2 if len(entries) > 5 else 1.5),
+        fontsize=layout.font - (1.5 if len(entries) < 6 else 2.2 if len(entries) < 7 else 2.8),
         handletextpad=0.4,
         columnspacing=1.3,
         borderaxespad=0,

@@ -113,9 +113,13 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     table = _empty_table()
     table.add_column("Rank", justify="left", no_wrap=True)
     table.add_column("Model", overflow="fold", min_width=8, max_width=40)
-    table.add_column("Quality", justify="right", overflow="fold")
-    table.add_column(plain(f"{columns.energy.name} per 1,000 answers"), justify="right", max_width=16, overflow="fold")
-    table.add_column(plain(columns.rate_title), justify="right", max_width=22, overflow="fold")
+    # In a narrow window intervals stand below their figures, so that names stay whole.
+    narrow = width < _ROOMY
+    table.add_column("Quality", justify="right", max_width=11 if narrow else None, overflow="fold")
+    per_1k = plain(f"{columns.energy.name} per 1,000 answers")
+    table.add_column(per_1k, justify="right", max_width=10 if narrow else 16, overflow="fold")
+    rate = plain(columns.rate_title)
+    table.add_column(rate, justify="right", max_width=13 if narrow else 22, overflow="fold")
     table.add_column("Frontier", no_wrap=True)
     if view.mixed:
         table.add_column("Energy", overflow="fold")
@@ -127,7 +131,7 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
         cells.append(_plain_text(plain, safe(row.label), "bold" if row.tied_with_first else ""))
         energy, energy_limits = columns.energy_per_1k(row)
         cells.append(_figure(plain, *columns.quality(row)))
-        cells.append(_figure(plain, energy, energy_limits if width >= _ROOMY else ""))
+        cells.append(_figure(plain, energy, "" if narrow else energy_limits))
         cells.append(_figure(plain, *columns.right_per_wh(row)))
         cells.append(_plain_text(plain, _MARKS[row.frontier], _STYLES[row.frontier]))
         if view.mixed:
