@@ -14,7 +14,8 @@ class CascadeEngine:
     """Two engines as one; what both took is counted for every question that went to both.
 
     An answer's confidence is the product of its characters' probabilities. That of the small model is kept
-    where it is at least ``threshold``.
+    where it is at least ``threshold``. The small one answers all prompts that it is given first, so that the large
+    one has full batches; a latency is the sum of both models', without the wait in between.
     """
 
     def __init__(self, small: Engine, large: Engine, threshold: float) -> None:
@@ -33,7 +34,7 @@ class CascadeEngine:
     def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
         """See `Engine.generate`."""
         answers = [replace(a, escalated=False) for a in self.small.generate(prompts, until, max_tokens)]
-        unsure = [at for at, answer in enumerate(answers) if (answer.confidence or 0.0) < self.threshold]
+        unsure = [at for at, answer in enumerate(answers) if _confidence(answer) < self.threshold]
         second = self.large.generate([prompts[at] for at in unsure], until, max_tokens)
         for at, answer in zip(unsure, second, strict=True):
             first = answers[at]
@@ -46,3 +47,9 @@ class CascadeEngine:
                 escalated=True,
             )
         return answers
+
+
+def _confidence(answer: Answer) -> float:
+    if answer.confidence is None:
+        raise ValueError("the small model of a cascade must tell how sure it is")
+    return answer.confidence

@@ -60,18 +60,11 @@ class Plan(BaseModel):
 
 _ALL_TASKS = tuple(task.name for task in REFERENCE_TASKS)
 _SOME_MODELS = ("ngram", "dense-60k", "dense-240k", "dense-800k", "moe-800k-a240k", "cascade-60k-800k")
-_ALL_MODELS = tuple(name for name in reference_models() if not is_replica(name))
-
-
-def _named(models: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(f"{REFERENCE}/{name}" for name in models)
-
-
 PRESETS: dict[str, dict[str, Any]] = {
-    "quick": {"models": _named(_SOME_MODELS), "tasks": _ALL_TASKS, "repeats": 3, "limit": 100},
-    "full": {"models": _named(_ALL_MODELS), "tasks": _ALL_TASKS, "repeats": 3},
+    "quick": {"tasks": _ALL_TASKS, "repeats": 3, "limit": 100},
+    "full": {"tasks": _ALL_TASKS, "repeats": 3},
 }
-"""What a preset says where neither the plan file nor the command line does."""
+"""What a preset says where neither the plan file nor the command line does; it names models as well."""
 
 
 def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -> Plan:
@@ -83,9 +76,15 @@ def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -
     read = _read(file) if file else {}
     chosen = {key: value for key, value in given.items() if value is not None}
     try:
-        return Plan.model_validate({**PRESETS[preset], **read, **chosen})
+        return Plan.model_validate({"models": _models_of(preset), **PRESETS[preset], **read, **chosen})
     except ValidationError as problem:
         raise UsageError(f"{file or 'command line'}: {_explain(problem)}") from problem
+
+
+def _models_of(preset: str) -> tuple[str, ...]:
+    """Some of the reference models, or all that are no second training of another one."""
+    names = _SOME_MODELS if preset == "quick" else [name for name in reference_models() if not is_replica(name)]
+    return tuple(f"{REFERENCE}/{name}" for name in names)
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -51,7 +51,7 @@ CACHE_SUSPECTED = 0.5
 """Later passes that take less than this share of the first were answered from a cache."""
 
 REFERENCE_MAX_TOKENS = 48
-"""What reference models generate at most, whatever a task allows: half of their context."""
+"""What reference models generate at most, whatever a task allows: a quarter of their context."""
 
 
 _CLIENTS = frozenset({"TemplateAPI", "AnthropicLM", "GGUFLM", "TextSynthLM", "WatsonxLLM"})
@@ -308,6 +308,8 @@ def _others(aggregates: dict[str, Any], metric: str, chosen: str) -> dict[str, f
 def task_hash(task: Any) -> str:
     """SHA-256 over what the task asks: its configuration and every document, whatever the limit.
 
+    The documents that a task has to show count where it shows some by itself.
+
     The same in every process: functions count by their source, never by their address.
     """
     config = {
@@ -317,7 +319,8 @@ def task_hash(task: Any) -> str:
         if key not in ("metadata", "custom_dataset", "num_fewshot")
     }
     digest = hashlib.sha256(json.dumps(config, sort_keys=True, default=_stable).encode())
-    for document in task.eval_docs:
+    shown = task.fewshot_docs() if (task.config.num_fewshot or 0) > 0 else []
+    for document in (*task.eval_docs, *(shown or [])):
         digest.update(json.dumps(document, sort_keys=True, default=_stable).encode())
     return digest.hexdigest()[:16]
 

@@ -124,7 +124,7 @@ def add_block(graph: Graph, number: int, block: Block, x: str) -> str:
 
 
 def cache_names(graph: Graph, number: int) -> tuple[str, str]:
-    inside = "" if graph is graph._outermost else f".{id(graph)}"
+    inside = "" if graph is graph._outermost else ".computed"
     return f"present_key_{number}{inside}", f"present_value_{number}{inside}"
 
 

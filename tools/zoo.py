@@ -31,7 +31,7 @@ from joulemark.tasks.types import Answer
 ZOO = models.ZOO
 NOT = (
     "Not a general language model: it knows only the nine kinds of questions it was trained on, "
-    "and learned them from 30 million characters in well under an hour on one CPU core."
+    "and learned them from 30 million characters in less than an hour on one CPU core."
 )
 THRESHOLDS = (0.9, 0.99)
 CASCADES = {"cascade-60k-800k": ("dense-60k", "dense-800k"), "cascade-240k-800k": ("dense-240k", "dense-800k")}
@@ -147,7 +147,7 @@ def shelve_cascade(name: str, members: tuple[str, str]) -> None:
     write_card(name, card | {"active_params": active, "validation": {"escalated": round(share, 3)}})
 
 
-def shelve_ngram(trained: Path) -> None:
+def shelve_ngram(trained: Path, leaks: dict[int, dict[str, int]]) -> None:
     recipe = json.loads((trained / "ngram.train.json").read_text(encoding="utf-8"))
     command = f"python tools/ngram.py --tokens {recipe['asked_tokens']} --seed {recipe['seed']} --out build/zoo"
     path = ZOO / "ngram.npz"
@@ -160,7 +160,8 @@ def shelve_ngram(trained: Path) -> None:
             **file_facts(path),
             "params": recipe["params"],
             "active_params": 6,
-            "training": {key: value for key, value in recipe.items() if key != "params"} | {"command": command},
+            "training": {k: v for k, v in recipe.items() if k != "params"}
+            | {"command": command, "leaks": leaks[recipe["seed"]]},
         },
     )
 
@@ -182,7 +183,7 @@ if __name__ == "__main__":
     parser.add_argument("trained", type=Path)
     trained = parser.parse_args().trained
     leaks = leaks_by_seed(trained)
-    shelve_ngram(trained)
+    shelve_ngram(trained, leaks)
     for path in sorted(trained.glob("*.train.json")):
         label = path.name.removesuffix(".train.json")
         if label != "ngram":
