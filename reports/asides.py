@@ -13,7 +13,7 @@ from .wording import fixed, number, safe, share
 __all__ = ["Aside", "asides", "by_difficulty", "chosen", "other_metrics"]
 
 _WORDS = {
-    "made_up": "answers made up where the key is absent",
+    "made_up": "answered although the key was absent",
     "over_refusal": "refused although the key was there",
 }
 

@@ -16,7 +16,17 @@ from numpy.typing import NDArray
 from .pareto import frontier
 from .stats import Floats, holm, satterthwaite, t_quantile, two_sided_p
 
-__all__ = ["By", "Differences", "Entries", "ItemTable", "Ranks", "differences", "judge_frontier", "rank_entries"]
+__all__ = [
+    "By",
+    "Differences",
+    "Entries",
+    "ItemTable",
+    "Ranks",
+    "differences",
+    "draw_jointly",
+    "judge_frontier",
+    "rank_entries",
+]
 
 By = Literal["correct_per_wh", "quality", "energy"]
 DRAWS = 2000
@@ -157,12 +167,16 @@ def judge_frontier(entries: Entries, draws: int = DRAWS, seed: int = 0) -> tuple
     """
     if len(entries) == 0:
         return np.zeros(0), []
-    points = _resampled_quality(entries.items, draws, seed)
-    logs = _drawn_energy(entries, draws, seed)
+    points, logs = draw_jointly(entries, draws, seed)
     share = frontier(logs, points).mean(axis=0)
     dominated = _surely_beaten(points, logs, share)
     named = np.select([share >= CONFIDENT, dominated], ["on", "dominated"], "unclear")
     return share, [str(name) for name in named]
+
+
+def draw_jointly(entries: Entries, draws: int = DRAWS, seed: int = 0) -> tuple[Floats, Floats]:
+    """Quality in points and log energy of all entrants, as they could have come out, each ``(draws, entrants)``."""
+    return _resampled_quality(entries.items, draws, seed), _drawn_energy(entries, draws, seed)
 
 
 def _quality_covariance(tables: tuple[ItemTable, ...]) -> tuple[Floats, float]:

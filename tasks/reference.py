@@ -277,7 +277,7 @@ FAMILIES: tuple[Family, ...] = (
     Family(name="comparison", title="finds the largest of 2 to 7 numbers", operands="numbers", makes=(_comparison,)),
     Family(name="sorting", title="sorts 4 to 16 letters", operands="multiset", makes=(_sorting,)),
     Family(name="reversal", title="writes 6 to 18 letters backwards", operands="word", makes=(_reversal,)),
-    Family(name="brackets", title="closes what is open in 6 to 24 brackets", operands="brackets", makes=(_brackets,)),
+    Family(name="brackets", title="closes what is open in 6 to 25 brackets", operands="brackets", makes=(_brackets,)),
     Family(name="units", title="converts between units, whole and mixed amounts", operands="amount", makes=(_units,)),
     Family(name="dates", title="counts days forwards and backwards in a calendar", operands="dates", makes=(_dates,)),
     Family(name="lookup", title="finds the value of a key in a table of 2 to 4", operands="table", makes=(_lookup,)),

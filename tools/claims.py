@@ -8,6 +8,8 @@ measurement that was interrupted goes on where it stopped.
 from __future__ import annotations
 
 import argparse
+import hashlib
+import json
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -16,7 +18,7 @@ from pathlib import Path
 
 from contests import QUESTIONS, Contest, Spread, answer, contests
 
-from joulemark.harness.models import card, is_replica, reference_models
+from joulemark.harness.models import card, is_replica, parse_model, reference_models
 from joulemark.harness.store import Run, read_run
 from joulemark.reports.entrants import gather
 from joulemark.reports.findings import grade_sentence
@@ -37,28 +39,24 @@ BATCHES = (1, 32)
 
 def run_all(folder: Path, repeats: int) -> list[Run]:
     """Measure every shipped model at each batch size."""
-    common = [
-        "--preset",
-        "full",
-        "--repeats",
-        str(repeats),
-        *named("-m", [f"ref/{name}" for name in reference_models()]),
-    ]
-    return [run(folder / f"batch-{batch}", [*common, "--batch-size", str(batch)]) for batch in BATCHES]
+    models = [f"ref/{name}" for name in reference_models()]
+    return [run(folder / f"batch-{batch}", models, [], batch, repeats) for batch in BATCHES]
 
 
 def run_with_examples(folder: Path, repeats: int) -> Run:
     """Measure the dense models with and without three examples before each question, all in turn."""
     dense = [f"ref/{name}" for name in reference_models() if card(name)["kind"] == "dense" and not is_replica(name)]
-    tasks = [task.name for task in REFERENCE_TASKS + THREE_SHOT]
-    chosen = [*named("-m", dense), *named("-t", tasks)]
-    return run(folder / "three-shot", ["--preset", "full", "--repeats", str(repeats), "--batch-size", "1", *chosen])
+    return run(folder / "three-shot", dense, [task.name for task in REFERENCE_TASKS + THREE_SHOT], 1, repeats)
 
 
-def run(out: Path, options: Sequence[str]) -> Run:
-    """Make a run, or finish the one that is there."""
-    begun = (out / "run.json").exists()
-    how = ["--resume", str(out)] if begun else [*options, "--out", str(out)]
+def run(begins: Path, models: Sequence[str], tasks: Sequence[str], batch: int, repeats: int) -> Run:
+    """Make a run, or finish the one that is there; other weights or choices have a folder of their own."""
+    options = ["--preset", "full", "--repeats", str(repeats), "--batch-size", str(batch)]
+    options += [*named("-m", models), *named("-t", tasks)]
+    weights = [parse_model(model).weights for model in models]
+    digest = hashlib.sha256(json.dumps([options, weights]).encode()).hexdigest()[:8]
+    out = begins.with_name(f"{begins.name}-{digest}")
+    how = ["--resume", str(out)] if (out / "run.json").exists() else [*options, "--out", str(out)]
     subprocess.run([sys.executable, "-m", "joulemark.harness.cli", "run", *how], check=True)
     return read_run(out)
 
@@ -67,24 +65,31 @@ def named(option: str, values: Sequence[str]) -> list[str]:
     return [part for value in values for part in (option, value)]
 
 
-def verdicts(found: Sequence[Contest]) -> str:
+def verdicts(found: Sequence[Contest], energy_name: str) -> str:
+    """An answer and its lines for each question."""
     parts = []
     for question in QUESTIONS:
         mine = [c for c in found if (c.one, c.other) in question.pairs]
         parts.append(f"### {question.asks}\n\n**{answer(mine)}**\n")
         if not mine:
             continue
-        lines = [
-            "| Pair | Batch | Quality, points | Energy | Right answers per Wh | In words |",
-            "|---|--:|--:|--:|--:|---|",
-        ]
-        for c in sorted(mine, key=lambda c: (question.pairs.index((c.one, c.other)), c.batch)):
-            signed = f"{'+' if c.quality[0] >= 0 else ''}{fixed(c.quality[0])} ({span(c.quality[1], c.quality[2], 1)})"
-            lines.append(
-                f"| {c.one} / {c.other} | {c.batch} | {signed} | {ratio(c.energy)} | {ratio(c.rate)} | {c.in_words} |"
-            )
+        heads = (
+            f"| Pair | Batch | Quality, points | {energy_name} | Right answers per Wh | Above the dense line, points |"
+        )
+        in_order = sorted(mine, key=lambda c: (question.pairs.index((c.one, c.other)), c.batch))
+        lines = [f"{heads} In words |", "|---|--:|--:|--:|--:|--:|---|", *map(line, in_order)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
+
+
+def line(c: Contest) -> str:
+    figures = (points(c.quality), ratio(c.energy), ratio(c.rate), points(c.above))
+    return f"| {c.one} / {c.other} | {c.batch} | {' | '.join(figures)} | {c.in_words} |"
+
+
+def points(values: Spread) -> str:
+    sign = "+" if values[0] >= 0 else ""
+    return f"{sign}{fixed(values[0])} ({span(values[1], values[2], 1)})"
 
 
 def ratio(values: Spread | None) -> str:
@@ -137,10 +142,11 @@ def cost_of_examples(run: Run) -> str:
                 raise ValueError(f"{entrant.model} has no quality or no energy; finish the run")
             points, joules = figures.quality, energy(figures.log)
             without = without or joules.value
+            limits = MISSING if joules.low is None else span(1000 * joules.low, 1000 * (joules.high or 0.0), 3)
             lines.append(
                 f"| {entrant.model.removeprefix('ref/')} | {examples} "
                 f"| {fixed(points.value)} ({span(points.low, points.high, 1)}) "
-                f"| {fixed(1000 * joules.value, 3)} | {fixed(joules.value / without, 2)}{TIMES} |"
+                f"| {fixed(1000 * joules.value, 3)} ({limits}) | {fixed(joules.value / without, 2)}{TIMES} |"
             )
     return "\n".join(lines)
 
@@ -148,14 +154,17 @@ def cost_of_examples(run: Run) -> str:
 def write(runs: Sequence[Run], with_examples: Run) -> None:
     """Put figures, pictures and verdicts into the page."""
     found = [contest for run, batch in zip(runs, BATCHES, strict=True) for contest in contests(run, batch)]
-    parts = ["## Verdicts\n", verdicts(found)]
+    first = make_views([runs[0]])[0]
+    energy_name = "CPU time, as energy" if first.grade == "modelled" else "Energy"
+    parts = ["## Verdicts\n", grade_sentence(first) + "\n", verdicts(found, energy_name)]
+    PICTURES.mkdir(parents=True, exist_ok=True)
     for run, batch in zip(runs, BATCHES, strict=True):
         whole, pictured = make_views([run])[0], make_views([without_replicas(run)])[0]
         (PICTURES / f"batch-{batch}.png").write_bytes(picture(pictured, "png"))
         parts.append(f"## Figures at batch {batch}\n")
         parts.append(f"![Quality against energy at batch {batch}](claims/batch-{batch}.png)\n")
         parts.append(table(whole) + "\n")
-        repeats = max(row.repeats for row in whole.rows)
+        repeats = min(row.repeats for row in whole.rows)
         parts.append(
             f"On {whole.hardware}, 1 thread, {repeats} repeats in random order, {len(whole.tasks)} tasks of 300 "
             f"questions. {grade_sentence(whole)}\n"

@@ -6,11 +6,14 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from joulemark.harness.store import Run
-from joulemark.reports.contest import Differences, differences
+from joulemark.reports.contest import Differences, Entries, differences, draw_jointly
 from joulemark.reports.entrants import gather
 from joulemark.reports.placing import entries_of
-from joulemark.reports.rows import measure
+from joulemark.reports.rows import Figures, measure
+from joulemark.reports.stats import Floats
 
 Spread = tuple[float, float, float]
 """A value with the ends of its 95 % interval."""
@@ -43,11 +46,20 @@ QUESTIONS = (
         ),
     ),
     Question(
-        asks="Does a cascade beat its larger model?",
-        pairs=(("cascade-60k-800k", "dense-800k"), ("cascade-240k-800k", "dense-800k")),
+        asks="Does a cascade beat a dense model?",
+        pairs=(
+            ("cascade-60k-800k", "dense-240k"),
+            ("cascade-60k-800k", "dense-800k"),
+            ("cascade-240k-800k", "dense-240k"),
+            ("cascade-240k-800k", "dense-800k"),
+        ),
     ),
     Question(asks="Do 8 bits pay?", pairs=(("int8-800k", "dense-800k"),)),
 )
+
+
+DENSE_LINE = ("dense-60k", "dense-240k", "dense-800k")
+"""What quality costs without being selective: straight lines between these, in quality and log energy."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +70,8 @@ class Contest:
         quality: Points more than the other.
         energy: Times the other's.
         rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
+        above: Points more than a dense model of the same energy would have, by the dense line; beyond its ends,
+            than the last one on it.
     """
 
     one: str
@@ -66,13 +80,21 @@ class Contest:
     quality: Spread
     energy: Spread
     rate: Spread | None
+    above: Spread
 
     @property
     def won(self) -> bool | None:
-        """Whether more right answers per watt-hour; None where that cannot be told."""
-        if self.rate is None:
-            return None
-        return True if self.rate[1] > 1 else False if self.rate[2] < 1 else None
+        """Whether it is better at no more energy, or cheaper at no less quality; a trade is decided by the dense line.
+
+        None where that cannot be told.
+        """
+        better, worse = self.quality[1] > 0, self.quality[2] < 0
+        cheaper, dearer = self.energy[2] < 1, self.energy[1] > 1
+        if (better and dearer) or (worse and cheaper):
+            return True if self.above[1] > 0 else False if self.above[2] < 0 else None
+        if better or cheaper:
+            return True
+        return False if worse or dearer else None
 
     @property
     def in_words(self) -> str:
@@ -81,18 +103,31 @@ class Contest:
         cheaper, dearer = self.energy[2] < 1, self.energy[1] > 1
         quality = "better answers" if better else "worse answers" if worse else "the same answers within error"
         joules = "less energy" if cheaper else "more energy" if dearer else "the same energy within error"
-        return f"{quality}, {joules}"
+        if not ((better and dearer) or (worse and cheaper)):
+            return f"{quality}, {joules}"
+        line = {True: "above the dense line", False: "below the dense line", None: "on the dense line within error"}
+        return f"{quality}, {joules}: {line[self.won]}"
 
 
 def contests(run: Run, batch: int) -> Iterator[Contest]:
-    """All pairs of the questions that were measured."""
-    entrants = {entrant.model.removeprefix("ref/"): entrant for entrant in gather([run])}
+    """All pairs of the questions that were measured.
+
+    Raises:
+        ValueError: A model of a pair has no quality, no energy, one repeat, or is there twice.
+    """
     tasks = sorted({cell.task for cell in run.cells})
+    figures: dict[str, Figures] = {}
+    for entrant in gather([run]):
+        name, found = entrant.model.removeprefix("ref/"), measure(entrant, tasks)
+        if found.quality is None or found.log is None or name in figures:
+            raise ValueError(f"{run.path}: {name} is there twice, or has no quality or energy over all tasks")
+        figures[name] = found
+    line = [figures[name] for name in DENSE_LINE]
     for one, other in dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs):
-        if one in entrants and other in entrants:
-            figures = [measure(entrants[name], tasks) for name in (one, other)]
-            entries = entries_of(figures)
-            guessing = any(f.quality is None or (f.quality.low or 0.0) <= 0 for f in figures)
+        if one in figures and other in figures:
+            pair = [figures[one], figures[other]]
+            entries = entries_of(pair)
+            guessing = any(f.quality is not None and (f.quality.low or 0.0) <= 0 for f in pair)
             yield Contest(
                 one=one,
                 other=other,
@@ -101,6 +136,7 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
                 # A difference of energy is larger where the first takes less.
                 energy=as_ratio(spread(differences(entries, "energy"), -1)),
                 rate=None if guessing else as_ratio(spread(differences(entries, "correct_per_wh"))),
+                above=above_line(entries_of([figures[one], *line])),
             )
 
 
@@ -119,19 +155,35 @@ def as_ratio(logs: Spread) -> Spread:
     return value, low, high
 
 
+def above_line(entries: Entries) -> Spread:
+    """Points of the first entrant above the line through the others; 95 % of joint draws of items and repeats."""
+    points, logs = draw_jointly(entries)
+    drawn = [_above(p, x) for p, x in zip(points, logs, strict=True)]
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return _above(entries.quality, entries.log_energy), float(low), float(high)
+
+
+def _above(points: Floats, logs: Floats) -> float:
+    order = 1 + np.argsort(logs[1:])
+    return float(points[0] - np.interp(logs[0], logs[order], points[order]))
+
+
 def answer(found: Sequence[Contest]) -> str:
-    """Yes, no, or where it depends."""
+    """Yes, no, or where it depends; and whether luck of training was looked at."""
     if not found:
         return "Not measured."
+    seeds = "" if any("-s2" in contest.one for contest in found) else " One training seed."
+    return _agreed(found) + seeds
+
+
+def _agreed(found: Sequence[Contest]) -> str:
     won = {contest.won for contest in found}
-    if won == {True}:
-        return "Yes."
-    if won == {False}:
-        return "No."
-    if True not in won:
-        return "No: at best it cannot be told apart."
-    if False not in won:
-        return "Not surely: somewhere it cannot be told apart."
+    if len(won) == 1:
+        return {True: "Yes.", False: "No.", None: "Cannot be told."}[won.pop()]
+    if won == {True, None}:
+        return "Not surely: yes in places, elsewhere it cannot be told."
+    if won == {False, None}:
+        return "Not shown: no in places, elsewhere it cannot be told."
     at = {b: {c.won for c in found if c.batch == b} for b in sorted({c.batch for c in found})}
     if all(len(verdicts) == 1 for verdicts in at.values()):
         words = {True: "yes", False: "no", None: "cannot be told"}

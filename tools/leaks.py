@@ -29,7 +29,7 @@ def count_leaks(ids: Ids) -> dict[str, int]:
     for row in ids:
         for line in decode(row.tolist()).splitlines():
             about = operands(line)
-            found.update({"questions": 1, "leaked": about in asked, "around_the_year": about in around})
+            found.update(questions=1, leaked=int(about in asked), around_the_year=int(about in around))
     return dict(found)
 
 

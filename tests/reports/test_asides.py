@@ -21,7 +21,7 @@ from joulemark.reports.views import View, make_views
 
 Make = Callable[..., Run]
 TWO = {"plain": (0.6, 0.001, 1000), "cascade": (0.8, 0.004, 9000)}
-WORDS = ("Answers made up where the key is absent", "Refused although the key was there")
+WORDS = ("Answered although the key was absent", "Refused although the key was there")
 
 
 def abstaining(cell: Cell) -> Cell:
@@ -85,7 +85,7 @@ def test_the_terminal_shows_them_below_the_table_of_one_task_and_fits_80_columns
     table, below = said.split("By difficulty", 1)
     assert "Rank" in table
     assert "Level 4" in below
-    assert "made up where" in below
+    assert "Answered although" in below
     assert "25.0" in below
     assert max(map(len, said.splitlines())) <= 80
     assert "Level 4" not in CliRunner().invoke(rank, [str(run.path)]).stdout

@@ -1,53 +1,110 @@
 """What the claim's page says of a measurement: its verdicts follow from the intervals, and from nothing else."""
 
+import math
+
+import numpy as np
 import pytest
-from contests import QUESTIONS, Contest, answer
+from contests import QUESTIONS, Contest, above_line, answer, as_ratio, spread
 
 from joulemark.harness.models import card, reference_models
+from joulemark.reports.contest import Entries, ItemTable, differences
 
-BETTER, SAME, WORSE = (1.2, 1.1, 1.3), (1.0, 0.9, 1.1), (0.8, 0.7, 0.9)
-
-
-def contest(batch: int, rate: tuple[float, float, float] | None, **given: tuple[float, float, float]) -> Contest:
-    spreads = {"quality": (0.0, -1.0, 1.0), "energy": SAME} | given
-    return Contest(one="sparse", other="dense", batch=batch, rate=rate, **spreads)
+MORE, ALIKE, LESS = (1.2, 1.1, 1.3), (1.0, 0.9, 1.1), (0.8, 0.7, 0.9)
+UP, LEVEL, DOWN = (3.0, 1.0, 5.0), (0.5, -1.0, 2.0), (-3.0, -5.0, -1.0)
+Spread = tuple[float, float, float]
 
 
-def test_yes_needs_every_seed_and_batch_and_no_needs_every_one_against_it() -> None:
-    assert answer([contest(1, BETTER), contest(1, BETTER), contest(32, BETTER)]) == "Yes."
-    assert answer([contest(1, WORSE), contest(32, WORSE)]) == "No."
-
-
-def test_what_cannot_be_told_apart_is_neither_yes_nor_a_plain_no() -> None:
-    assert answer([contest(1, BETTER), contest(32, SAME)]).startswith("Not surely")
-    assert answer([contest(1, WORSE), contest(32, SAME)]).startswith("No: at best")
-    assert answer([contest(1, BETTER), contest(32, None)]).startswith("Not surely")
-
-
-def test_where_batch_sizes_disagree_each_is_told() -> None:
-    assert answer([contest(1, BETTER), contest(32, WORSE)]) == "It depends: yes at batch 1, no at batch 32."
-
-
-def test_where_seeds_disagree_at_one_batch_size_no_batch_size_is_credited() -> None:
-    assert answer([contest(1, BETTER), contest(1, WORSE)]) == "It depends; see each line."
-
-
-def test_nothing_measured_is_no_verdict() -> None:
-    assert answer([]) == "Not measured."
+def contest(quality: Spread, energy: Spread, above: Spread = LEVEL, batch: int = 1, one: str = "sparse-s2") -> Contest:
+    return Contest(one=one, other="dense", batch=batch, quality=quality, energy=energy, rate=None, above=above)
 
 
 @pytest.mark.parametrize(
-    ("quality", "energy", "words"),
+    ("quality", "energy", "above", "won", "words"),
     [
-        ((3.0, 1.0, 5.0), WORSE, "better answers, less energy"),
-        ((-3.0, -5.0, -1.0), BETTER, "worse answers, more energy"),
-        ((0.5, -1.0, 2.0), SAME, "the same answers within error, the same energy within error"),
+        (UP, LESS, DOWN, True, "better answers, less energy"),
+        (UP, ALIKE, DOWN, True, "better answers, the same energy within error"),
+        (LEVEL, LESS, DOWN, True, "the same answers within error, less energy"),
+        (DOWN, MORE, UP, False, "worse answers, more energy"),
+        (LEVEL, MORE, UP, False, "the same answers within error, more energy"),
+        (LEVEL, ALIKE, UP, None, "the same answers within error, the same energy within error"),
+        (UP, MORE, UP, True, "better answers, more energy: above the dense line"),
+        (UP, MORE, DOWN, False, "better answers, more energy: below the dense line"),
+        (DOWN, LESS, LEVEL, None, "worse answers, less energy: on the dense line within error"),
     ],
 )
-def test_a_trade_is_told_by_its_intervals(
-    quality: tuple[float, float, float], energy: tuple[float, float, float], words: str
+def test_a_pair_is_judged_on_both_axes_and_a_trade_by_the_dense_line(
+    quality: Spread, energy: Spread, above: Spread, won: bool | None, words: str
 ) -> None:
-    assert contest(1, SAME, quality=quality, energy=energy).in_words == words
+    assert contest(quality, energy, above).won is won
+    assert contest(quality, energy, above).in_words == words
+
+
+YES, NO, UNTOLD = contest(UP, LESS), contest(DOWN, MORE), contest(LEVEL, ALIKE)
+
+
+def at_32(quality: Spread, energy: Spread) -> Contest:
+    return contest(quality, energy, batch=32)
+
+
+def test_yes_and_no_need_every_line() -> None:
+    assert answer([YES, YES]) == "Yes."
+    assert answer([NO, NO]) == "No."
+
+
+def test_what_cannot_be_told_apart_is_neither_yes_nor_no() -> None:
+    assert answer([UNTOLD, UNTOLD]) == "Cannot be told."
+    assert answer([YES, UNTOLD]).startswith("Not surely: yes in places")
+    assert answer([NO, UNTOLD]).startswith("Not shown: no in places")
+
+
+def test_where_batch_sizes_disagree_each_is_told_and_where_seeds_do_none_is_credited() -> None:
+    assert answer([YES, at_32(DOWN, MORE)]) == "It depends: yes at batch 1, no at batch 32."
+    assert answer([YES, NO]) == "It depends; see each line."
+
+
+def test_one_training_seed_is_said_to_be_one_and_nothing_measured_is_no_verdict() -> None:
+    assert answer([contest(UP, LESS, one="sparse")]) == "Yes. One training seed."
+    assert answer([]) == "Not measured."
+
+
+def entries(right: list[float], wh: list[float]) -> Entries:
+    """Entrants that answer these shares of 1,000 questions, for these watt-hours, each known to 1 %."""
+    items = np.array([[number < 1000 * share for share in right] for number in range(1000)], dtype=float)
+    n = len(right)
+    return Entries(
+        quality=100 * items.mean(axis=0),
+        log_energy=np.log(wh),
+        energy_var=np.full(n, 1e-4),
+        energy_df=np.full(n, 4.0),
+        scale_var=np.full(n, 0.2),
+        yardstick=np.zeros(n, dtype=np.int64),
+        items=(ItemTable(scores=items, clusters=np.arange(1000), points=np.full(n, 100.0)),),
+    )
+
+
+def test_signs_are_the_first_ones_less_the_second_ones_and_turn_round_with_them() -> None:
+    there, back = entries([0.9, 0.8], [2.0, 1.0]), entries([0.8, 0.9], [1.0, 2.0])
+    assert spread(differences(there, "quality"))[0] == pytest.approx(10)
+    ratio = as_ratio(spread(differences(there, "energy"), -1))
+    assert ratio[0] == pytest.approx(2)
+    assert ratio[1] < 2 < ratio[2]
+    assert as_ratio(spread(differences(back, "energy"), -1)) == pytest.approx(
+        (1 / ratio[0], 1 / ratio[2], 1 / ratio[1])
+    )
+    assert as_ratio(spread(differences(there, "correct_per_wh")))[0] == pytest.approx(90 / 2 / 80)
+
+
+def test_the_dense_line_is_straight_in_quality_and_log_energy() -> None:
+    middle = math.sqrt(1.0 * 4.0)
+    value, low, high = above_line(entries([0.75, 0.6, 0.8], [middle, 1.0, 4.0]))
+    assert value == pytest.approx(75 - 70)
+    assert low < value < high
+    assert above_line(entries([0.7, 0.6, 0.8], [9.0, 1.0, 4.0]))[0] == pytest.approx(-10), "beyond its end, the end"
+
+
+def test_a_random_mix_of_two_dense_models_is_not_above_their_line() -> None:
+    # Half of the questions at 1 Wh and half at 4 Wh cost 2.5 Wh, more than the 2 Wh of the line's middle.
+    assert above_line(entries([0.7, 0.6, 0.8], [2.5, 1.0, 4.0]))[0] < 0
 
 
 def test_the_first_seed_of_every_pair_is_on_the_shelf() -> None:

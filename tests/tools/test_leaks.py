@@ -66,7 +66,7 @@ def test_every_test_question_is_found_where_it_is_planted(family: Family) -> Non
     planted = [question.prompt + question.answer for question in held_out(family)]
     harmless = draw(family, random.Random(0), 1, "train")
     found = count_leaks(rows_of(*planted, harmless.prompt + harmless.answer))
-    assert found == {"questions": 301, "leaked": 300}
+    assert (found["questions"], found["leaked"]) == (301, 300)
 
 
 def swapped_sum() -> str:
@@ -148,7 +148,14 @@ def test_a_mirror_image_of_a_test_question_is_found_where_it_is_planted(
     line = mirror_image()
     tests = {question.prompt + question.answer for family in FAMILIES for question in held_out(family)}
     assert line not in tests, "this would be the question itself"
-    assert count_leaks(rows_of(line)) == {"questions": 1, "leaked": 1}
+    assert count_leaks(rows_of(line)) == {"questions": 1, "leaked": 1, "around_the_year": 0}
+
+
+def test_a_date_given_away_the_long_way_round_the_year_is_counted_apart() -> None:
+    question = asked("dates", 1)
+    this, sign, days = question.prompt[:5], question.prompt[5], int(question.prompt[6:-1])
+    start, end = (this, question.answer) if sign == "+" else (question.answer, this)
+    assert count_leaks(rows_of(f"{end}+{365 - days}={start}"))["around_the_year"] == 1
 
 
 @any_family
