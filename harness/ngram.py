@@ -42,12 +42,13 @@ class NgramEngine:
     def _answer(self, prompt: str, until: Sequence[str], max_tokens: int) -> Answer:
         began = time.monotonic()
         ids = encode(prompt)
+        known = len(ids)
         row = Growing(stops=until)
         while not row.done and row.tokens < max_tokens:
             token = self._next(ids)
             ids.append(token)
             row.take(token, time.monotonic() - began)
-        return row.answer(len(prompt), len(ids))
+        return row.answer(known, len(ids))
 
     def _next(self, ids: Sequence[int]) -> int:
         for length in range(min(len(self.known) - 1, len(ids)), -1, -1):

@@ -11,6 +11,7 @@ import pytest
 import torch
 from eight_bits import in_eight_bits
 from export import build, rounded
+from model import SHAPES as REFERENCE_SHAPES
 from model import Experts, Shape, Transformer
 
 from joulemark.harness.alphabet import CONTEXT, decode, encode
@@ -87,6 +88,15 @@ def test_logits_are_torchs_through_the_prompt_and_each_further_character(name: s
         np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
         largest = max(largest, float(np.abs(wanted).max()))
     assert largest > 3, "logits so small would agree anyway"
+
+
+@pytest.mark.parametrize("name", REFERENCE_SHAPES)
+def test_logits_are_torchs_at_the_size_of_every_reference_model(name: str, tmp_path: Path) -> None:
+    model = made(REFERENCE_SHAPES[name])
+    rows, more = random_rows([31, 9]), random_rows([2, 2], seed=2)
+    for step, found in enumerate(fed(engine_of(model, tmp_path), rows, more)):
+        wanted = np.stack([alone(model, row + new[:step]) for row, new in zip(rows, more, strict=True)])
+        np.testing.assert_allclose(found, wanted, atol=1e-4, rtol=0)
 
 
 @any_shape
