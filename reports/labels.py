@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 __all__ = ["Box", "Spot", "place_labels"]
 
-_ANGLES = (35, 145, -35, -145, 90, -90, 0, 180)
-_REACHES = (11.0, 17.0, 26.0, 38.0, 54.0)
+_ANGLES = (35, 145, -35, -145, 90, -90, 0, 180, -62, -118, 62, 118)
+_REACHES = (11.0, 17.0, 26.0, 38.0, 54.0, 76.0, 104.0, 138.0)
 
 
 @dataclass(frozen=True)
