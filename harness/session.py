@@ -13,9 +13,9 @@ from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
 from .machine import describe_machine, describe_software
 from .models import REFERENCE, ModelSpec, parse_model
 from .plan import Plan
-from .record import Accelerator, Machine, MeterInfo, RunHeader
+from .record import Accelerator, Cell, Machine, MeterInfo, RunHeader
 
-__all__ = ["Session", "check_unchanged", "describe_this_machine", "meter_infos", "prepare"]
+__all__ = ["Session", "check_unchanged", "check_weights", "describe_this_machine", "meter_infos", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -149,3 +149,18 @@ def check_unchanged(header: RunHeader, choice: Choice) -> None:
     ):
         if then != now:
             raise UsageError(f"the run was measured {what} ({then}, here {now}); start one of its own with --out.")
+
+
+def check_weights(cells: Iterable[Cell], specs: Sequence[ModelSpec]) -> None:
+    """Whether the reference models are still those whose cells are there already.
+
+    Raises:
+        UsageError: One has other weights now.
+    """
+    now = {spec.name: spec.info().sha256 for spec in specs if spec.backend == REFERENCE}
+    for cell in cells:
+        then = cell.model_info.sha256
+        if then and cell.model in now and then != now[cell.model]:
+            raise UsageError(
+                f"{cell.model} has other weights than when this run began; start one of its own with --out."
+            )

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from machines import FakePowercap, PowerDriver
 from joulemark.harness.alone import measuring_alone
 from joulemark.harness.record import Cell
 from joulemark.harness.run import _tree_s
-from joulemark.harness.store import read_run
+from joulemark.harness.store import canonical_json, read_run, seal
 
 from .conftest import COMMAND, SMALL, Joulemark, call
 
@@ -263,3 +264,18 @@ def test_a_counter_that_vanishes_midway_fails_that_cell_and_ends_the_run_with_ex
     assert cells[-1].status == "failed"
     assert "package-0" in str(cells[-1].error)
     assert all(cell.energy is None for cell in cells if cell.status == "failed")
+
+
+def test_a_run_of_other_weights_is_not_gone_on_with(small_run: Ran, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    shutil.copytree(small_run[0], path)
+    cells = read_run(path).cells[:-1]
+    older = [
+        seal(c.model_copy(update={"model_info": c.model_info.model_copy(update={"sha256": "0" * 64})})) for c in cells
+    ]
+    lines = [canonical_json(cell.model_dump(mode="json", by_alias=True)) for cell in older]
+    (path / "cells.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
+    done = call("run", "--resume", path)
+    assert done.returncode == 2
+    assert "other weights" in done.stderr
+    assert len(read_run(path).cells) == len(cells)
