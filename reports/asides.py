@@ -48,7 +48,7 @@ def by_difficulty(view: View) -> Aside | None:
     return Aside(
         title="By difficulty",
         note=f"Quality in points, level {levels[0]} the easiest, {_items(view.rows)} a level; the intervals are in "
-        "results.json.",
+        "--json and results.json.",
         heads=tuple(f"Level {level}" for level in levels),
         lines=_lines(view, [partial(_points, level) for level in levels]),
     )

@@ -56,6 +56,8 @@ def rank(runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float,
         click.echo(json_text(chosen), nl=False)
         return
     print_views(chosen if task else _leading(chosen))
+    if not task:
+        _tell_apart(views)
     if not task and len(views[0].tasks) > 1:
         names = " | ".join(safe(name) for name in views[0].tasks)
         width = shutil.get_terminal_size().columns
@@ -84,7 +86,9 @@ _FILES = ("report.html", "report.md", "pareto.png", "pareto.svg", "results.csv",
 
 def show_table(run_paths: Sequence[Path]) -> None:
     """Print the table over all tasks of these runs, as ``joulemark rank`` does."""
-    print_views(_leading(make_views(_read(run_paths))))
+    views = make_views(_read(run_paths))
+    print_views(_leading(views))
+    _tell_apart(views)
 
 
 def write_report(run_paths: Sequence[Path], out: Path) -> Path:
@@ -159,3 +163,11 @@ def _of_task(views: list[View], task: str | None) -> list[View]:
 
 def _leading(views: list[View]) -> list[View]:
     return [view for view in views if view.task == ALL]
+
+
+def _tell_apart(views: list[View]) -> None:
+    """Name the tasks that the view over all tasks leaves out."""
+    whole = {task for view in _leading(views) for task in view.tasks}
+    apart = sorted({view.task for view in views if view.task != ALL} - whole)
+    if apart:
+        click.echo(f"Also measured, by themselves: {', '.join(map(safe, apart))} (joulemark rank RUN --task NAME).")

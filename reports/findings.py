@@ -279,6 +279,8 @@ def _why_unranked(view: View, row: Row) -> str | None:
         lacks = "energy" if row.energy_wh_per_1k is None else "quality"
         told = in_words([f for f in row.flags if f.startswith(("no_", "outside_meter"))])
         return f"{name} is not ranked: " + ("; ".join(told) or f"it lacks {lacks}") + "."
+    if row.quality_high is not None and row.quality_high < 0:
+        return f"{name} is not ranked: its quality of {fixed(row.quality)} points is worse than guessing."
     if row.quality_low is None or row.quality_low <= 0:
         return f"{name} is not ranked: its quality of {fixed(row.quality)} points cannot be told from guessing."
     return None

@@ -52,7 +52,7 @@ class Columns:
     def right_per_wh(self, row: Row) -> tuple[str, str]:
         """Right answers beyond guessing per Wh in `rate`, and the interval that compares entrants; or why none."""
         if row.correct_per_wh is None and row.energy_wh_per_1k is not None and _may_guess(row):
-            return MISSING, "may be guessing"
+            return MISSING, "may be guessing" if (row.quality_high or 0.0) >= 0 else "worse than guessing"
         return self._scaled(
             row.correct_per_wh,
             row.correct_per_wh_within_low,
@@ -115,9 +115,9 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     table.add_column("Model", overflow="fold", min_width=8, max_width=40)
     # In a narrow window intervals stand below their figures, so that names stay whole.
     narrow = width < _ROOMY
-    table.add_column("Quality", justify="right", max_width=11 if narrow else None, overflow="fold")
+    table.add_column("Quality", justify="right", max_width=12 if narrow else None, overflow="fold")
     per_1k = plain(f"{columns.energy.name} per 1,000 answers")
-    table.add_column(per_1k, justify="right", max_width=10 if narrow else 16, overflow="fold")
+    table.add_column(per_1k, justify="right", max_width=9 if narrow else 16, overflow="fold")
     rate = plain(columns.rate_title)
     table.add_column(rate, justify="right", max_width=13 if narrow else 22, overflow="fold")
     table.add_column("Frontier", no_wrap=True)

@@ -25,7 +25,7 @@ from joulemark.reports.findings import grade_sentence
 from joulemark.reports.plots import picture
 from joulemark.reports.rows import Row, measure
 from joulemark.reports.stats import energy
-from joulemark.reports.table import Columns
+from joulemark.reports.table import Columns, rank_text
 from joulemark.reports.views import View, make_views
 from joulemark.reports.wording import MISSING, TIMES, fixed, span
 from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
@@ -101,16 +101,16 @@ def ratio(values: Spread | None) -> str:
 def table(view: View) -> str:
     columns = Columns(view)
     lines = [
-        f"| Model | Parameters, active | Quality | {columns.energy.name} per 1,000 answers | {columns.rate_title} | "
-        "Computes | Frontier |",
-        "|---|--:|--:|--:|--:|---|---|",
+        f"| Rank | Model | Parameters, active | Quality | {columns.energy.name} per 1,000 answers "
+        f"| {columns.rate_title} | Computes | Frontier |",
+        "|---|---|--:|--:|--:|--:|---|---|",
     ]
     for row in view.rows:
         figures = [columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row)]
         cells = [f"{value} ({limits})" if limits else value for value, limits in figures]
         lines.append(
-            f"| {row.model.removeprefix('ref/')} | {row.params:,}, {row.active_params:,} | {' | '.join(cells)} | "
-            f"{selectively(row)} | {row.frontier or MISSING} |"
+            f"| {rank_text(row)} | {row.model.removeprefix('ref/')} | {row.params:,}, {row.active_params:,} "
+            f"| {' | '.join(cells)} | {selectively(row)} | {row.frontier or MISSING} |"
         )
     return "\n".join(lines)
 
@@ -167,7 +167,7 @@ def write(runs: Sequence[Run], with_examples: Run) -> None:
         repeats = min(row.repeats for row in whole.rows)
         parts.append(
             f"On {whole.hardware}, 1 thread, {repeats} repeats in random order, {len(whole.tasks)} tasks of 300 "
-            f"questions. {grade_sentence(whole)}\n"
+            f"questions. {grade_sentence(whole)} Below {whole.quality_floor:g} points nothing is ranked.\n"
         )
     parts += ["## What three examples cost\n", cost_of_examples(with_examples) + "\n"]
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
