@@ -32,9 +32,9 @@ def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
-    from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
+    from joulemark.tasks.catalog import OUR_TASKS
 
-    return [task.name for task in REFERENCE_TASKS + THREE_SHOT if task.name.startswith(incomplete)]
+    return [task.name for task in OUR_TASKS if task.name.startswith(incomplete)]
 
 
 @click.command()
@@ -131,10 +131,10 @@ def tasks(as_json: bool) -> None:
     """List the reference tasks. Any single task of lm-eval's can be named as well."""
     from dataclasses import asdict
 
-    from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
+    from joulemark.tasks.catalog import OUR_TASKS, REFERENCE_TASKS, THREE_SHOT
 
     if as_json:
-        _print_json({"schema": "joulemark.tasks/1", "tasks": [asdict(task) for task in REFERENCE_TASKS + THREE_SHOT]})
+        _print_json({"schema": "joulemark.tasks/1", "tasks": [asdict(task) for task in OUR_TASKS]})
         return
     _print_table(("Task", "Questions>", "A model ..."), [(t.name, str(t.items), t.title) for t in REFERENCE_TASKS])
     click.echo(f"Each also after three examples: {THREE_SHOT[0].name} and so on; not in the view over all tasks.")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from joulemark.meters.errors import UsageError
 from joulemark.meters.registry import Choice, Device, choose, find_meters, probe_all
-from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
+from joulemark.tasks.catalog import OUR_TASKS
 
 from .machine import describe_machine, describe_software
 from .models import REFERENCE, ModelSpec, parse_model
@@ -44,7 +44,7 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
     _refuse_twice("task", plan.tasks, "; name it once.")
     _refuse_remote_code(plan, specs)
     _refuse_too_many_examples(plan)
-    stock = frozenset(plan.tasks) - {task.name for task in REFERENCE_TASKS + THREE_SHOT}
+    stock = frozenset(plan.tasks) - {task.name for task in OUR_TASKS}
     backends = {spec.backend for spec in specs} - {REFERENCE}
     # Asking lm-eval takes seconds, so it is asked only where something of its own was named.
     if stock or backends:
@@ -70,7 +70,7 @@ def _refuse_remote_code(plan: Plan, specs: Sequence[ModelSpec]) -> None:
 
 
 def _refuse_too_many_examples(plan: Plan) -> None:
-    for task in REFERENCE_TASKS + THREE_SHOT:
+    for task in OUR_TASKS:
         if task.name in plan.tasks and (plan.num_fewshot or 0) > task.examples:
             raise UsageError(f"task {task.name!r} has {task.examples} examples to show; ask for fewer.")
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from .reference import EXAMPLES_PER_LEVEL, FAMILIES, ITEMS_PER_LEVEL, LEVELS
 
-__all__ = ["REFERENCE_TASKS", "THREE_SHOT", "TaskCard"]
+__all__ = ["OUR_TASKS", "REFERENCE_TASKS", "THREE_SHOT", "TaskCard"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,3 +45,6 @@ THREE_SHOT: tuple[TaskCard, ...] = tuple(
     for task in REFERENCE_TASKS
 )
 """The same questions after three examples: what these add, and what they cost."""
+
+OUR_TASKS = REFERENCE_TASKS + THREE_SHOT
+"""Every task that can be named without asking lm-eval."""

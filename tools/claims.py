@@ -28,7 +28,7 @@ from joulemark.reports.stats import energy
 from joulemark.reports.table import Columns, rank_text
 from joulemark.reports.views import View, make_views
 from joulemark.reports.wording import MISSING, TIMES, fixed, span
-from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
+from joulemark.tasks.catalog import OUR_TASKS, REFERENCE_TASKS, THREE_SHOT
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "claims.md"
@@ -46,7 +46,7 @@ def run_all(folder: Path, repeats: int) -> list[Run]:
 def run_with_examples(folder: Path, repeats: int) -> Run:
     """Measure the dense models with and without three examples before each question, all in turn."""
     dense = [f"ref/{name}" for name in reference_models() if card(name)["kind"] == "dense" and not is_replica(name)]
-    return run(folder / "three-shot", dense, [task.name for task in REFERENCE_TASKS + THREE_SHOT], 1, repeats)
+    return run(folder / "three-shot", dense, [task.name for task in OUR_TASKS], 1, repeats)
 
 
 def run(begins: Path, models: Sequence[str], tasks: Sequence[str], batch: int, repeats: int) -> Run:

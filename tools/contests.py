@@ -82,30 +82,36 @@ class Contest:
     above: Spread
 
     @property
+    def better(self) -> int:
+        """1 for better answers, -1 for worse ones, 0 where that cannot be told."""
+        return int(self.quality[1] > 0) - int(self.quality[2] < 0)
+
+    @property
+    def cheaper(self) -> int:
+        """1 for less energy, -1 for more, 0 where that cannot be told."""
+        return int(self.energy[2] < 1) - int(self.energy[1] > 1)
+
+    @property
+    def traded(self) -> bool:
+        """Whether one was got for the other."""
+        return self.better * self.cheaper < 0
+
+    @property
     def won(self) -> bool | None:
         """Whether it is better at no more energy, or cheaper at no less quality; a trade is decided by the dense line.
 
         None where that cannot be told.
         """
-        better, worse = self.quality[1] > 0, self.quality[2] < 0
-        cheaper, dearer = self.energy[2] < 1, self.energy[1] > 1
-        if (better and dearer) or (worse and cheaper):
-            return True if self.above[1] > 0 else False if self.above[2] < 0 else None
-        if better or cheaper:
-            return True
-        return False if worse or dearer else None
+        sign = int(self.above[1] > 0) - int(self.above[2] < 0) if self.traded else self.better + self.cheaper
+        return None if sign == 0 else sign > 0
 
     @property
     def in_words(self) -> str:
         """What it gives for what it takes."""
-        better, worse = self.quality[1] > 0, self.quality[2] < 0
-        cheaper, dearer = self.energy[2] < 1, self.energy[1] > 1
-        quality = "better answers" if better else "worse answers" if worse else "the same answers within error"
-        joules = "less energy" if cheaper else "more energy" if dearer else "the same energy within error"
-        if not ((better and dearer) or (worse and cheaper)):
-            return f"{quality}, {joules}"
+        answers = {1: "better answers", -1: "worse answers", 0: "the same answers within error"}[self.better]
+        joules = {1: "less energy", -1: "more energy", 0: "the same energy within error"}[self.cheaper]
         line = {True: "above the dense line", False: "below the dense line", None: "on the dense line within error"}
-        return f"{quality}, {joules}: {line[self.won]}"
+        return f"{answers}, {joules}" + (f": {line[self.won]}" if self.traded else "")
 
 
 def contests(run: Run, batch: int) -> Iterator[Contest]:
