@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from joulemark.meters.types import EnergyRecord
+from joulemark.meters.window import PowerSample
 
 from .record import ITEM_COLUMNS, Cell, Computed, Energy, Latency, Phases, RunHeader, Tokens
 from .schedule import CellPlan
 
-__all__ = ["failed_cell", "finished_cell"]
+__all__ = ["failed_cell", "finished_cell", "power_table"]
 
 BUSY_CORES = 0.2
 """Other work beside a cell that is flagged; a quiet machine's is a few hundredths."""
@@ -104,6 +105,17 @@ def finished_cell(
         duration_s=duration_s,
     )
     return cell, items.drop(columns="computed_tokens")
+
+
+def power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
+    """Rows of ``power/<cell_id>.parquet``: window, seconds since its start, domain, watts since the row before."""
+    rows = [
+        {"window": number, "t_s": sample.t_s, "domain": domain, "power_w": watts}
+        for number, trace in enumerate(traces)
+        for sample in trace
+        for domain, watts in sample.watts.items()
+    ]
+    return pd.DataFrame(rows) if rows else None
 
 
 def _identity(header: RunHeader, plan: CellPlan, attempt: int) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import psutil
 from pydantic import ValidationError
 
@@ -25,7 +24,7 @@ from joulemark.meters.types import EnergyRecord
 from joulemark.meters.window import PowerSample, Recorder
 
 from .alone import measuring_alone
-from .cells import failed_cell, finished_cell
+from .cells import failed_cell, finished_cell, power_table
 from .machine import describe_software
 from .models import REFERENCE, ModelSpec
 from .plan import Plan
@@ -304,7 +303,7 @@ class _Measuring:
         except (ValueError, ArithmeticError, LookupError, TypeError, psutil.Error) as problem:
             reason = f"its results make no sense: {type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
         else:
-            return self.writer.append(cell, items, _power_table(window.traces)), None
+            return self.writer.append(cell, items, power_table(window.traces)), None
         return self.writer.append(failed_cell(**facts, duration_s=time.monotonic() - began, reason=reason)), lost
 
     def _ask(self, plan: CellPlan) -> tuple[_Window, dict[str, Any], bool]:
@@ -369,17 +368,6 @@ def _tree_s(process: psutil.Process) -> float:
             times = member.cpu_times()
             total += sum(getattr(times, part, 0.0) for part in ("user", "system", "children_user", "children_system"))
     return total
-
-
-def _power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
-    """Rows of ``power/<cell_id>.parquet``: window, seconds since its start, domain, watts since the row before."""
-    rows = [
-        {"window": number, "t_s": sample.t_s, "domain": domain, "power_w": watts}
-        for number, trace in enumerate(traces)
-        for sample in trace
-        for domain, watts in sample.watts.items()
-    ]
-    return pd.DataFrame(rows) if rows else None
 
 
 @contextmanager
