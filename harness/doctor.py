@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from typing import Any
@@ -96,22 +97,29 @@ def _idle(choice: Choice) -> dict[str, Any]:
 def show(found: dict[str, Any]) -> None:
     """Print what `examine` found for people."""
     from rich.console import Console
-    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
 
     console = Console(markup=False, highlight=False)
+    listed = Table.grid(padding=(0, 2))
     for meter in found["meters"]:
         if meter["available"]:
             resolution = f", steps of {meter['resolution_j']:.2g} J" if meter["resolution_j"] else ""
             update = f", renewed every {meter['update_s'] * 1000:.3g} ms" if meter["update_s"] else ""
-            console.print(f"works  {meter['id']}: {meter['grade']}, {meter['scope']}{resolution}{update}")
-            notes = [f"error ±{200 * meter['rel_u']:.0f} % (95 %): {meter['source']}"]
+            listed.add_row("works", Text(f"{meter['id']}: {meter['grade']}, {meter['scope']}{resolution}{update}"))
+            note = f"error {_error(meter['rel_u'])} (95 %): {meter['source']}"
         else:
-            console.print(f"no     {meter['id']}: {meter['reason']}")
-            notes = [f"Fix: {meter['fix']}"]
-        for note in notes:
-            console.print(Padding(note, (0, 0, 0, 7)))
+            listed.add_row("no", Text(f"{meter['id']}: {meter['reason']}"))
+            note = f"Fix: {meter['fix']}"
+        listed.add_row("", Text(note))
+    console.print(listed)
     console.print()
     _show_best(console, found)
+
+
+def _error(rel_u: float) -> str:
+    """As in tables: a large error is a factor, since no energy is below zero."""
+    return f"±{196 * rel_u:.2g} %" if rel_u < 0.15 else f"a factor of {math.exp(1.96 * rel_u):.1f} either way"
 
 
 def _show_best(console: Any, found: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -13,7 +14,7 @@ from joulemark.meters.errors import UsageError
 
 from .record import ModelInfo
 
-__all__ = ["REFERENCE", "ZOO", "ModelSpec", "card", "is_replica", "parse_model", "reference_models"]
+__all__ = ["REFERENCE", "ZOO", "ModelSpec", "card", "is_replica", "parse_model", "parse_models", "reference_models"]
 
 ZOO = Path(__file__).parent / "zoo"
 REFERENCE = "ref"
@@ -92,6 +93,23 @@ def parse_model(text: str) -> ModelSpec:
         f"model {text!r}: write ref/NAME or LABEL=BACKEND:key=value, such as mine=hf:pretrained=./folder; "
         f"`joulemark models` lists the reference models{_suggest(text)}"
     )
+
+
+def parse_models(texts: Sequence[str]) -> list[ModelSpec]:
+    """Read several; what is wrong with any of them is told at once.
+
+    Raises:
+        UsageError: As `parse_model`.
+    """
+    specs, problems = [], []
+    for text in texts:
+        try:
+            specs.append(parse_model(text))
+        except UsageError as problem:
+            problems.append(str(problem))
+    if problems:
+        raise UsageError(" ".join(problems))
+    return specs
 
 
 def _reference(label: str, name: str) -> ModelSpec:

@@ -11,7 +11,7 @@ from joulemark.meters.registry import Choice, Device, choose, find_meters, probe
 from joulemark.tasks.catalog import OUR_TASKS
 
 from .machine import describe_machine, describe_software
-from .models import REFERENCE, ModelSpec, parse_model
+from .models import REFERENCE, ModelSpec, parse_models
 from .plan import Plan
 from .record import Accelerator, Cell, Machine, MeterInfo, RunHeader
 
@@ -39,7 +39,7 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
         UsageError: A model, task or meter is unknown, named twice, or needs a flag that is not set.
         MeasuringFailed: No meter that works here sees the models compute.
     """
-    specs = [parse_model(text) for text in plan.models]
+    specs = parse_models(plan.models)
     _refuse_twice("model", [spec.name for spec in specs], "; give one a label, such as other={}.")
     _refuse_twice("task", plan.tasks, "; name it once.")
     _refuse_remote_code(plan, specs)
@@ -99,11 +99,14 @@ def _choose_meters(plan: Plan, specs: Sequence[ModelSpec]) -> Choice:
 
 
 def _check_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+    problems = []
     for name in sorted(set(names) - set(known)):
         close = difflib.get_close_matches(name, known, n=1)
         listed = "`joulemark tasks` lists ours" if what == "task" else f"lm-eval has {', '.join(known)}"
         hint = f"did you mean {close[0]}?" if close else f"{listed}."
-        raise UsageError(f"unknown {what} {name!r}; {hint}")
+        problems.append(f"unknown {what} {name!r}; {hint}")
+    if problems:
+        raise UsageError(" ".join(problems))
 
 
 def meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:

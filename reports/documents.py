@@ -107,10 +107,16 @@ def _view_json(view: View) -> dict[str, Any]:
         "energy_note": grade_sentence(view),
         "intervals_note": interval_sentence(view),
         "notes": caveats(view),
-        "asked": view.asked,
+        "asked": {task: _asked_json(question) for task, question in view.asked.items()},
         "meters": [meter.model_dump(mode="json") for meter in view.meters],
         "rows": [asdict(row) | {"flags": list(row.flags)} for row in view.rows],
     }
+
+
+def _asked_json(question: str) -> dict[str, Any]:
+    """What one task asked: its version (a hash where there is one) and its settings."""
+    version, setting = json.loads(question) if question else (None, "{}")
+    return {"version": version, "setting": json.loads(setting)}
 
 
 def _unfinished_json(view: View) -> dict[str, Any] | None:

@@ -28,11 +28,15 @@ def meters(runs: Sequence[Run]) -> list[MeterInfo]:
 
 
 def again(runs: Sequence[Run]) -> list[str]:
-    """Commands that make these runs anew, where their plans say how, and then the table and the report."""
-    paths = [shlex.quote(safe(str(run.path))) for run in runs]
-    measured = [command for run in runs if (command := _measure(run))]
+    """Commands that make these runs anew, where their plans say how, and then the table and the report of these."""
+    measured, paths = [], []
+    for place, run in enumerate(runs, start=1):
+        command, path = _measure(run), "again" if len(runs) == 1 else f"again-{place}"
+        if command:
+            measured.append(f"{command} --out {path}")
+        paths.append(path if command else shlex.quote(safe(str(run.path))))
     ranked = [f"joulemark rank {' '.join(paths)} --json", f"joulemark report {' '.join(paths)} --out report"]
-    return [*dict.fromkeys(measured), *ranked]
+    return [*measured, *ranked]
 
 
 def describe_run(run: Run) -> dict[str, Any]:

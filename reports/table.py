@@ -7,7 +7,6 @@ from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -99,7 +98,9 @@ def print_views(views: Sequence[View], file: TextIO | None = None, width: int | 
         for sentence in (grade_sentence(view), interval_sentence(view)):
             console.print(Text(plain(sentence)))
         for sentence in caveats(view):
-            console.print(Padding(Text(plain(f"- {sentence}"), style="dim"), (0, 0, 0, 2)))
+            lines = Text(plain(sentence), style="dim").wrap(console, console.width - 4)
+            for place, line in enumerate(lines):
+                console.print(Text("    " if place else "  - ", style="dim") + line)
 
 
 def _title(view: View) -> str:

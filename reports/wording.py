@@ -113,8 +113,8 @@ def reach(rel_u: float) -> str:
 def draws_share(p: float) -> str:
     """A share of a few thousand draws; these prove neither 0 nor 1."""
     if p >= 0.995:
-        return "in over 99 % of draws"
-    return "in under 1 % of draws" if p < 0.005 else f"in {100 * p:.0f} % of draws"
+        return "on it in over 99 % of draws"
+    return "on it in under 1 % of draws" if p < 0.005 else f"on it in {100 * p:.0f} % of draws"
 
 
 def joined(names: Sequence[str]) -> str:

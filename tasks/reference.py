@@ -225,12 +225,15 @@ _NO_LEAP_YEAR = 2023
 
 
 def _dates(rng: random.Random, level: int) -> tuple[str, str, str]:
-    """Month and day after (or before) some days, in a year without a 29 February."""
+    """Month and day after (or before) some days, in a year without a 29 February.
+
+    Two dates give away the days between them both ways round the year, so that they are the canonical form.
+    """
     start = date(_NO_LEAP_YEAR, 1, 1) + timedelta(days=rng.randrange(365))
     days = rng.randrange(*_DAYS_AHEAD[level])
     ordinal = (start - date(_NO_LEAP_YEAR, 1, 1)).days + days
     end = date(_NO_LEAP_YEAR, 1, 1) + timedelta(days=ordinal % 365)
-    canonical = f"{start:%m-%d}>{days}"
+    canonical = f"{min(start, end):%m-%d} {max(start, end):%m-%d}"
     if rng.randrange(2):
         return f"{start:%m-%d}+{days}=", f"{end:%m-%d}", canonical
     return f"{end:%m-%d}-{days}=", f"{start:%m-%d}", canonical

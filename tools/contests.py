@@ -47,13 +47,23 @@ QUESTIONS = (
     ),
     Question(
         asks="Does a cascade of 240k before 800k beat a dense model?",
-        pairs=(("cascade-240k-800k", "dense-240k"), ("cascade-240k-800k", "dense-800k")),
+        pairs=(
+            ("cascade-240k-800k", "dense-240k"),
+            ("cascade-240k-800k", "dense-800k"),
+            ("cascade-240k-800k-s2", "dense-240k-s2"),
+            ("cascade-240k-800k-s2", "dense-800k-s2"),
+        ),
     ),
     Question(
         asks="Does a cascade of 60k before 800k?",
-        pairs=(("cascade-60k-800k", "dense-240k"), ("cascade-60k-800k", "dense-800k")),
+        pairs=(
+            ("cascade-60k-800k", "dense-240k"),
+            ("cascade-60k-800k", "dense-800k"),
+            ("cascade-60k-800k-s2", "dense-240k-s2"),
+            ("cascade-60k-800k-s2", "dense-800k-s2"),
+        ),
     ),
-    Question(asks="Do 8 bits pay?", pairs=(("int8-800k", "dense-800k"),)),
+    Question(asks="Do 8 bits pay?", pairs=(("int8-800k", "dense-800k"), ("int8-800k-s2", "dense-800k-s2"))),
 )
 
 

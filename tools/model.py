@@ -202,18 +202,20 @@ class Transformer(nn.Module):
         alternate = (torch.arange(wanted.shape[0]) % 2 == 0).unsqueeze(-1)
         return torch.where(alternate & wanted, depth, self.shape.layers)
 
-    def loss(self, ids: Tensor, wanted: Tensor) -> Tensor:
+    def loss(self, ids: Tensor, wanted: Tensor, early: bool = False) -> Tensor:
         """Mean cross-entropy over the answers' characters; ``wanted`` is true where a character counts.
 
-        In training, an early exit counts `EARLY_EXIT` for each character that gets as far, and experts are balanced.
+        In training experts are balanced, and where ``early``, some characters end at an early exit, each of which
+        counts `EARLY_EXIT` for each character that gets as far.
         """
-        depth = self.random_depth(wanted[:, :-1]) if self.shape.exits and self.training else None
+        depth = self.random_depth(wanted[:, :-1]) if early else None
         states, unbalanced = self.states(ids[:, :-1], depth)
         asked, targets = wanted[:, 1:], ids[:, 1:]
         whole = asked if depth is None else asked & (depth == self.shape.layers)
         total = F.cross_entropy(*self._asked(states[-1], targets, whole))
         if self.training:
             total = total + BALANCE * unbalanced
+        if depth is not None:
             for number, state in enumerate(states[:-1], start=1):
                 total = total + EARLY_EXIT * F.cross_entropy(*self._asked(state, targets, asked & (depth >= number)))
         return total

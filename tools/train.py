@@ -34,6 +34,9 @@ MUON_RATE = {
     "exit-800k": 0.012,
 }
 ADAM_RATE = 3e-3
+EXITS_FROM = 0.5
+"""Share of the steps after which early exits are trained; until then their model is the dense one of its size."""
+DENSE_OF = {"exit-800k": "dense-800k"}
 WARM_UP_STEPS = 200
 VALIDATION_ROWS = 512
 VALIDATE_EVERY = 500
@@ -89,6 +92,25 @@ def optimizers(model: Transformer, muon_rate: float) -> list[torch.optim.Optimiz
     ]
 
 
+def snapshot(model: Transformer, parts: list[torch.optim.Optimizer]) -> dict[str, tuple[Tensor, dict[str, Tensor]]]:
+    """Each weight by its name, with what its optimizer remembers of it."""
+    memory = {weight: known for part in parts for weight, known in part.state.items()}
+    return {name: (weight.detach(), memory[weight]) for name, weight in model.named_parameters()}
+
+
+@torch.no_grad()
+def resume(model: Transformer, parts: list[torch.optim.Optimizer], kept: dict[str, Any]) -> None:
+    """Go on with what a dense model of the same size was; its only exit is the last one here."""
+    last = f"norms.{len(model.norms) - 1}."
+    holders = {weight: part for part in parts for group in part.param_groups for weight in group["params"]}
+    for name, weight in model.named_parameters():
+        if name.startswith("norms.") and not name.startswith(last):
+            continue
+        old, known = kept[name.replace(last, "norms.0.")]
+        weight.copy_(old)
+        holders[weight].state[weight].update(known)
+
+
 @torch.no_grad()
 def validate(model: Transformer, ids: Tensor, wanted: Tensor) -> float:
     """Mean loss of the answers' characters over rows that are neither trained on nor tested."""
@@ -116,12 +138,21 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
         "name": label, "model": name, "params": model.params, "active_params": model.active_params,
         "shape": asdict(SHAPES[name]), "seed": seed, "asked_tokens": tokens, "steps": steps, "rows": ROWS,
         "context": CONTEXT, "muon_rate": MUON_RATE[name], "adam_rate": ADAM_RATE, "balance": BALANCE,
-        "early_exit": EARLY_EXIT, "torch": torch.__version__, "cpu_model": describe_machine(()).cpu_model,
+        "early_exit": EARLY_EXIT, "exits_from": EXITS_FROM, "torch": torch.__version__,
+        "cpu_model": describe_machine(()).cpu_model,
     }  # fmt: skip
     best, seen, joules, cpu = float("inf"), 0, 0.0, time.process_time()
+    half, first = round(steps * EXITS_FROM), 0
+    dense = label.replace(name, DENSE_OF.get(name, name))
+    shared = out / f"{dense}.half.pt"
+    if model.shape.exits and shared.exists():
+        kept = torch.load(shared)
+        resume(model, parts, kept["weights"])
+        first, seen, joules, cpu = half, kept["seen"], kept["joules"], cpu - kept["cpu"]
+        record["first_half_of"] = dense
     with Recorder(choice.meters, choice.domains, os.getpid()) as recorder:
         recorder.start()
-        for step in range(steps):
+        for step in range(first, steps):
             share = min((step + 1) / WARM_UP_STEPS, 1 - step / steps)
             for part, rate in zip(parts, rates, strict=True):
                 for group in part.param_groups:
@@ -129,13 +160,13 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
             chosen = slice(step * ROWS, (step + 1) * ROWS)
             ids, wanted = all_ids[chosen].long(), all_wanted[chosen]
             seen += int((ids > 0).sum())
-            loss = model.loss(ids, wanted)
+            loss = model.loss(ids, wanted, early=model.shape.exits and step >= half)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             for part in parts:
                 part.step()
                 part.zero_grad(set_to_none=True)
-            if (step + 1) % VALIDATE_EVERY and step + 1 < steps:
+            if (step + 1) % VALIDATE_EVERY and step + 1 not in (half, steps):
                 continue
             loss_held = validate(model, *held)
             energy = recorder.stop()
@@ -143,7 +174,11 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
             joules += energy.gross_j
             hours = (time.process_time() - cpu) / 3600
             print(f"{label} {step + 1}/{steps} loss {loss:.4f} validation {loss_held:.4f} {hours:.3f} h", flush=True)
-            if loss_held < best:
+            if step + 1 == half and name in DENSE_OF.values():
+                spent = {"seen": seen, "joules": joules, "cpu": hours * 3600}
+                torch.save({"weights": snapshot(model, parts)} | spent, shared)
+            # Weights from before the exits were trained would be best at what they are not for.
+            if loss_held < best and (not model.shape.exits or step >= half):
                 best = loss_held
                 torch.save(model.state_dict(), out / f"{label}.pt")
                 record |= {"best_step": step + 1, "validation_loss": round(best, 5)}

@@ -108,27 +108,31 @@ def asked_of(name: str) -> list[Answer]:
     return load_engine(name, batch_size=1, threads=1).generate(prompts, ["\n"], 24)
 
 
-def shelve_in_eight_bits(name: str, trained: Path) -> None:
+def shelve_in_eight_bits(made_from: str, trained: Path) -> None:
     """The dense model with the matrices of its layers in 8 bits."""
-    label = name.replace("dense", "int8")
+    label = made_from.replace("dense", "int8")
     path = ZOO / f"{label}.onnx"
-    onnx.save(in_eight_bits(build(load(trained / f"{name}.pt", name))), path)
-    card = json.loads((ZOO / f"{name}.json").read_text(encoding="utf-8"))
+    card = json.loads((ZOO / f"{made_from}.json").read_text(encoding="utf-8"))
+    name = card.get("replica_of", made_from)
+    onnx.save(in_eight_bits(build(load(trained / f"{made_from}.pt", name))), path)
+    replica = {"replica_of": name.replace("dense", "int8")} if name != made_from else {}
     write_card(
         label,
         card
+        | replica
         | {
             "kind": "int8",
-            "description": f"{name} in 8 bits",
+            "description": f"{made_from} in 8 bits",
             "note": "A batch shares one scale for its activations, so that some answers depend on the batch.",
             **file_facts(path),
-            "made_from": name,
+            "made_from": made_from,
         },
     )
 
 
-def shelve_cascade(name: str, members: tuple[str, str]) -> None:
+def shelve_cascade(name: str, tail: str) -> None:
     """A card alone: the members have the weights."""
+    members = [member + tail for member in CASCADES[name]]
     small, large = (json.loads((ZOO / f"{member}.json").read_text(encoding="utf-8")) for member in members)
     identity = json.dumps([small["sha256"], large["sha256"], CASCADE_THRESHOLD])
     card = {
@@ -140,11 +144,12 @@ def shelve_cascade(name: str, members: tuple[str, str]) -> None:
         "sha256": hashlib.sha256(identity.encode()).hexdigest(),
         "params": small["params"] + large["params"],
         "active_params": small["params"],
+        **({"replica_of": name} if tail else {}),
     }
-    write_card(name, card)
-    share = float(np.mean([answer.escalated for answer in asked_of(name)]))
+    write_card(name + tail, card)
+    share = float(np.mean([answer.escalated for answer in asked_of(name + tail)]))
     active = round(small["params"] + share * large["params"])
-    write_card(name, card | {"active_params": active, "validation": {"escalated": round(share, 3)}})
+    write_card(name + tail, card | {"active_params": active, "validation": {"escalated": round(share, 3)}})
 
 
 def shelve_ngram(trained: Path, leaks: dict[int, dict[str, int]]) -> None:
@@ -156,7 +161,7 @@ def shelve_ngram(trained: Path, leaks: dict[int, dict[str, int]]) -> None:
         "ngram",
         {
             "kind": "ngram",
-            "description": "most frequent character after up to 5",
+            "description": "most frequent character after the last 5, or fewer",
             **file_facts(path),
             "params": recipe["params"],
             "active_params": 6,
@@ -188,6 +193,7 @@ if __name__ == "__main__":
         label = path.name.removesuffix(".train.json")
         if label != "ngram":
             shelve(label, trained, leaks)
-    shelve_in_eight_bits("dense-800k", trained)
-    for name, members in CASCADES.items():
-        shelve_cascade(name, members)
+    for tail in ["" if seed == 1 else f"-s{seed}" for seed in leaks]:
+        shelve_in_eight_bits(f"dense-800k{tail}", trained)
+        for name in CASCADES:
+            shelve_cascade(name, tail)

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
@@ -23,6 +24,7 @@ from joulemark.reports.documents import as_csv, as_json, as_markdown, view_title
 from joulemark.reports.findings import finding, headline
 from joulemark.reports.html import page
 from joulemark.reports.plots import _FILE, _draw, _style, page_svg, picture
+from joulemark.reports.provenance import again
 from joulemark.reports.views import View, make_views
 
 Make = Callable[..., Run]
@@ -286,12 +288,22 @@ def test_a_run_of_one_task_shows_its_table_once_and_keeps_both_views_in_json(mak
     assert page(views, [run]).count(">Rank</th>") == 1
 
 
-def test_how_to_reproduce_names_the_run_as_given_and_the_command_that_makes_it(make_run: Make) -> None:
+def test_how_to_reproduce_measures_into_a_folder_and_ranks_that_one(make_run: Make) -> None:
     run = make_run()
     for text in (unescape(page(make_views([run]), [run])), as_markdown(make_views([run]), [run])):
-        assert f"joulemark rank {run.path} --json" in text
         assert "joulemark run -m ngram=hf:pretrained=x" in text
         assert "-t dates -t units --preset full --repeats 3 --order interleaved" in text
+        assert "--out again\n" in text
+        assert "joulemark rank again --json" in text
+
+
+def test_how_to_reproduce_ranks_a_run_as_given_whose_plan_is_not_known(make_run: Make) -> None:
+    run = make_run()
+    stranger = replace(run, header=run.header.model_copy(update={"plan": {}}))
+    assert again([run, stranger])[1:] == [
+        f"joulemark rank again-1 {run.path} --json",
+        f"joulemark report again-1 {run.path} --out report",
+    ]
 
 
 def test_flags_are_words(make_run: Make) -> None:
