@@ -27,7 +27,7 @@ class TaskCard:
     variant_of: str | None = None
     output_type: str = "generate_until"
     metric: str = "exact_match"
-    version: str = "2.0"
+    version: str = "2.1"
 
 
 REFERENCE_TASKS: tuple[TaskCard, ...] = tuple(

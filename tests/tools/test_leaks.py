@@ -88,6 +88,13 @@ def days_back() -> str:
     return f"{question.answer}{'-' if sign == '+' else '+'}{days}={this}"
 
 
+def the_long_way_round_the_year() -> str:
+    """``03-27-353=04-08`` for ``03-27+12=04-08``: the calendar has 365 days."""
+    question = asked("dates", 2)
+    this, sign, days = question.prompt[:5], question.prompt[5], int(question.prompt[6:-1])
+    return f"{this}{'-' if sign == '+' else '+'}{365 - days}={question.answer}"
+
+
 def written_backwards() -> str:
     question = asked("reversal", 2)
     return f"rev {question.answer}={question.answer[::-1]}"
@@ -133,6 +140,7 @@ def present_key_of_a_table_asked_for_an_absent_one() -> str:
         swapped_sum,
         other_direction,
         days_back,
+        the_long_way_round_the_year,
         written_backwards,
         other_order_of_letters,
         other_order_of_numbers,
@@ -148,14 +156,7 @@ def test_a_mirror_image_of_a_test_question_is_found_where_it_is_planted(
     line = mirror_image()
     tests = {question.prompt + question.answer for family in FAMILIES for question in held_out(family)}
     assert line not in tests, "this would be the question itself"
-    assert count_leaks(rows_of(line)) == {"questions": 1, "leaked": 1, "around_the_year": 0}
-
-
-def test_a_date_given_away_the_long_way_round_the_year_is_counted_apart() -> None:
-    question = asked("dates", 1)
-    this, sign, days = question.prompt[:5], question.prompt[5], int(question.prompt[6:-1])
-    start, end = (this, question.answer) if sign == "+" else (question.answer, this)
-    assert count_leaks(rows_of(f"{end}+{365 - days}={start}"))["around_the_year"] == 1
+    assert count_leaks(rows_of(line)) == {"questions": 1, "leaked": 1}
 
 
 @any_family
