@@ -19,7 +19,7 @@ ROPE_BASE = 10_000.0
 NORM_EPSILON = 1e-5
 BALANCE = 0.01
 """Weight of the loss that spreads characters over experts, as in the Switch Transformer (arXiv 2101.03961)."""
-EARLY_EXIT = 0.3
+EARLY_EXIT = 0.1
 """Weight of an early exit's loss beside the last one's."""
 
 

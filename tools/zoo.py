@@ -68,7 +68,12 @@ def shelve(label: str, trained: Path, leaks: dict[int, dict[str, int]]) -> None:
     path = ZOO / f"{label}.onnx"
     onnx.save(build(load(trained / f"{label}.pt", name)), path)
     command = f"python tools/train.py {name} --tokens {recipe['asked_tokens']} --seed {seed} --fast --out build/zoo"
-    training = {k: v for k, v in recipe.items() if k not in ("name", "model", "params", "active_params", "shape")}
+    elsewhere = {"name", "model", "params", "active_params", "shape"}
+    if not shape.exits:
+        elsewhere |= {"early_exit", "exits_from"}
+    if not shape.experts:
+        elsewhere |= {"balance"}
+    training = {key: value for key, value in recipe.items() if key not in elsewhere}
     card = {
         "kind": kind_of(shape),
         "description": describe(shape) + (f", seed {seed}" if seed != 1 else ""),
