@@ -30,7 +30,7 @@ from .models import REFERENCE, ModelSpec
 from .plan import Plan
 from .record import Cell, Idle, RunHeader
 from .schedule import CellPlan, schedule
-from .session import Session, check_unchanged, check_weights, describe_this_machine, meter_infos, prepare
+from .session import Session, check_same_work, check_unchanged, describe_this_machine, meter_infos, prepare
 from .store import RunWriter, read_run, refuse_used, resume_command, seal
 from .worker import Worker, WorkerFailed
 
@@ -116,7 +116,7 @@ def resume(path: Path, progress: Progress) -> RunResult:
             raise UsageError(f"{path} has a plan that this version does not know; start a run with --out.") from problem
         session = prepare(plan, progress.say)
         check_unchanged(before.header, session.choice)
-        check_weights(before.cells, session.specs)
+        check_same_work(before.cells, session.specs)
         for note in before.notes:
             progress.say(note)
         known = {cell.cell_id: cell for cell in before.cells}

@@ -15,7 +15,7 @@ from .models import REFERENCE, ModelSpec, parse_models
 from .plan import Plan
 from .record import Accelerator, Cell, Machine, MeterInfo, RunHeader
 
-__all__ = ["Session", "check_unchanged", "check_weights", "describe_this_machine", "meter_infos", "prepare"]
+__all__ = ["Session", "check_same_work", "check_unchanged", "describe_this_machine", "meter_infos", "prepare"]
 
 
 @dataclass(frozen=True)
@@ -154,16 +154,18 @@ def check_unchanged(header: RunHeader, choice: Choice) -> None:
             raise UsageError(f"the run was measured {what} ({then}, here {now}); start one of its own with --out.")
 
 
-def check_weights(cells: Iterable[Cell], specs: Sequence[ModelSpec]) -> None:
-    """Whether the reference models are still those whose cells are there already.
+def check_same_work(cells: Iterable[Cell], specs: Sequence[ModelSpec]) -> None:
+    """Whether the reference models and our tasks are still those whose cells are there already.
 
     Raises:
-        UsageError: One has other weights now.
+        UsageError: One has other weights or other questions now.
     """
-    now = {spec.name: spec.info().sha256 for spec in specs if spec.backend == REFERENCE}
+    weights = {spec.name: spec.info().sha256 for spec in specs if spec.backend == REFERENCE}
+    versions = {task.name: task.version for task in OUR_TASKS}
     for cell in cells:
-        then = cell.model_info.sha256
-        if then and cell.model in now and then != now[cell.model]:
-            raise UsageError(
-                f"{cell.model} has other weights than when this run began; start one of its own with --out."
-            )
+        for name, what, then, now in (
+            (cell.model, "weights", cell.model_info.sha256, weights.get(cell.model)),
+            (cell.task, "questions", cell.task_version, versions.get(cell.task)),
+        ):
+            if then and now and then != now:
+                raise UsageError(f"{name} has other {what} than when this run began; start one of its own with --out.")

@@ -1,9 +1,10 @@
 """The reference tasks: generated questions with one right answer each.
 
 Every family draws an operand, renders it as a one-line prompt, and computes the answer. Operands
-have a *canonical* form that is the same for all questions that give each other away (``12+34`` and
-``34+12``; ``in in 5 ft`` and ``ft in 60 in``). A hash of that form decides the split, so that nothing
-asked in the test set, nor its mirror image, can ever be drawn for training.
+have a *canonical* form that a question shares with its mirror images (``12+34`` and ``34+12``; ``in in 5 ft`` and
+``ft in 60 in``). A hash of that form decides the split, so that nothing asked in the test set, nor its mirror
+image, can ever be drawn for training. Relatives that take a step of thought may be: ``in in 5 ft 7 in`` for
+``in in 5 ft``, or the largest of three numbers for that of two of them.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Literal
 
-__all__ = ["ABSENT", "FAMILIES", "Family", "Question", "draw", "held_out", "split_of", "write_data"]
+__all__ = ["ABSENT", "FAMILIES", "Family", "Question", "draw", "held_out", "questions_digest", "split_of", "write_data"]
 
 Split = Literal["train", "validation", "test"]
 
@@ -35,7 +36,7 @@ class Question:
     Attributes:
         prompt: What the model is given, up to where its answer begins.
         answer: The only right continuation, without the closing newline.
-        canonical: Shared by all questions that reveal one another's answers.
+        canonical: Shared by a question and its mirror images, which have the same answer or each other's.
         level: Difficulty, 1 (easiest) to 4.
     """
 
@@ -114,6 +115,14 @@ def write_data(folder: Path) -> list[Path]:
         path.write_text("".join(lines), encoding="utf-8", newline="\n")
         paths.append(path)
     return paths
+
+
+def questions_digest(folder: Path = Path(__file__).parent / "data") -> str:
+    """What tells these questions from others: 12 digits of a SHA-256 over all files that `write_data` wrote."""
+    digest = hashlib.sha256()
+    for family in FAMILIES:
+        digest.update((folder / f"{family.name}.jsonl").read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def _line(family: Family, split: str, number: int, question: Question) -> str:

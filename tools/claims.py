@@ -29,6 +29,7 @@ from joulemark.reports.table import Columns, rank_text
 from joulemark.reports.views import View, make_views
 from joulemark.reports.wording import MISSING, TIMES, fixed, span
 from joulemark.tasks.catalog import OUR_TASKS, REFERENCE_TASKS, THREE_SHOT
+from joulemark.tasks.reference import questions_digest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "claims.md"
@@ -50,11 +51,11 @@ def run_with_examples(folder: Path, repeats: int) -> Run:
 
 
 def run(begins: Path, models: Sequence[str], tasks: Sequence[str], batch: int, repeats: int) -> Run:
-    """Make a run, or finish the one that is there; other weights or choices have a folder of their own."""
+    """Make a run, or finish the one that is there; other weights, questions or choices have a folder of their own."""
     options = ["--preset", "full", "--repeats", str(repeats), "--batch-size", str(batch)]
     options += [*named("-m", models), *named("-t", tasks)]
     weights = [parse_model(model).weights for model in models]
-    digest = hashlib.sha256(json.dumps([options, weights]).encode()).hexdigest()[:8]
+    digest = hashlib.sha256(json.dumps([options, weights, questions_digest()]).encode()).hexdigest()[:8]
     out = begins.with_name(f"{begins.name}-{digest}")
     how = ["--resume", str(out)] if (out / "run.json").exists() else [*options, "--out", str(out)]
     subprocess.run([sys.executable, "-m", "joulemark.harness.cli", "run", *how], check=True)
@@ -69,14 +70,14 @@ def verdicts(found: Sequence[Contest], energy_name: str) -> str:
     """An answer and its lines for each question."""
     parts = []
     for question in QUESTIONS:
-        mine = [c for c in found if (c.one, c.other) in question.pairs]
+        mine = [c for c in found if c.pair in question.pairs]
         parts.append(f"### {question.asks}\n\n**{answer(mine)}**\n")
         if not mine:
             continue
         heads = (
             f"| Pair | Batch | Quality, points | {energy_name} | Right answers per Wh | Above the dense line, points |"
         )
-        in_order = sorted(mine, key=lambda c: (question.pairs.index((c.one, c.other)), c.batch))
+        in_order = sorted(mine, key=lambda c: (question.pairs.index(c.pair), c.seed, c.batch))
         lines = [f"{heads} In words |", "|---|--:|--:|--:|--:|--:|---|", *map(line, in_order)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from joulemark.harness.models import card, reference_models
 from joulemark.harness.store import Run
 from joulemark.reports.contest import Differences, Entries, differences, draw_jointly
 from joulemark.reports.entrants import gather
@@ -30,45 +32,42 @@ class Question:
 QUESTIONS = (
     Question(
         asks="Does a mixture of experts beat the dense model of equal active size?",
-        pairs=(("moe-800k-a240k", "dense-240k"), ("moe-800k-a240k-s2", "dense-240k-s2")),
+        pairs=(("moe-800k-a240k", "dense-240k"),),
     ),
     Question(
         asks="Does it beat the dense model of equal total size?",
-        pairs=(("moe-800k-a240k", "dense-800k"), ("moe-800k-a240k-s2", "dense-800k-s2")),
+        pairs=(("moe-800k-a240k", "dense-800k"),),
     ),
     Question(
         asks="Does early exit pay?",
-        pairs=(
-            ("exit-800k-t90", "dense-800k"),
-            ("exit-800k-t99", "dense-800k"),
-            ("exit-800k-s2-t90", "dense-800k-s2"),
-            ("exit-800k-s2-t99", "dense-800k-s2"),
-        ),
+        pairs=(("exit-800k-t90", "dense-800k"), ("exit-800k-t99", "dense-800k")),
     ),
     Question(
-        asks="Does a cascade of 240k before 800k beat a dense model?",
-        pairs=(
-            ("cascade-240k-800k", "dense-240k"),
-            ("cascade-240k-800k", "dense-800k"),
-            ("cascade-240k-800k-s2", "dense-240k-s2"),
-            ("cascade-240k-800k-s2", "dense-800k-s2"),
-        ),
+        asks="Does a cascade of 240k before 800k beat its dense models?",
+        pairs=(("cascade-240k-800k", "dense-240k"), ("cascade-240k-800k", "dense-800k")),
     ),
     Question(
-        asks="Does a cascade of 60k before 800k?",
-        pairs=(
-            ("cascade-60k-800k", "dense-240k"),
-            ("cascade-60k-800k", "dense-800k"),
-            ("cascade-60k-800k-s2", "dense-240k-s2"),
-            ("cascade-60k-800k-s2", "dense-800k-s2"),
-        ),
+        asks="Does a cascade of 60k before 800k beat dense models?",
+        pairs=(("cascade-60k-800k", "dense-240k"), ("cascade-60k-800k", "dense-800k")),
     ),
-    Question(asks="Do 8 bits pay?", pairs=(("int8-800k", "dense-800k"), ("int8-800k-s2", "dense-800k-s2"))),
+    Question(asks="Do 8 bits pay?", pairs=(("int8-800k", "dense-800k"),)),
+    Question(
+        asks="Does the better cascade beat 8 bits, which compute everything for every token?",
+        pairs=(("cascade-240k-800k", "int8-800k"),),
+    ),
 )
-
+"""Of the first seed; the same is asked of every other seed on the shelf."""
 
 DENSE_LINE = ("dense-60k", "dense-240k", "dense-800k")
 """What quality costs without being selective: straight lines between these, in quality and log energy."""
+
+
+def of_seed(name: str, seed: int) -> str | None:
+    """What the shelf calls a model of the first seed when trained from another; None where it has none."""
+    if seed == 1:
+        return name
+    alike = (other for other in reference_models() if card(other).get("replica_of") == name)
+    return next((other for other in alike if f"-s{seed}" in other), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,13 +75,17 @@ class Contest:
     """One pair at one batch size.
 
     Attributes:
+        pair: As `QUESTIONS` has it.
+        one, other: The same two, trained from this ``seed``.
         quality: Points more than the other.
         energy: Times the other's.
         rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
-        above: Points more than a dense model of the same energy would have, by the dense line; beyond its ends,
-            than the last one on it.
+        above: Points more than a dense model of the same seed and energy would have, by the dense line, on which
+            the other one is as well; beyond its ends, than the last one on it.
     """
 
+    pair: tuple[str, str]
+    seed: int
     one: str
     other: str
     batch: int
@@ -107,12 +110,22 @@ class Contest:
         return self.better * self.cheaper < 0
 
     @property
+    def beside_line(self) -> int:
+        """1 above the dense line, -1 below it, 0 where that cannot be told."""
+        return int(self.above[1] > 0) - int(self.above[2] < 0)
+
+    @property
+    def against_line(self) -> bool:
+        """Whether one axis speaks for it or against it, the other is undecided, and the dense line says the reverse."""
+        return abs(self.better + self.cheaper) == 1 and self.beside_line == -(self.better + self.cheaper)
+
+    @property
     def won(self) -> bool | None:
         """Whether it is better at no more energy, or cheaper at no less quality; a trade is decided by the dense line.
 
         None where that cannot be told.
         """
-        sign = int(self.above[1] > 0) - int(self.above[2] < 0) if self.traded else self.better + self.cheaper
+        sign = self.beside_line if self.traded else 0 if self.against_line else self.better + self.cheaper
         return None if sign == 0 else sign > 0
 
     @property
@@ -120,15 +133,18 @@ class Contest:
         """What it gives for what it takes."""
         answers = {1: "better answers", -1: "worse answers", 0: "the same answers within error"}[self.better]
         joules = {1: "less energy", -1: "more energy", 0: "the same energy within error"}[self.cheaper]
-        line = {True: "above the dense line", False: "below the dense line", None: "on the dense line within error"}
-        return f"{answers}, {joules}" + (f": {line[self.won]}" if self.traded else "")
+        line = {1: "above the dense line", -1: "below the dense line", 0: "on the dense line within error"}
+        if self.against_line:
+            return f"{answers}, {joules}, yet {line[self.beside_line]}"
+        return f"{answers}, {joules}" + (f": {line[self.beside_line]}" if self.traded else "")
 
 
 def contests(run: Run, batch: int) -> Iterator[Contest]:
-    """All pairs of the questions that were measured.
+    """All pairs of the questions that were measured, of every seed.
 
     Raises:
-        ValueError: A model of a pair has no quality, no energy, one repeat, or is there twice.
+        ValueError: A model of a pair has no quality, no energy, one repeat, or is there twice; or of a seed only
+            one model of the dense line was measured.
     """
     tasks = sorted({cell.task for cell in run.cells})
     figures: dict[str, Figures] = {}
@@ -137,22 +153,40 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
         if found.quality is None or found.log is None or name in figures:
             raise ValueError(f"{run.path}: {name} is there twice, or has no quality or energy over all tasks")
         figures[name] = found
-    line = [figures[name] for name in DENSE_LINE]
-    for one, other in dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs):
-        if one in figures and other in figures:
-            pair = [figures[one], figures[other]]
-            entries = entries_of(pair)
-            guessing = any(f.quality is not None and (f.quality.low or 0.0) <= 0 for f in pair)
-            yield Contest(
-                one=one,
-                other=other,
-                batch=batch,
-                quality=spread(differences(entries, "quality")),
-                # A difference of energy is larger where the first takes less.
-                energy=as_ratio(spread(differences(entries, "energy"), -1)),
-                rate=None if guessing else as_ratio(spread(differences(entries, "correct_per_wh"))),
-                above=above_line(entries_of([figures[one], *line])),
-            )
+    seeds = sorted({1, *(int(found[1]) for name in figures if (found := re.search(r"-s(\d+)", name)))})
+    for seed in seeds:
+        line = [name for first in DENSE_LINE if (name := of_seed(first, seed)) in figures]
+        for pair in dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs):
+            one, other = (of_seed(name, seed) for name in pair)
+            if one in figures and other in figures:
+                against = [figures[name] for name in dict.fromkeys([*line, other])]
+                yield _contest(pair, seed, (one, other), batch, [figures[one], figures[other]], against)
+
+
+def _contest(
+    pair: tuple[str, str],
+    seed: int,
+    names: tuple[str, str],
+    batch: int,
+    figures: Sequence[Figures],
+    line: Sequence[Figures],
+) -> Contest:
+    if len(line) < 2:
+        raise ValueError(f"one model makes no dense line: measure more of seed {seed}")
+    entries = entries_of(figures)
+    guessing = any(f.quality is not None and (f.quality.low or 0.0) <= 0 for f in figures)
+    return Contest(
+        pair=pair,
+        seed=seed,
+        one=names[0],
+        other=names[1],
+        batch=batch,
+        quality=spread(differences(entries, "quality")),
+        # A difference of energy is larger where the first takes less.
+        energy=as_ratio(spread(differences(entries, "energy"), -1)),
+        rate=None if guessing else as_ratio(spread(differences(entries, "correct_per_wh"))),
+        above=above_line(entries_of([figures[0], *line])),
+    )
 
 
 def spread(pairs: Differences, sign: int = 1) -> Spread:
@@ -187,8 +221,9 @@ def answer(found: Sequence[Contest]) -> str:
     """Yes, no, or where it depends; and whether luck of training was looked at."""
     if not found:
         return "Not measured."
-    seeds = "" if any("-s2" in contest.one for contest in found) else " One training seed."
-    return _agreed(found) + seeds
+    seeds = {pair: {contest.seed for contest in found if contest.pair == pair} for pair in {c.pair for c in found}}
+    alone = any(len(of_pair) == 1 for of_pair in seeds.values())
+    return _agreed(found) + (" One training seed." if alone else "")
 
 
 def _agreed(found: Sequence[Contest]) -> str:

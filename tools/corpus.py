@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulemark.harness.alphabet import CONTEXT, encode
-from joulemark.tasks.reference import FAMILIES, LEVELS, Split, draw
+from joulemark.tasks.reference import FAMILIES, LEVELS, Split, draw, questions_digest
 
 ONE_FAMILY = 0.25
 """Share of the rows that hold one family's questions alone, as a prompt with examples does."""
@@ -36,9 +36,14 @@ def rows(rng: random.Random, split: Split, count: int) -> tuple[Ids, Flags]:
     return ids, wanted
 
 
+def corpus_path(folder: Path, seed: int, tokens: int) -> Path:
+    """Where the rows are kept; other questions of the test have rows of their own."""
+    return folder / f"corpus-{seed}-{tokens}-{questions_digest()}.npz"
+
+
 def corpus(folder: Path, seed: int, tokens: int) -> tuple[Ids, Flags]:
     """The training rows of a seed, at least ``tokens`` characters together; kept in ``folder`` once drawn."""
-    path = folder / f"corpus-{seed}-{tokens}.npz"
+    path = corpus_path(folder, seed, tokens)
     if not path.exists():
         rng, parts, seen = random.Random(f"train:{seed}"), [], 0
         while seen < tokens:

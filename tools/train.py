@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from corpus import corpus, rows
+from corpus import corpus, corpus_path, rows
 from model import BALANCE, EARLY_EXIT, SHAPES, Transformer
 from torch import Tensor
 
@@ -147,6 +147,8 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
     shared = out / f"{dense}.half.pt"
     if model.shape.exits and shared.exists():
         kept = torch.load(shared)
+        if kept["of"] != corpus_path(out, seed, tokens).name:
+            raise SystemExit(f"{shared} learnt from {kept['of']}; remove it, or train {dense} again")
         resume(model, parts, kept["weights"])
         first, seen, joules, cpu = half, kept["seen"], kept["joules"], cpu - kept["cpu"]
         record["first_half_of"] = dense
@@ -176,7 +178,8 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
             print(f"{label} {step + 1}/{steps} loss {loss:.4f} validation {loss_held:.4f} {hours:.3f} h", flush=True)
             if step + 1 == half and name in DENSE_OF.values():
                 spent = {"seen": seen, "joules": joules, "cpu": hours * 3600}
-                torch.save({"weights": snapshot(model, parts)} | spent, shared)
+                whence = {"of": corpus_path(out, seed, tokens).name}
+                torch.save({"weights": snapshot(model, parts)} | spent | whence, shared)
             # Weights from before the exits were trained would be best at what they are not for.
             if loss_held < best and (not model.shape.exits or step >= half):
                 best = loss_held

@@ -12,12 +12,13 @@ import hashlib
 import json
 import shutil
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-from corpus import Ids
+from corpus import corpus
 from eight_bits import in_eight_bits
 from export import build, load
 from leaks import count_leaks
@@ -25,7 +26,7 @@ from model import SHAPES, Shape
 
 from joulemark.harness import models
 from joulemark.harness.reference import load_engine
-from joulemark.tasks.reference import FAMILIES, held_out
+from joulemark.tasks.reference import FAMILIES, held_out, questions_digest
 from joulemark.tasks.types import Answer
 
 ZOO = models.ZOO
@@ -60,10 +61,12 @@ def kind_of(shape: Shape) -> str:
     return "moe" if shape.experts else "early-exit" if shape.exits else "dense"
 
 
-def shelve(label: str, trained: Path, leaks: dict[int, dict[str, int]]) -> None:
+def shelve(label: str, trained: Path) -> None:
     """A trained model's graph and its card; with early exits a card for each threshold."""
     recipe = json.loads((trained / f"{label}.train.json").read_text(encoding="utf-8"))
     name, seed = recipe["model"], recipe["seed"]
+    if recipe["steps_done"] < recipe["steps"]:
+        raise SystemExit(f"{label} is not trained to its end: {recipe['steps_done']} of {recipe['steps']} steps")
     shape = SHAPES[name]
     path = ZOO / f"{label}.onnx"
     onnx.save(build(load(trained / f"{label}.pt", name)), path)
@@ -82,7 +85,7 @@ def shelve(label: str, trained: Path, leaks: dict[int, dict[str, int]]) -> None:
         "params": recipe["params"],
         "active_params": recipe["active_params"],
         "shape": asdict(shape),
-        "training": training | {"command": command, "leaks": leaks[seed]},
+        "training": training | {"command": command, "leaks": leaks_of(trained, seed, recipe["asked_tokens"])},
     }
     if not shape.exits:
         write_card(label, card)
@@ -96,9 +99,11 @@ def shelve(label: str, trained: Path, leaks: dict[int, dict[str, int]]) -> None:
         }
         write_card(label + tail, card | made | replica)
         answers = asked_of(label + tail)
-        layers = sum(a.layers or 0 for a in answers) / sum(a.generated_tokens for a in answers)
-        depth = {"layers_per_token": round(layers, 3)}
-        active = round(recipe["params"] - (shape.layers - layers) * layer_params(shape))
+        done, generated = sum(a.layers or 0 for a in answers), sum(a.generated_tokens for a in answers)
+        spared = (shape.layers * generated - done) / sum(a.computed_tokens for a in answers)
+        depth = {"layers_per_token": round(done / generated, 3)}
+        # Of all characters that it computes: those of prompts go through all layers.
+        active = round(recipe["params"] - spared * layer_params(shape))
         write_card(label + tail, card | made | replica | {"active_params": active, "validation": depth})
 
 
@@ -157,7 +162,7 @@ def shelve_cascade(name: str, tail: str) -> None:
     write_card(name + tail, card | {"active_params": active, "validation": {"escalated": round(share, 3)}})
 
 
-def shelve_ngram(trained: Path, leaks: dict[int, dict[str, int]]) -> None:
+def shelve_ngram(trained: Path) -> None:
     recipe = json.loads((trained / "ngram.train.json").read_text(encoding="utf-8"))
     command = f"python tools/ngram.py --tokens {recipe['asked_tokens']} --seed {recipe['seed']} --out build/zoo"
     path = ZOO / "ngram.npz"
@@ -171,34 +176,33 @@ def shelve_ngram(trained: Path, leaks: dict[int, dict[str, int]]) -> None:
             "params": recipe["params"],
             "active_params": 6,
             "training": {k: v for k, v in recipe.items() if k != "params"}
-            | {"command": command, "leaks": leaks[recipe["seed"]]},
+            | {"command": command, "leaks": leaks_of(trained, recipe["seed"], recipe["asked_tokens"])},
         },
     )
 
 
-def leaks_by_seed(trained: Path) -> dict[int, dict[str, int]]:
-    """How many questions of each seed's corpus were looked at, and how many are in the test set."""
-    counted = {}
-    for path in sorted(trained.glob("corpus-*.npz")):
-        seed = int(path.stem.split("-")[1])
-        with np.load(path) as kept:
-            ids: Ids = kept["ids"]
-        counted[seed] = count_leaks(ids)
-        print(f"seed {seed}: {counted[seed]}")
-    return counted
+@cache
+def leaks_of(trained: Path, seed: int, tokens: int) -> dict[str, Any]:
+    """How many questions of a corpus were looked at, how many are in the test set, and which test set that is."""
+    ids, _ = corpus(trained, seed, tokens)
+    counted = count_leaks(ids)
+    print(f"seed {seed}: {counted}")
+    if counted["leaked"]:
+        raise SystemExit("the corpus gives test questions away; nothing that learnt from it goes on the shelf")
+    return counted | {"test": questions_digest()}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path)
     trained = parser.parse_args().trained
-    leaks = leaks_by_seed(trained)
-    shelve_ngram(trained, leaks)
-    for path in sorted(trained.glob("*.train.json")):
-        label = path.name.removesuffix(".train.json")
+    shelve_ngram(trained)
+    labels = [path.name.removesuffix(".train.json") for path in sorted(trained.glob("*.train.json"))]
+    for label in labels:
         if label != "ngram":
-            shelve(label, trained, leaks)
-    for tail in ["" if seed == 1 else f"-s{seed}" for seed in leaks]:
+            shelve(label, trained)
+    for tail in (label.removeprefix("dense-800k") for label in labels if label.startswith("dense-800k")):
         shelve_in_eight_bits(f"dense-800k{tail}", trained)
-        for name in CASCADES:
-            shelve_cascade(name, tail)
+        for name, members in CASCADES.items():
+            if {member + tail for member in members} <= set(labels):
+                shelve_cascade(name, tail)

@@ -14,6 +14,7 @@ from joulemark.harness.graphs import OnnxEngine
 from joulemark.harness.models import ZOO, card, is_replica, reference_models
 from joulemark.harness.reference import load_engine
 from joulemark.tasks import reference
+from joulemark.tasks.reference import questions_digest
 from joulemark.tasks.types import Answer
 
 PROMPTS = [
@@ -71,6 +72,13 @@ def test_a_replica_names_a_shipped_model_of_its_shape_and_comes_after_all_that_a
         if "training" in first:
             assert first["training"]["seed"] != card(name)["training"]["seed"]
         assert first["sha256"] != card(name)["sha256"]
+
+
+def test_what_was_trained_was_checked_for_leaks_of_the_questions_that_are_asked_now() -> None:
+    checked = [card(name)["training"]["leaks"] for name in reference_models() if "training" in card(name)]
+    assert len(checked) >= 9
+    assert {(leaks["test"], leaks["leaked"]) for leaks in checked} == {(questions_digest(), 0)}
+    assert min(leaks["questions"] for leaks in checked) >= 1_000_000
 
 
 def test_all_that_is_shipped_is_at_most_15_megabytes_and_named_by_a_card() -> None:

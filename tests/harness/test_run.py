@@ -8,7 +8,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import psutil
@@ -266,16 +268,21 @@ def test_a_counter_that_vanishes_midway_fails_that_cell_and_ends_the_run_with_ex
     assert all(cell.energy is None for cell in cells if cell.status == "failed")
 
 
-def test_a_run_of_other_weights_is_not_gone_on_with(small_run: Ran, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("changed", "older"),
+    [("weights", lambda c: {"model_info": c.model_info.model_copy(update={"sha256": "0" * 64})}),
+     ("questions", lambda _: {"task_version": "1.0"})],
+)  # fmt: skip
+def test_a_run_of_other_weights_or_questions_is_not_gone_on_with(
+    small_run: Ran, tmp_path: Path, changed: str, older: Callable[[Cell], dict[str, Any]]
+) -> None:
     path = tmp_path / "run"
     shutil.copytree(small_run[0], path)
     cells = read_run(path).cells[:-1]
-    older = [
-        seal(c.model_copy(update={"model_info": c.model_info.model_copy(update={"sha256": "0" * 64})})) for c in cells
-    ]
-    lines = [canonical_json(cell.model_dump(mode="json", by_alias=True)) for cell in older]
+    sealed = [seal(cell.model_copy(update=older(cell))) for cell in cells]
+    lines = [canonical_json(cell.model_dump(mode="json", by_alias=True)) for cell in sealed]
     (path / "cells.jsonl").write_text("".join(line + "\n" for line in lines), encoding="utf-8")
     done = call("run", "--resume", path)
     assert done.returncode == 2
-    assert "other weights" in done.stderr
+    assert f"other {changed}" in done.stderr
     assert len(read_run(path).cells) == len(cells)

@@ -12,7 +12,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.tasks import reference
-from joulemark.tasks.reference import ABSENT, FAMILIES, LEVELS, Family, held_out, split_of, write_data
+from joulemark.tasks.catalog import OUR_TASKS
+from joulemark.tasks.reference import (
+    ABSENT,
+    EXAMPLES_PER_LEVEL,
+    FAMILIES,
+    LEVELS,
+    Family,
+    held_out,
+    questions_digest,
+    split_of,
+    write_data,
+)
 
 DATA = Path(reference.__file__).parent / "data"
 UNITS = {(large, small): factor for large, small, factor in reference._UNITS}
@@ -85,6 +96,7 @@ def test_making_the_questions_again_gives_the_same_bytes_as_are_shipped(tmp_path
         ("addition", "12+34=", "34+12="),
         ("units", "in in 5 ft=", "ft in 60 in="),
         ("dates", "03-27+12=", "04-08-12="),
+        ("dates", "03-27+12=", "04-08+353="),
         ("lookup", "a1 b2 ?a", "b2 a1 ?b"),
         ("abstention", "a1 b2 ?a", "b2 a1 ?k"),
         ("reversal", "rev abcdef=", "rev fedcba="),
@@ -103,7 +115,7 @@ def _all_small(name: str) -> list[tuple[str, str]]:
     scripts: dict[str, list[tuple[int, list[Any]]]] = {
         "addition": [(1, [12, 34]), (1, [34, 12])],
         "units": [(1, [8, 5, 1]), (1, [8, 5, 0])],
-        "dates": [(2, [85, 12, 1]), (2, [85, 12, 0])],
+        "dates": [(2, [85, 12, 1]), (2, [85, 12, 0]), (4, [97, 353, 1])],
         "lookup": [(1, ["ab", 1, 2, "a"]), (1, ["ba", 2, 1, "b"])],
         "abstention": [(1, ["ab", 1, 2, "a"]), (1, ["ba", 2, 1, "k"])],
         "reversal": [(1, [0, 1, 2, 3, 4, 5]), (1, [5, 4, 3, 2, 1, 0])],
@@ -166,5 +178,12 @@ def test_examples_to_show_come_from_neither_test_nor_training(family: Family) ->
     rows = [json.loads(line) for line in (DATA / f"{family.name}.jsonl").read_text().splitlines()]
     asked = {row["prompt"] for row in rows if row["split"] == "test"}
     shown = {row["prompt"] for row in rows if row["split"] == "fewshot"}
+    drawn = list(held_out(family, "validation", EXAMPLES_PER_LEVEL))
+    assert shown == {question.prompt for question in drawn}
+    assert {split_of(question.canonical) for question in drawn} == {"validation"}
     assert len(shown) >= 3
     assert not asked & shown
+
+
+def test_other_questions_get_another_version() -> None:
+    assert (OUR_TASKS[0].version, questions_digest()) == ("2.1", "d65c2755a0ea"), "bump the version and this line"

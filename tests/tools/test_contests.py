@@ -1,6 +1,7 @@
 """What the claim's page says of a measurement: its verdicts follow from the intervals, and from nothing else."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,18 +15,24 @@ UP, LEVEL, DOWN = (3.0, 1.0, 5.0), (0.5, -1.0, 2.0), (-3.0, -5.0, -1.0)
 Spread = tuple[float, float, float]
 
 
-def contest(quality: Spread, energy: Spread, above: Spread = LEVEL, batch: int = 1, one: str = "sparse-s2") -> Contest:
-    return Contest(one=one, other="dense", batch=batch, quality=quality, energy=energy, rate=None, above=above)
+def contest(quality: Spread, energy: Spread, above: Spread = LEVEL, batch: int = 1, seed: int = 1) -> Contest:
+    pair = ("sparse", "dense")
+    return Contest(
+        pair=pair, seed=seed, one=pair[0], other=pair[1], batch=batch, quality=quality, energy=energy, rate=None,
+        above=above,
+    )  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("quality", "energy", "above", "won", "words"),
     [
         (UP, LESS, DOWN, True, "better answers, less energy"),
-        (UP, ALIKE, DOWN, True, "better answers, the same energy within error"),
-        (LEVEL, LESS, DOWN, True, "the same answers within error, less energy"),
+        (UP, ALIKE, LEVEL, True, "better answers, the same energy within error"),
+        (LEVEL, LESS, UP, True, "the same answers within error, less energy"),
+        (LEVEL, LESS, DOWN, None, "the same answers within error, less energy, yet below the dense line"),
         (DOWN, MORE, UP, False, "worse answers, more energy"),
-        (LEVEL, MORE, UP, False, "the same answers within error, more energy"),
+        (LEVEL, MORE, DOWN, False, "the same answers within error, more energy"),
+        (LEVEL, MORE, UP, None, "the same answers within error, more energy, yet above the dense line"),
         (LEVEL, ALIKE, UP, None, "the same answers within error, the same energy within error"),
         (UP, MORE, UP, True, "better answers, more energy: above the dense line"),
         (UP, MORE, DOWN, False, "better answers, more energy: below the dense line"),
@@ -47,24 +54,29 @@ def at_32(quality: Spread, energy: Spread) -> Contest:
 
 
 def test_yes_and_no_need_every_line() -> None:
-    assert answer([YES, YES]) == "Yes."
-    assert answer([NO, NO]) == "No."
+    assert answer([YES, contest(UP, LESS, seed=2)]) == "Yes."
+    assert answer([NO, contest(DOWN, MORE, seed=2)]) == "No."
 
 
 def test_what_cannot_be_told_apart_is_neither_yes_nor_no() -> None:
-    assert answer([UNTOLD, UNTOLD]) == "Cannot be told."
+    assert answer([UNTOLD, contest(LEVEL, ALIKE, seed=2)]) == "Cannot be told."
     assert answer([YES, UNTOLD]).startswith("Not surely: yes in places")
     assert answer([NO, UNTOLD]).startswith("Not shown: no in places")
 
 
 def test_where_batch_sizes_disagree_each_is_told_and_where_seeds_do_none_is_credited() -> None:
-    assert answer([YES, at_32(DOWN, MORE)]) == "It depends: yes at batch 1, no at batch 32."
-    assert answer([YES, NO]) == "It depends; see each line."
+    assert answer([YES, at_32(DOWN, MORE)]).startswith("It depends: yes at batch 1, no at batch 32.")
+    assert answer([YES, contest(DOWN, MORE, seed=2)]) == "It depends; see each line."
 
 
 def test_one_training_seed_is_said_to_be_one_and_nothing_measured_is_no_verdict() -> None:
-    assert answer([contest(UP, LESS, one="sparse")]) == "Yes. One training seed."
+    assert answer([YES]) == "Yes. One training seed."
     assert answer([]) == "Not measured."
+
+
+def test_a_second_seed_of_one_pair_is_none_for_another() -> None:
+    other_pair = replace(YES, pair=("other", "dense"))
+    assert answer([YES, contest(UP, LESS, seed=2), other_pair]) == "Yes. One training seed."
 
 
 def entries(right: list[float], wh: list[float]) -> Entries:
@@ -108,8 +120,7 @@ def test_a_random_mix_of_two_dense_models_is_not_above_their_line() -> None:
 
 
 def test_the_first_seed_of_every_pair_is_on_the_shelf() -> None:
-    first = {name for question in QUESTIONS for pair in question.pairs for name in pair if "-s2" not in name}
-    assert first <= set(reference_models())
+    assert {name for question in QUESTIONS for pair in question.pairs for name in pair} <= set(reference_models())
 
 
 def test_the_controls_are_as_large_as_what_they_control_within_one_percent() -> None:
