@@ -1,7 +1,7 @@
 """Train a reference model: ``python tools/train.py dense-60k --out build/zoo``.
 
-Step-based and seeded: the same command on the same machine gives the same weights. All models see
-the same characters in the same order; only the learning rate depends on the size.
+Step-based and seeded: the same command on the same machine gives the same weights, also where it was interrupted
+and called again. All models see the same characters in the same order; only the learning rate depends on the size.
 """
 
 from __future__ import annotations
@@ -95,20 +95,37 @@ def optimizers(model: Transformer, muon_rate: float) -> list[torch.optim.Optimiz
 def snapshot(model: Transformer, parts: list[torch.optim.Optimizer]) -> dict[str, tuple[Tensor, dict[str, Tensor]]]:
     """Each weight by its name, with what its optimizer remembers of it."""
     memory = {weight: known for part in parts for weight, known in part.state.items()}
-    return {name: (weight.detach(), memory[weight]) for name, weight in model.named_parameters()}
+    return {name: (weight.detach(), memory.get(weight, {})) for name, weight in model.named_parameters()}
 
 
 @torch.no_grad()
 def resume(model: Transformer, parts: list[torch.optim.Optimizer], kept: dict[str, Any]) -> None:
-    """Go on with what a dense model of the same size was; its only exit is the last one here."""
-    last = f"norms.{len(model.norms) - 1}."
+    """Go on with a snapshot, maybe one of a dense model of the same size: its only exit is the last one here."""
+    last = f"norms.{len(model.norms) - 1}.weight"
     holders = {weight: part for part in parts for group in part.param_groups for weight in group["params"]}
+    if last not in kept:
+        kept = {last if name == "norms.0.weight" else name: known for name, known in kept.items()}
     for name, weight in model.named_parameters():
-        if name.startswith("norms.") and not name.startswith(last):
-            continue
-        old, known = kept[name.replace(last, "norms.0.")]
-        weight.copy_(old)
-        holders[weight].state[weight].update(known)
+        if name in kept:
+            old, known = kept[name]
+            weight.copy_(old)
+            holders[weight].state[weight].update(known)
+
+
+def read_state(path: Path, of: str) -> dict[str, Any] | None:
+    """What a training was when it last validated; None where there is nothing to go on with."""
+    if not path.exists():
+        return None
+    kept: dict[str, Any] = torch.load(path)
+    if kept["of"] != of:
+        raise SystemExit(f"{path} learnt from {kept['of']}, not {of}; remove it to begin anew")
+    return kept
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    part = path.with_suffix(".part")
+    torch.save(state, part)
+    part.replace(path)
 
 
 @torch.no_grad()
@@ -138,20 +155,21 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
         "name": label, "model": name, "params": model.params, "active_params": model.active_params,
         "shape": asdict(SHAPES[name]), "seed": seed, "asked_tokens": tokens, "steps": steps, "rows": ROWS,
         "context": CONTEXT, "muon_rate": MUON_RATE[name], "adam_rate": ADAM_RATE, "balance": BALANCE,
-        "early_exit": EARLY_EXIT, "exits_from": EXITS_FROM, "torch": torch.__version__,
+        "early_exit": EARLY_EXIT, "exits_from": EXITS_FROM, "torch": str(torch.__version__),
         "cpu_model": describe_machine(()).cpu_model,
     }  # fmt: skip
     best, seen, joules, cpu = float("inf"), 0, 0.0, time.process_time()
-    half, first = round(steps * EXITS_FROM), 0
+    half, first, of = round(steps * EXITS_FROM), 0, corpus_path(out, seed, tokens).name
     dense = label.replace(name, DENSE_OF.get(name, name))
-    shared = out / f"{dense}.half.pt"
-    if model.shape.exits and shared.exists():
-        kept = torch.load(shared)
-        if kept["of"] != corpus_path(out, seed, tokens).name:
-            raise SystemExit(f"{shared} learnt from {kept['of']}; remove it, or train {dense} again")
+    unfinished, shared = out / f"{label}.unfinished.pt", out / f"{dense}.half.pt"
+    if kept := read_state(unfinished, of) or (read_state(shared, of) if model.shape.exits else None):
         resume(model, parts, kept["weights"])
-        first, seen, joules, cpu = half, kept["seen"], kept["joules"], cpu - kept["cpu"]
-        record["first_half_of"] = dense
+        torch.set_rng_state(kept["rng"])
+        first, seen, joules, cpu = kept["step"], kept["seen"], kept["joules"], cpu - kept["cpu"]
+        if unfinished.exists():
+            best, record = kept["best"], kept["record"]
+        else:
+            record["first_half_of"] = dense
     with Recorder(choice.meters, choice.domains, os.getpid()) as recorder:
         recorder.start()
         for step in range(first, steps):
@@ -176,10 +194,6 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
             joules += energy.gross_j
             hours = (time.process_time() - cpu) / 3600
             print(f"{label} {step + 1}/{steps} loss {loss:.4f} validation {loss_held:.4f} {hours:.3f} h", flush=True)
-            if step + 1 == half and name in DENSE_OF.values():
-                spent = {"seen": seen, "joules": joules, "cpu": hours * 3600}
-                whence = {"of": corpus_path(out, seed, tokens).name}
-                torch.save({"weights": snapshot(model, parts)} | spent | whence, shared)
             # Weights from before the exits were trained would be best at what they are not for.
             if loss_held < best and (not model.shape.exits or step >= half):
                 best = loss_held
@@ -191,6 +205,14 @@ def train(name: str, tokens: int, seed: int, out: Path, fast: bool) -> None:
                 "energy_rel_u": round((energy.rel_u_scale**2 + energy.rel_u_workload**2) ** 0.5, 3),
             }  # fmt: skip
             (out / f"{label}.train.json").write_text(json.dumps(record, indent=2) + "\n")
+            state = {
+                "of": of, "step": step + 1, "seen": seen, "joules": joules, "cpu": hours * 3600, "best": best,
+                "record": record, "rng": torch.get_rng_state(), "weights": snapshot(model, parts),
+            }  # fmt: skip
+            write_state(unfinished, state)
+            if step + 1 == half and name in DENSE_OF.values():
+                write_state(shared, state)
+    unfinished.unlink()
 
 
 if __name__ == "__main__":

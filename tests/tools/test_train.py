@@ -4,6 +4,7 @@ import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -53,6 +54,31 @@ def test_exits_go_on_from_half_of_the_dense_models_way_as_if_they_had_gone_it_th
         assert told["steps_done"] == told["steps"]
         assert told["tokens"] == card(alone, "exit-800k")["tokens"]
         assert int(str(told["tokens"])) >= TOKENS
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_training_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, parted = tmp_path / "whole", tmp_path / "parted"
+    monkeypatch.setattr(training, "VALIDATE_EVERY", 20)
+    train("exit-800k", TOKENS, 1, whole, fast=False)
+    validate, calls = training.validate, []
+
+    def interrupted(*given: Any) -> float:
+        calls.append(given)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return validate(*given)
+
+    monkeypatch.setattr(training, "validate", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train("exit-800k", TOKENS, 1, parted, fast=False)
+    train("exit-800k", TOKENS, 1, parted, fast=False)
+    one, other = weights(whole, "exit-800k"), weights(parted, "exit-800k")
+    assert all(torch.equal(one[name], other[name]) for name in one)
+    told = [{k: v for k, v in card(folder, "exit-800k").items() if "cpu" not in k and "energy" not in k}
+            for folder in (whole, parted)]  # fmt: skip
+    assert told[0] == told[1]
+    assert not list(parted.glob("*.unfinished.pt"))
 
 
 @pytest.mark.usefixtures("small")
