@@ -12,11 +12,10 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from contests import QUESTIONS, Contest, Spread, answer, contests
+from contests import QUESTIONS, Contest, Spread, answer, contests, seed_of
 
 from joulemark.harness.models import card, is_replica, parse_model, reference_models
 from joulemark.harness.store import Run, read_run
@@ -38,10 +37,14 @@ BEGIN, END = "<!-- made by `make claims` -->", "<!-- until here -->"
 BATCHES = (1, 32)
 
 
-def run_all(folder: Path, repeats: int) -> list[Run]:
-    """Measure every shipped model at each batch size."""
-    models = [f"ref/{name}" for name in reference_models()]
-    return [run(folder / f"batch-{batch}", models, [], batch, repeats) for batch in BATCHES]
+def run_all(folder: Path, repeats: int) -> dict[tuple[int, int], Run]:
+    """Measure every shipped model at each batch size, those of each seed together; by seed and batch size."""
+    runs = {}
+    for seed in sorted(set(map(seed_of, reference_models()))):
+        models = [f"ref/{name}" for name in reference_models() if seed_of(name) == seed]
+        for batch in BATCHES:
+            runs[seed, batch] = run(folder / f"seed-{seed}-batch-{batch}", models, [], batch, repeats)
+    return runs
 
 
 def run_with_examples(folder: Path, repeats: int) -> Run:
@@ -128,10 +131,6 @@ def selectively(row: Row) -> str:
     return "all of it"
 
 
-def without_replicas(run: Run) -> Run:
-    return replace(run, cells=tuple(c for c in run.cells if not is_replica(c.model.removeprefix("ref/"))))
-
-
 def cost_of_examples(run: Run) -> str:
     """Quality and energy of each model over all families, without and with three examples."""
     lines = ["| Model | Examples | Quality | mWh per 1,000 answers | Energy |", "|---|--:|--:|--:|--:|"]
@@ -152,16 +151,16 @@ def cost_of_examples(run: Run) -> str:
     return "\n".join(lines)
 
 
-def write(runs: Sequence[Run], with_examples: Run) -> None:
-    """Put figures, pictures and verdicts into the page."""
-    found = [contest for run, batch in zip(runs, BATCHES, strict=True) for contest in contests(run, batch)]
-    first = make_views([runs[0]])[0]
+def write(runs: Mapping[tuple[int, int], Run], with_examples: Run) -> None:
+    """Put verdicts of all seeds, and figures and pictures of the first, into the page."""
+    found = [contest for (_, batch), run in runs.items() for contest in contests(run, batch)]
+    first = make_views([runs[1, BATCHES[0]]])[0]
     energy_name = "CPU time, as energy" if first.grade == "modelled" else "Energy"
     parts = ["## Verdicts\n", grade_sentence(first) + "\n", verdicts(found, energy_name)]
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for run, batch in zip(runs, BATCHES, strict=True):
-        whole, pictured = make_views([run])[0], make_views([without_replicas(run)])[0]
-        (PICTURES / f"batch-{batch}.png").write_bytes(picture(pictured, "png"))
+    for batch in BATCHES:
+        whole = make_views([runs[1, batch]])[0]
+        (PICTURES / f"batch-{batch}.png").write_bytes(picture(whole, "png"))
         parts.append(f"## Figures at batch {batch}\n")
         parts.append(f"![Quality against energy at batch {batch}](claims/batch-{batch}.png)\n")
         parts.append(table(whole) + "\n")

@@ -62,12 +62,18 @@ DENSE_LINE = ("dense-60k", "dense-240k", "dense-800k")
 """What quality costs without being selective: straight lines between these, in quality and log energy."""
 
 
+def seed_of(name: str) -> int:
+    """The seed that a model on the shelf was trained from."""
+    found = re.search(r"-s(\d+)(-|$)", name)
+    return int(found[1]) if found else 1
+
+
 def of_seed(name: str, seed: int) -> str | None:
     """What the shelf calls a model of the first seed when trained from another; None where it has none."""
     if seed == 1:
         return name
     alike = (other for other in reference_models() if card(other).get("replica_of") == name)
-    return next((other for other in alike if f"-s{seed}" in other), None)
+    return next((other for other in alike if seed_of(other) == seed), None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,8 +159,7 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
         if found.quality is None or found.log is None or name in figures:
             raise ValueError(f"{run.path}: {name} is there twice, or has no quality or energy over all tasks")
         figures[name] = found
-    seeds = sorted({1, *(int(found[1]) for name in figures if (found := re.search(r"-s(\d+)", name)))})
-    for seed in seeds:
+    for seed in sorted(set(map(seed_of, figures))):
         line = [name for first in DENSE_LINE if (name := of_seed(first, seed)) in figures]
         for pair in dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs):
             one, other = (of_seed(name, seed) for name in pair)
