@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,16 +51,24 @@ QUESTIONS = (
         asks="Does a cascade of 60k before 800k beat dense models?",
         pairs=(("cascade-60k-800k", "dense-240k"), ("cascade-60k-800k", "dense-800k")),
     ),
-    Question(asks="Do 8 bits pay?", pairs=(("int8-800k", "dense-800k"),)),
     Question(
-        asks="Does the better cascade beat 8 bits, which compute everything for every token?",
-        pairs=(("cascade-240k-800k", "int8-800k"),),
+        asks="Do 8 bits pay, computing everything for every token?",
+        pairs=(("int8-240k", "dense-240k"), ("int8-800k", "dense-800k")),
+    ),
+    Question(
+        asks="Does a cascade of 240k before 800k beat dense models, all in 8 bits?",
+        pairs=(("cascade-int8-240k-800k", "int8-240k"), ("cascade-int8-240k-800k", "int8-800k")),
+    ),
+    Question(
+        asks="Does a cascade in single precision beat dense models in 8 bits?",
+        pairs=(("cascade-240k-800k", "int8-240k"), ("cascade-240k-800k", "int8-800k")),
     ),
 )
 """Of the first seed; the same is asked of every other seed on the shelf."""
 
-DENSE_LINE = ("dense-60k", "dense-240k", "dense-800k")
-"""What quality costs without being selective: straight lines between these, in quality and log energy."""
+DENSE_LINES = (("dense-60k", "dense-240k", "dense-800k"), ("int8-240k", "int8-800k"))
+"""What quality costs without being selective, in single precision and in 8 bits: straight lines between these, in
+quality and log energy."""
 
 
 def seed_of(name: str) -> int:
@@ -77,23 +86,33 @@ def of_seed(name: str, seed: int) -> str | None:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Contest:
-    """One pair at one batch size.
+class Meeting:
+    """Two models of one seed, and those that the dense line goes through.
 
     Attributes:
         pair: As `QUESTIONS` has it.
         one, other: The same two, trained from this ``seed``.
-        quality: Points more than the other.
-        energy: Times the other's.
-        rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
-        above: Points more than a dense model of the same seed and energy would have, by the dense line, on which
-            the other one is as well; beyond its ends, than the last one on it.
     """
 
     pair: tuple[str, str]
     seed: int
     one: str
     other: str
+    line: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contest(Meeting):
+    """How one of them did against the other at one batch size.
+
+    Attributes:
+        quality: Points more than the other.
+        energy: Times the other's.
+        rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
+        above: Points more than a dense model of the same seed and energy would have, by the dense line that the
+            other one is on; beyond its ends, than the last one on it.
+    """
+
     batch: int
     quality: Spread
     energy: Spread
@@ -159,39 +178,33 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
         if found.quality is None or found.log is None or name in figures:
             raise ValueError(f"{run.path}: {name} is there twice, or has no quality or energy over all tasks")
         figures[name] = found
-    for seed in sorted(set(map(seed_of, figures))):
-        line = [name for first in DENSE_LINE if (name := of_seed(first, seed)) in figures]
-        for pair in dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs):
-            one, other = (of_seed(name, seed) for name in pair)
-            if one in figures and other in figures:
-                against = [figures[name] for name in dict.fromkeys([*line, other])]
-                yield _contest(pair, seed, (one, other), batch, [figures[one], figures[other]], against)
+    for meeting in meetings(figures):
+        if len(meeting.line) < 2:
+            raise ValueError(f"one model makes no dense line: measure more of seed {meeting.seed}")
+        pair = [figures[meeting.one], figures[meeting.other]]
+        entries = entries_of(pair)
+        guessing = any(f.quality is not None and (f.quality.low or 0.0) <= 0 for f in pair)
+        yield Contest(
+            **vars(meeting),
+            batch=batch,
+            quality=spread(differences(entries, "quality")),
+            # A difference of energy is larger where the first takes less.
+            energy=as_ratio(spread(differences(entries, "energy"), -1)),
+            rate=None if guessing else as_ratio(spread(differences(entries, "correct_per_wh"))),
+            above=above_line(entries_of([pair[0], *(figures[name] for name in meeting.line)])),
+        )
 
 
-def _contest(
-    pair: tuple[str, str],
-    seed: int,
-    names: tuple[str, str],
-    batch: int,
-    figures: Sequence[Figures],
-    line: Sequence[Figures],
-) -> Contest:
-    if len(line) < 2:
-        raise ValueError(f"one model makes no dense line: measure more of seed {seed}")
-    entries = entries_of(figures)
-    guessing = any(f.quality is not None and (f.quality.low or 0.0) <= 0 for f in figures)
-    return Contest(
-        pair=pair,
-        seed=seed,
-        one=names[0],
-        other=names[1],
-        batch=batch,
-        quality=spread(differences(entries, "quality")),
-        # A difference of energy is larger where the first takes less.
-        energy=as_ratio(spread(differences(entries, "energy"), -1)),
-        rate=None if guessing else as_ratio(spread(differences(entries, "correct_per_wh"))),
-        above=above_line(entries_of([figures[0], *line])),
-    )
+def meetings(measured: Collection[str]) -> Iterator[Meeting]:
+    """Who meets whom among what was measured."""
+    pairs = dict.fromkeys(pair for question in QUESTIONS for pair in question.pairs)
+    for seed, pair in itertools.product(sorted(set(map(seed_of, measured))), pairs):
+        one, other, *line = (
+            of_seed(name, seed) or "" for name in (*pair, *next(line for line in DENSE_LINES if pair[1] in line))
+        )
+        if one in measured and other in measured:
+            known = tuple(name for name in line if name in measured)
+            yield Meeting(pair=pair, seed=seed, one=one, other=other, line=known)
 
 
 def spread(pairs: Differences, sign: int = 1) -> Spread:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 import shutil
 from dataclasses import asdict
@@ -35,7 +36,12 @@ NOT = (
     "and learned them from 30 million characters in less than an hour on one CPU core."
 )
 THRESHOLDS = (0.9, 0.99)
-CASCADES = {"cascade-60k-800k": ("dense-60k", "dense-800k"), "cascade-240k-800k": ("dense-240k", "dense-800k")}
+IN_EIGHT_BITS = ("dense-240k", "dense-800k")
+CASCADES = {
+    "cascade-60k-800k": ("dense-60k", "dense-800k"),
+    "cascade-240k-800k": ("dense-240k", "dense-800k"),
+    "cascade-int8-240k-800k": ("int8-240k", "int8-800k"),
+}
 CASCADE_THRESHOLD = 0.9
 
 
@@ -118,8 +124,8 @@ def asked_of(name: str) -> list[Answer]:
     return load_engine(name, batch_size=1, threads=1).generate(prompts, ["\n"], 24)
 
 
-def shelve_in_eight_bits(made_from: str, trained: Path) -> None:
-    """The dense model with the matrices of its layers in 8 bits."""
+def shelve_in_eight_bits(made_from: str, trained: Path) -> str:
+    """The dense model with the matrices of its layers in 8 bits; returns its name."""
     label = made_from.replace("dense", "int8")
     path = ZOO / f"{label}.onnx"
     card = json.loads((ZOO / f"{made_from}.json").read_text(encoding="utf-8"))
@@ -138,6 +144,7 @@ def shelve_in_eight_bits(made_from: str, trained: Path) -> None:
             "made_from": made_from,
         },
     )
+    return label
 
 
 def shelve_cascade(name: str, tail: str) -> None:
@@ -197,12 +204,12 @@ if __name__ == "__main__":
     parser.add_argument("trained", type=Path)
     trained = parser.parse_args().trained
     shelve_ngram(trained)
-    labels = [path.name.removesuffix(".train.json") for path in sorted(trained.glob("*.train.json"))]
-    for label in labels:
-        if label != "ngram":
-            shelve(label, trained)
-    for tail in (label.removeprefix("dense-800k") for label in labels if label.startswith("dense-800k")):
-        shelve_in_eight_bits(f"dense-800k{tail}", trained)
-        for name, members in CASCADES.items():
-            if {member + tail for member in members} <= set(labels):
-                shelve_cascade(name, tail)
+    labels = {path.name.removesuffix(".train.json") for path in trained.glob("*.train.json")} - {"ngram"}
+    for label in sorted(labels):
+        shelve(label, trained)
+    tails = sorted({label.partition("dense-800k")[2] for label in labels})
+    for dense in sorted({made_from + tail for made_from in IN_EIGHT_BITS for tail in tails} & labels):
+        labels.add(shelve_in_eight_bits(dense, trained))
+    for tail, (name, members) in itertools.product(tails, CASCADES.items()):
+        if {member + tail for member in members} <= labels:
+            shelve_cascade(name, tail)

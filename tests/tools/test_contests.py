@@ -3,9 +3,10 @@
 import math
 from dataclasses import replace
 
+import contests
 import numpy as np
 import pytest
-from contests import QUESTIONS, Contest, above_line, answer, as_ratio, spread
+from contests import DENSE_LINES, QUESTIONS, Contest, above_line, answer, as_ratio, meetings, spread
 
 from joulemark.harness.models import card, reference_models
 from joulemark.reports.contest import Entries, ItemTable, differences
@@ -117,6 +118,19 @@ def test_the_dense_line_is_straight_in_quality_and_log_energy() -> None:
 def test_a_random_mix_of_two_dense_models_is_not_above_their_line() -> None:
     # Half of the questions at 1 Wh and half at 4 Wh cost 2.5 Wh, more than the 2 Wh of the line's middle.
     assert above_line(entries([0.7, 0.6, 0.8], [2.5, 1.0, 4.0]))[0] < 0
+
+
+def test_each_seed_and_precision_meets_its_own_dense_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = ["moe-800k-a240k", "cascade-int8-240k-800k", *(name for line in DENSE_LINES for name in line)]
+    shelf = {name: {} for name in names} | {f"{name}-s2": {"replica_of": name} for name in names}
+    monkeypatch.setattr(contests, "reference_models", lambda: list(shelf))
+    monkeypatch.setattr(contests, "card", shelf.__getitem__)
+    met = {(found.one, found.other): list(found.line) for found in meetings(shelf)}
+    for tail in ("", "-s2"):
+        single, eight = ([name + tail for name in line] for line in DENSE_LINES)
+        assert met["moe-800k-a240k" + tail, "dense-240k" + tail] == single
+        assert met["cascade-int8-240k-800k" + tail, "int8-240k" + tail] == eight
+    assert len(met) == 2 * 6
 
 
 def test_the_first_seed_of_every_pair_is_on_the_shelf() -> None:
