@@ -15,6 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from closeup import closeup
 from contests import QUESTIONS, Contest, Spread, answer, contests, seed_of
 
 from joulemark.harness.models import card, is_replica, parse_model, reference_models
@@ -35,6 +36,10 @@ PAGE = ROOT / "docs" / "claims.md"
 PICTURES = ROOT / "docs" / "claims"
 BEGIN, END = "<!-- made by `make claims` -->", "<!-- until here -->"
 BATCHES = (1, 32)
+CLOSEUP = (
+    "![Quality against energy of the best models, beside the lines of those that compute everything]"
+    "(claims/closeup.png)\n"
+)
 
 
 def run_all(folder: Path, repeats: int) -> dict[tuple[int, int], Run]:
@@ -156,8 +161,9 @@ def write(runs: Mapping[tuple[int, int], Run], with_examples: Run) -> None:
     found = [contest for (_, batch), run in runs.items() for contest in contests(run, batch)]
     first = make_views([runs[1, BATCHES[0]]])[0]
     energy_name = "CPU time, as energy" if first.grade == "modelled" else "Energy"
-    parts = ["## Verdicts\n", grade_sentence(first) + "\n", verdicts(found, energy_name)]
     PICTURES.mkdir(parents=True, exist_ok=True)
+    (PICTURES / "closeup.png").write_bytes(closeup({key: make_views([run])[0] for key, run in runs.items()}))
+    parts = ["## Verdicts\n", grade_sentence(first) + "\n", CLOSEUP, verdicts(found, energy_name)]
     for batch in BATCHES:
         whole = make_views([runs[1, batch]])[0]
         (PICTURES / f"batch-{batch}.png").write_bytes(picture(whole, "png"))
