@@ -3,8 +3,9 @@
     python benchmarks/selective.py
 
 Early exits: layers a token, CPU time and right answers as the threshold falls, against the same graph with all
-layers; at batch 1 and 32. Cascades: energy of the cascade against that of its parts asked one by one, the small
-model on all questions and the large one on those that were passed on; exit code 1 where they differ by over 5 %.
+layers, and the dense model of its size beside it; at batch 1 and 32. Cascades: energy of the cascade against that of
+its parts asked one by one, the small model on all questions and the large one on those that were passed on; exit
+code 1 where they differ by over 5 %.
 Everything runs in one process, in turn.
 """
 
@@ -75,7 +76,9 @@ def early_exits(batch_size: int) -> None:
         OnnxEngine(ZOO / card(name)["file"], batch_size=batch_size, threads=1, threshold=threshold)
         for threshold in (ALL_LAYERS, *THRESHOLDS)
     ]
-    whole, *early = rounds(engines, [PROMPTS] * len(engines))
+    dense = card(name)["training"]["first_half_of"]
+    engines.append(load_engine(dense, batch_size=batch_size, threads=1))
+    whole, *early, without = rounds(engines, [PROMPTS] * len(engines))
     for one, threshold in zip((whole, *early), (ALL_LAYERS, *THRESHOLDS), strict=True):
         layers = sum(a.layers or 0 for a in one.answers) / sum(a.generated_tokens for a in one.answers)
         value, low, high = ratio(one.joules, whole.joules)
@@ -83,6 +86,12 @@ def early_exits(batch_size: int) -> None:
             f"batch {batch_size:2}  threshold {threshold:4}  {layers:.2f} layers a token  "
             f"{100 * right(one.answers):.1f} % right  energy {value:.3f} ({low:.3f} to {high:.3f}) of all layers"
         )
+
+    value, low, high = ratio(without.joules, whole.joules)
+    print(
+        f"batch {batch_size:2}  {dense}, without exits  {100 * right(without.answers):.1f} % right  "
+        f"energy {value:.3f} ({low:.3f} to {high:.3f}) of all layers"
+    )
 
 
 def right(answers: Sequence[Answer]) -> float:

@@ -160,7 +160,7 @@ def _md_table(view: View) -> str:
         figures = [columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row)]
         cells = [rank_text(row), _md(row.label)]
         cells += [f"{value} ({limits})" if limits else value for value, limits in figures]
-        likely = f" ({draws_share(row.p_frontier)})" if row.p_frontier is not None else ""
+        likely = f" ({draws_share(row.p_frontier, row.frontier)})" if row.p_frontier is not None else ""
         cells.append((row.frontier or MISSING) + likely)
         cells += [_md(f"{row.grade}, {row.scope}; {row.hardware}")] if view.mixed else []
         lines.append("| " + " | ".join(cells) + " |")

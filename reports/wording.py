@@ -110,11 +110,10 @@ def reach(rel_u: float) -> str:
     return f"a factor of {number(math.exp(1.96 * rel_u), 2)} either way"
 
 
-def draws_share(p: float) -> str:
-    """A share of a few thousand draws; these prove neither 0 nor 1."""
-    if p >= 0.995:
-        return "on it in over 99 % of draws"
-    return "on it in under 1 % of draws" if p < 0.005 else f"on it in {100 * p:.0f} % of draws"
+def draws_share(p: float, frontier: str | None) -> str:
+    """In how many of a few thousand draws an entrant is on the frontier; these prove neither 0 nor 1."""
+    share = "over 99" if p >= 0.995 else "under 1" if p < 0.005 else f"{100 * p:.0f}"
+    return f"{'' if frontier == 'on' else 'on it '}in {share} % of draws"
 
 
 def joined(names: Sequence[str]) -> str:
