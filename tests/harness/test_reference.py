@@ -182,7 +182,8 @@ def probability(session: onnxruntime.InferenceSession, prompt: str) -> float:
     return float(product)
 
 
-@any_cascade
+# In 8 bits a character's probability depends on what is computed beside it: the whole text here, itself in the engine.
+@pytest.mark.parametrize("name", [name for name in CASCADES if not in_8_bits(name)])
 def test_confidence_is_the_product_of_the_probabilities_of_an_answers_characters(name: str) -> None:
     session = onnxruntime.InferenceSession(str(ZOO / card(card(name)["members"][0])["file"]))
     wanted = [probability(session, prompt) for prompt in PROMPTS[::5]]
