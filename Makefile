@@ -38,7 +38,7 @@ clean:
 	rm -rf .venv build/lib build/bdist* dist *.egg-info
 
 .venv/installed: pyproject.toml | .venv/bin/python
-	@echo "Installing Joulemark into .venv; the first time this takes a minute or two."
+	@echo "Installing Joulemark into .venv; the first time this takes two to four minutes."
 	@$(PIP) install -e .
 	@touch $@
 

@@ -140,10 +140,12 @@ class _Measuring:
         cells = schedule(self.session.plan, self.session.specs)
         fine = {cell_id for cell_id, cell in known.items() if cell.status == "ok" and self.writer.has_items(cell)}
         todo = [cell for cell in cells if cell.cell_id not in fine]
-        self.progress.begin(len(cells), len(cells) - len(todo), self.session.choice)
         if not todo:
             self.progress.say("Every cell is measured already; nothing is left to do.")
-        problem = self._measure(todo, known) if todo else None
+            self.writer.compact()
+            return RunResult(self.writer.path, None)
+        self.progress.begin(len(cells), len(cells) - len(todo), self.session.choice)
+        problem = self._measure(todo, known)
         self.writer.compact()
         return RunResult(self.writer.path, problem)
 

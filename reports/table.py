@@ -116,11 +116,11 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     table.add_column("Model", overflow="fold", min_width=8, max_width=40)
     # In a narrow window intervals stand below their figures, so that names stay whole.
     narrow = width < _ROOMY
-    table.add_column("Quality", justify="right", max_width=11 if narrow else None, overflow="fold")
+    table.add_column("Quality", justify="right", max_width=12 if narrow else None, overflow="fold")
     per_1k = plain(f"{columns.energy.name} per 1,000 answers")
     table.add_column(per_1k, justify="right", max_width=9 if narrow else 16, overflow="fold")
     rate = plain(columns.rate_title)
-    table.add_column(rate, justify="right", max_width=13 if narrow else 22, overflow="fold")
+    table.add_column(rate, justify="right", max_width=12 if narrow else 22, overflow="fold")
     table.add_column("Frontier", no_wrap=True)
     if view.mixed:
         table.add_column("Energy", overflow="fold")

@@ -74,29 +74,45 @@ def named(option: str, values: Sequence[str]) -> list[str]:
     return [part for value in values for part in (option, value)]
 
 
-def verdicts(found: Sequence[Contest], energy_name: str) -> str:
+def summary(found: Sequence[Contest], by: str) -> str:
+    """All answers at once."""
+    answers = {question.asks: answer([c for c in found if c.pair in question.pairs]) for question in QUESTIONS}
+    lines = [
+        f"| Question | Answer, by {by} |",
+        "|---|---|",
+        *(f"| {asks} | {told} |" for asks, told in answers.items()),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def verdicts(found: Sequence[Contest], energy_name: str, by: str) -> str:
     """An answer and its lines for each question."""
     parts = []
     for question in QUESTIONS:
         mine = [c for c in found if c.pair in question.pairs]
-        parts.append(f"### {question.asks}\n\n**{answer(mine)}**\n")
+        told, _, seeds = answer(mine).partition(".")
+        parts.append(f"### {question.asks}\n\n**{told}, by {by}.{seeds}**\n")
         if not mine:
             continue
         heads = (
             f"| Pair | Batch | Quality, points | {energy_name} | Right answers per Wh | Above the dense line, points |"
         )
         in_order = sorted(mine, key=lambda c: (question.pairs.index(c.pair), c.seed, c.batch))
-        lines = [f"{heads} In words |", "|---|--:|--:|--:|--:|--:|---|", *map(line, in_order)]
+        lines = [f"{heads} In words | |", "|---|--:|--:|--:|--:|--:|---|---|", *(line(c, by) for c in in_order)]
         parts.append("\n".join(lines) + "\n")
     return "\n".join(parts)
 
 
-def line(c: Contest) -> str:
+def line(c: Contest, by: str) -> str:
     figures = (points(c.quality), ratio(c.energy), ratio(c.rate), points(c.above))
-    return f"| {c.one} / {c.other} | {c.batch} | {' | '.join(figures)} | {c.in_words} |"
+    mark = {True: "yes", False: "no", None: "?"}[c.won]
+    words = c.in_words.replace("energy", by)
+    return f"| {c.one} / {c.other} | {c.batch} | {' | '.join(figures)} | {words} | {mark} |"
 
 
-def points(values: Spread) -> str:
+def points(values: Spread | None) -> str:
+    if values is None:
+        return MISSING
     sign = "+" if values[0] >= 0 else ""
     return f"{sign}{fixed(values[0])} ({span(values[1], values[2], 1)})"
 
@@ -160,10 +176,16 @@ def write(runs: Mapping[tuple[int, int], Run], with_examples: Run) -> None:
     """Put verdicts of all seeds, and figures and pictures of the first, into the page."""
     found = [contest for (_, batch), run in runs.items() for contest in contests(run, batch)]
     first = make_views([runs[1, BATCHES[0]]])[0]
-    energy_name = "CPU time, as energy" if first.grade == "modelled" else "Energy"
+    energy_name, by = ("CPU time, as energy", "CPU time") if first.grade == "modelled" else ("Energy", "energy")
     PICTURES.mkdir(parents=True, exist_ok=True)
     (PICTURES / "closeup.png").write_bytes(closeup({key: make_views([run])[0] for key, run in runs.items()}))
-    parts = ["## Verdicts\n", grade_sentence(first) + "\n", CLOSEUP, verdicts(found, energy_name)]
+    parts = [
+        "## Verdicts\n",
+        grade_sentence(first) + "\n",
+        summary(found, by),
+        CLOSEUP,
+        verdicts(found, energy_name, by),
+    ]
     for batch in BATCHES:
         whole = make_views([runs[1, batch]])[0]
         (PICTURES / f"batch-{batch}.png").write_bytes(picture(whole, "png"))
@@ -173,9 +195,12 @@ def write(runs: Mapping[tuple[int, int], Run], with_examples: Run) -> None:
         repeats = min(row.repeats for row in whole.rows)
         parts.append(
             f"On {whole.hardware}, 1 thread, {repeats} repeats in random order, {len(whole.tasks)} tasks of 300 "
-            f"questions. {grade_sentence(whole)} Below {whole.quality_floor:g} points nothing is ranked.\n"
+            f"questions. {grade_sentence(whole)} Below {whole.quality_floor:g} points nothing is ranked. "
+            "Active: what works on a character, or for a cascade on a question, on average over validation questions "
+            "at batch 1, prompts included.\n"
         )
-    parts += ["## What three examples cost\n", cost_of_examples(with_examples) + "\n"]
+    examples = "The same questions at batch 1, with three examples before each, in one run with those without.\n"
+    parts += ["## What three examples cost\n", examples, cost_of_examples(with_examples) + "\n"]
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
     _, _, after = rest.partition(END)
     PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{after}", encoding="utf-8")

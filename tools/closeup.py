@@ -72,7 +72,8 @@ def closeup(views: Mapping[tuple[int, int], View]) -> bytes:
     heading = {"size": 14.5, "weight": "bold"}
     figure.legend(
         handles=handles, loc="outside upper left", ncols=4, frameon=False, fontsize=9.5, alignment="left",
-        title="Where orange is above its blue line, computing selectively pays", title_fontproperties=heading,
+        title=f"Above the line: more right answers for the same {'CPU time' if modelled else 'energy'}",
+        title_fontproperties=heading,
     )  # fmt: skip
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
@@ -180,5 +181,5 @@ def _legend(modelled: bool, more_seeds: bool) -> list[Line2D]:
         for colour, mark, name, size in looks
     ]  # fmt: skip
     handles.append(Line2D([], [], color=DENSE, label="dense line"))
-    handles.append(Line2D([], [], color=DENSE, linestyle=DASHED, label="dense line in 8 bits"))
+    handles.append(Line2D([], [], color=DENSE, linestyle=DASHED, label="dense line in 8 bits, for int8 models"))
     return handles

@@ -110,14 +110,14 @@ class Contest(Meeting):
         energy: Times the other's.
         rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
         above: Points more than a dense model of the same seed and energy would have, by the dense line that the
-            other one is on; beyond its ends, than the last one on it.
+            other one is on; None where that line has no such energy.
     """
 
     batch: int
     quality: Spread
     energy: Spread
     rate: Spread | None
-    above: Spread
+    above: Spread | None
 
     @property
     def better(self) -> int:
@@ -137,6 +137,8 @@ class Contest(Meeting):
     @property
     def beside_line(self) -> int:
         """1 above the dense line, -1 below it, 0 where that cannot be told."""
+        if self.above is None:
+            return 0
         return int(self.above[1] > 0) - int(self.above[2] < 0)
 
     @property
@@ -159,6 +161,8 @@ class Contest(Meeting):
         answers = {1: "better answers", -1: "worse answers", 0: "the same answers within error"}[self.better]
         joules = {1: "less energy", -1: "more energy", 0: "the same energy within error"}[self.cheaper]
         line = {1: "above the dense line", -1: "below the dense line", 0: "on the dense line within error"}
+        if self.traded and self.above is None:
+            return f"{answers}, {joules}, where the dense line has ended"
         if self.against_line:
             return f"{answers}, {joules}, yet {line[self.beside_line]}"
         return f"{answers}, {joules}" + (f": {line[self.beside_line]}" if self.traded else "")
@@ -222,12 +226,21 @@ def as_ratio(logs: Spread) -> Spread:
     return value, low, high
 
 
-def above_line(entries: Entries) -> Spread:
-    """Points of the first entrant above the line through the others; 95 % of joint draws of items and repeats."""
+def above_line(entries: Entries) -> Spread | None:
+    """Points of the first entrant above the line through the others; 95 % of joint draws of items and repeats.
+
+    None where it takes more than all of these, or less, in over 95 % of the draws.
+    """
     points, logs = draw_jointly(entries)
+    own, others = logs[:, 0], logs[:, 1:]
+    if max((own > others.max(axis=1)).mean(), (own < others.min(axis=1)).mean()) > _SURE:
+        return None
     drawn = [_above(p, x) for p, x in zip(points, logs, strict=True)]
     low, high = np.quantile(drawn, [0.025, 0.975])
     return _above(entries.quality, entries.log_energy), float(low), float(high)
+
+
+_SURE = 0.95
 
 
 def _above(points: Floats, logs: Floats) -> float:

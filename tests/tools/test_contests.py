@@ -16,7 +16,7 @@ UP, LEVEL, DOWN = (3.0, 1.0, 5.0), (0.5, -1.0, 2.0), (-3.0, -5.0, -1.0)
 Spread = tuple[float, float, float]
 
 
-def contest(quality: Spread, energy: Spread, above: Spread = LEVEL, batch: int = 1, seed: int = 1) -> Contest:
+def contest(quality: Spread, energy: Spread, above: Spread | None = LEVEL, batch: int = 1, seed: int = 1) -> Contest:
     pair = ("sparse", "dense")
     return Contest(
         pair=pair, seed=seed, one=pair[0], other=pair[1], batch=batch, quality=quality, energy=energy, rate=None,
@@ -112,7 +112,8 @@ def test_the_dense_line_is_straight_in_quality_and_log_energy() -> None:
     value, low, high = above_line(entries([0.75, 0.6, 0.8], [middle, 1.0, 4.0]))
     assert value == pytest.approx(75 - 70)
     assert low < value < high
-    assert above_line(entries([0.7, 0.6, 0.8], [9.0, 1.0, 4.0]))[0] == pytest.approx(-10), "beyond its end, the end"
+    assert above_line(entries([0.7, 0.6, 0.8], [9.0, 1.0, 4.0])) is None, "beyond its end there is no line"
+    assert contest(UP, MORE, None).won is None
 
 
 def test_a_random_mix_of_two_dense_models_is_not_above_their_line() -> None:
