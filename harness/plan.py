@@ -59,7 +59,7 @@ class Plan(BaseModel):
 
 
 _ALL_TASKS = tuple(task.name for task in REFERENCE_TASKS)
-_SOME_MODELS = ("ngram", "dense-60k", "dense-240k", "dense-800k", "moe-800k-a240k", "cascade-240k-800k")
+_SOME_MODELS = ("ngram", "dense-60k", "dense-240k", "dense-800k", "moe-800k-a240k", "cascade-240k-800k", "int8-800k")
 PRESETS: dict[str, dict[str, Any]] = {
     "quick": {"tasks": _ALL_TASKS, "repeats": 3, "limit": 100},
     "full": {"tasks": _ALL_TASKS, "repeats": 3},

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from .rows import Row
 from .views import View
-from .wording import fixed, number, safe, share
+from .wording import MISSING, fixed, number, safe, share
 
-__all__ = ["Aside", "asides", "by_difficulty", "chosen", "other_metrics"]
+__all__ = ["Aside", "asides", "by_difficulty", "choosers", "chosen", "other_metrics"]
 
 _WORDS = {
     "made_up": "answered although the key was absent",
@@ -78,6 +78,12 @@ def chosen(view: View) -> Aside | None:
         return None
     heads, writers = zip(*columns, strict=True)
     return Aside(title="What models chose to compute", note="", heads=heads, lines=_lines(view, writers))
+
+
+def choosers(view: View) -> Aside | None:
+    """The same, without the models that compute everything."""
+    aside = chosen(view)
+    return aside and replace(aside, lines=tuple(line for line in aside.lines if set(line[1]) != {MISSING}))
 
 
 def _lines(view: View, writers: Sequence[Callable[[Row], str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:

@@ -7,12 +7,12 @@ import io
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from joulemark.harness.store import Run, canonical_json
 
-from .asides import Aside, asides, chosen
+from .asides import Aside, asides, choosers
 from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import in_words
 from .method import method
@@ -169,11 +169,8 @@ def _md_table(view: View) -> str:
 
 def _asides(view: View) -> list[Aside]:
     """The small tables of a view; what was computed is told once, over all tasks, of the models that choose."""
-    computed = chosen(view) if view.task == ALL else None
-    if computed is None:
-        return asides(view)
-    told = tuple(line for line in computed.lines if set(line[1]) != {MISSING})
-    return [*asides(view), replace(computed, lines=told)]
+    computed = choosers(view) if view.task == ALL else None
+    return [*asides(view), computed] if computed else asides(view)
 
 
 def _md_aside(aside: Aside) -> str:

@@ -11,7 +11,7 @@ import math
 from .flags import in_words
 from .rows import Row
 from .views import View
-from .wording import TIMES, decimals_for, fixed, joined, number, reach, safe, span, times
+from .wording import TIMES, decimals_for, draws_share, fixed, joined, number, reach, safe, span, times
 
 __all__ = [
     "caveats",
@@ -19,6 +19,7 @@ __all__ = [
     "grade_sentence",
     "headline",
     "interval_sentence",
+    "unclear_sentence",
     "unfinished_sentence",
     "workload_factor",
 ]
@@ -74,7 +75,7 @@ def finding(view: View) -> str:
         text = _tie(view, tied)
     else:
         text = _lead(view, ranked[0], ranked[1])
-    return _qualified(view, " ".join(filter(None, [text, _best_quality(view)])))
+    return _qualified(view, " ".join(filter(None, [text, _in_joules(view), _best_quality(view)])))
 
 
 def grade_sentence(view: View) -> str:
@@ -121,6 +122,13 @@ def interval_sentence(view: View) -> str:
         f"Intervals are 95 %: quality over items, energy over {repeats} repeats. "
         "They are for comparing rows, and leave out the meter's error."
     )
+
+
+def unclear_sentence(view: View) -> str:
+    """What stands behind "unclear" in the column of the frontier; empty where nobody is."""
+    unclear = [row for row in view.rows if row.frontier == "unclear" and row.p_frontier is not None]
+    told = [f"{safe(row.label)} {draws_share(row.p_frontier or 0.0, 'on')}" for row in unclear]
+    return f"Unclear whether on the frontier: {joined(told)}." if told else ""
 
 
 def caveats(view: View) -> list[str]:
@@ -217,6 +225,20 @@ def _unproven(view: View, first: Row, second: Row) -> str:
         ratio = times(1 / (second.ratio_to_first or math.nan))
         text = f"{name} gave {ratio} the right answers per watt-hour of {other}"
     return f"{text}, but one repeat: no interval."
+
+
+def _in_joules(view: View) -> str:
+    """Whether a lead by CPU time says anything about joules; empty where it does, or where nobody leads."""
+    if view.grade != "modelled" or view.by == "quality" or len(_tied(view)) > 1 or _unrepeated(view):
+        return ""
+    second = view.ranked[1]
+    lead = second.energy_ratio_to_first if view.by == "energy" else second.ratio_to_first
+    factor = workload_factor(max(row.rel_u_workload or 0.0 for row in view.ranked[:2]))
+    if not lead or max(lead, 1 / lead) >= factor:
+        return ""
+    return (
+        f"In joules it may be the other way round: the power model alone may be off by {times(factor)} between models."
+    )
 
 
 def _best_quality(view: View) -> str:

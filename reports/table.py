@@ -10,8 +10,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .asides import Aside, asides
-from .findings import caveats, finding, grade_sentence, interval_sentence, unfinished_sentence
+from .asides import Aside, asides, choosers
+from .findings import (
+    caveats,
+    finding,
+    grade_sentence,
+    interval_sentence,
+    unclear_sentence,
+    unfinished_sentence,
+)
 from .rows import Row
 from .views import ALL, View
 from .wording import MISSING, Unit, ascii_only, decimals_for, energy_unit, fixed, number, rate_unit, safe, span
@@ -91,11 +98,13 @@ def print_views(views: Sequence[View], file: TextIO | None = None, width: int | 
         if lacking := unfinished_sentence(view):
             console.print(Text(plain(lacking), style="yellow"))
         console.print(_table(view, console.width, plain))
-        for aside in asides(view) if len(view.tasks) == 1 else ():
+        computed = choosers(view)
+        below = asides(view) if len(view.tasks) == 1 else []
+        for aside in [*below, computed] if computed else below:
             _print_aside(console, aside, plain)
         console.print()
         console.print(Text(plain(finding(view)), style="bold"))
-        for sentence in (grade_sentence(view), interval_sentence(view)):
+        for sentence in filter(None, (grade_sentence(view), interval_sentence(view), unclear_sentence(view))):
             console.print(Text(plain(sentence)))
         for sentence in caveats(view):
             lines = Text(plain(sentence), style="dim").wrap(console, console.width - 4)

@@ -57,7 +57,7 @@ QUESTIONS = (
     ),
     Question(
         asks="Does a cascade of 240k before 800k beat dense models, all in 8 bits?",
-        pairs=(("cascade-int8-240k-800k", "int8-240k"), ("cascade-int8-240k-800k", "int8-800k")),
+        pairs=(("cascade-int8", "int8-240k"), ("cascade-int8", "int8-800k")),
     ),
     Question(
         asks="Does a cascade in single precision beat dense models in 8 bits?",

@@ -40,7 +40,7 @@ IN_EIGHT_BITS = ("dense-240k", "dense-800k")
 CASCADES = {
     "cascade-60k-800k": ("dense-60k", "dense-800k"),
     "cascade-240k-800k": ("dense-240k", "dense-800k"),
-    "cascade-int8-240k-800k": ("int8-240k", "int8-800k"),
+    "cascade-int8": ("int8-240k", "int8-800k"),
 }
 CASCADE_THRESHOLD = 0.9
 

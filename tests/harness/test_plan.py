@@ -13,7 +13,7 @@ from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT
 def test_without_a_word_some_reference_models_meet_all_reference_tasks_three_times() -> None:
     plan = make_plan(None, {})
     kinds = [card(name.removeprefix("ref/"))["kind"] for name in plan.models]
-    assert kinds == ["ngram", "dense", "dense", "dense", "moe", "cascade"]
+    assert kinds == ["ngram", "dense", "dense", "dense", "moe", "cascade", "int8"]
     assert plan.tasks == tuple(task.name for task in REFERENCE_TASKS)
     assert (plan.repeats, plan.limit) == (3, 100)
 

@@ -88,7 +88,14 @@ def test_the_terminal_shows_them_below_the_table_of_one_task_and_fits_80_columns
     assert "Answered although" in below
     assert "25.0" in below
     assert max(map(len, said.splitlines())) <= 80
-    assert "Level 4" not in CliRunner().invoke(rank, [str(run.path)]).stdout
+
+
+def test_the_terminal_tells_over_all_tasks_what_models_chose_to_compute_but_no_levels(run: Run) -> None:
+    said = CliRunner().invoke(rank, [str(run.path)]).stdout
+    assert "Level 4" not in said
+    table = said.split("What models chose to compute", 1)[1].split("By CPU time", 1)[0]
+    assert "12.5" in table
+    assert "plain" not in table, "it computes everything"
 
 
 def test_long_names_and_many_metrics_still_fit_80_columns(make_run: Make) -> None:

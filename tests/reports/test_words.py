@@ -39,6 +39,31 @@ def test_modelled_energy_is_called_cpu_time_wherever_a_claim_rests_on_it(demo_ru
     assert "not measured joules" in grade_sentence(demo_views[0])
 
 
+@pytest.mark.parametrize(("thrift", "meter", "told"), [
+    (1.3, {}, True), (20.0, {}, False), (1.3, {"meter": COUNTER}, False),
+])  # fmt: skip
+def test_a_lead_that_the_power_model_may_feign_is_called_one(
+    make_run: Make, thrift: float, meter: dict[str, object], told: bool
+) -> None:
+    run = make_run(models={"thrifty": (0.7, 0.001, 9), "other": (0.7, 0.001 * thrift, 9)}, **meter)
+    for by in ("correct_per_wh", "energy"):
+        view = make_views([run], by=by)[0]  # type: ignore[arg-type]
+        assert [row.label for row in view.ranked if row.tied_with_first] == ["thrifty"]
+        assert ("In joules it may be the other way round" in finding(view)) is told
+
+
+def test_who_is_unclear_at_the_frontier_is_told_in_how_many_draws(make_run: Make) -> None:
+    view = make_views([make_run(models=ALIKE, seed=4, spread=0.05)])[0]
+    unclear = [row for row in view.rows if row.frontier == "unclear"]
+    assert len(unclear) == 2
+    said = " ".join(printed([view]).split())
+    assert all(f"{row.label} in {100 * row.p_frontier:.0f} % of draws" in said for row in unclear)
+
+
+def test_nothing_is_said_of_unclear_where_all_is_clear(demo_views: list[View]) -> None:
+    assert "Unclear" not in printed(demo_views)
+
+
 def test_counters_are_named(make_run: Make) -> None:
     view = make_views([make_run(meter=COUNTER)])[0]
     assert "hardware counters (rapl:package-0); the true value lies within \u00b13.9 % (95 %)" in grade_sentence(view)
