@@ -3,22 +3,41 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from .labels import Box
-from .scene import GRID, MUTED, Scene, extent
+from .rows import Row
+from .scene import GRID, MUTED, Scene, energy_ends, extent
+from .wording import Unit
 
-__all__ = ["draw_axes", "draw_curves", "draw_floor"]
+__all__ = ["draw_axes", "draw_curves", "draw_floor", "energy_range"]
 
+_FAR = 4.0
+"""How many times less or more energy than all that is ranked is off the axis."""
 _DOTTED, _DASHED = (0, (1, 2.4)), (0, (6, 3))
+
+
+def energy_range(rows: Sequence[Row], unit: Unit) -> tuple[float, float]:
+    """The ends of the energy axis: all that is ranked, and what is not too far from it.
+
+    A guesser that needs a hundredth of the energy would else press all others into a corner.
+    """
+    spans = [energy_ends(row, unit) or (at, at) for row in rows for at in [(row.energy_wh_per_1k or 0.0) * unit.factor]]
+    ranked = [ends for row, ends in zip(rows, spans, strict=True) if row.rank is not None] or spans
+    low, high = min((ends[0] for ends in ranked), default=0.1), max((ends[1] for ends in ranked), default=10.0)
+    near = [ends for ends in spans if low / _FAR <= ends[0] and ends[1] <= high * _FAR]
+    low, high = min((ends[0] for ends in near), default=low), max((ends[1] for ends in near), default=high)
+    margin = max((high / low) ** 0.13, 1.35)
+    return low / margin, high * margin
 
 
 def draw_axes(scene: Scene) -> None:
     """Log energy to the right, quality upwards, with room around the intervals."""
     axes, layout = scene.axes, scene.layout
-    left, right = _energy_range(scene)
+    left, right = scene.reach
     axes.set_xscale("log")
     axes.set_xlim(left, right)
     lows = [row.quality_low for row in scene.rows if row.quality_low is not None]
@@ -84,18 +103,12 @@ def draw_floor(scene: Scene) -> list[Box]:
     return [extent(axes, text)]
 
 
-def _energy_range(scene: Scene) -> tuple[float, float]:
-    ends = [scene.energy_ends(row) or (at, at) for row, at in zip(scene.rows, scene.x.tolist(), strict=True)]
-    low, high = min((end[0] for end in ends), default=0.1), max((end[1] for end in ends), default=10.0)
-    margin = max((high / low) ** 0.13, 1.35)
-    return low / margin, high * margin
-
-
 def _ticks(scene: Scene, decades: float) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis = scene.axes.xaxis
-    axis.set_major_locator(LogLocator(subs=(1.0,) if decades > 3 else (1.0, 2.0, 5.0)))
+    steps = (1.0,) if decades > 3 else (1.0, 2.0, 5.0) if decades > 1 else (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0)
+    axis.set_major_locator(LogLocator(subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
     scene.axes.tick_params(labelsize=scene.layout.font - 1, length=3)

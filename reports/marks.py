@@ -11,7 +11,7 @@ from .labels import Box, Spot, place_labels
 from .pareto import frontier
 from .scene import FRONT, INK, MUTED, PAPER, SHADE, Scene, extent
 from .stats import Floats
-from .wording import safe
+from .wording import number, safe
 
 __all__ = ["draw_legend", "draw_names", "draw_points", "draw_steps"]
 
@@ -34,12 +34,16 @@ def draw_steps(scene: Scene) -> None:
     ys = np.append(corners[:, 1], corners[-1, 1])
     shaded: dict[str, Any] = {"color": SHADE, "linewidth": 0, "zorder": 0.5}
     axes.fill_between(np.insert(xs, 0, left), np.insert(ys, 0, 0.0), top, step="post", **shaded)
-    xs, ys = np.insert(xs, 0, xs[0]), np.insert(ys, 0, 0.0)
+    if xs[0] > left:
+        xs, ys = np.insert(xs, 0, xs[0]), np.insert(ys, 0, 0.0)
     axes.step(xs, ys, where="post", color=FRONT, linewidth=2.2, zorder=2, solid_joinstyle="miter")
 
 
 def draw_points(scene: Scene) -> None:
-    """A point for each row, hollow where its energy is modelled, with its intervals both ways."""
+    """A point for each row, hollow where its energy is modelled, with its intervals both ways.
+
+    An arrow at the end of the axis for one that is far off.
+    """
     axes = scene.axes
     for row, (colour, mark, _), x, y in zip(scene.rows, scene.kinds(), scene.x.tolist(), scene.y.tolist(), strict=True):
         bars: dict[str, Any] = {"color": colour, "linewidth": 1.3, "capsize": 3, "zorder": 3}
@@ -47,10 +51,12 @@ def draw_points(scene: Scene) -> None:
             axes.errorbar(x, y, yerr=_arms(y, (row.quality_low, row.quality_high)), **bars)
         if ends := scene.energy_ends(row):
             axes.errorbar(x, y, xerr=_arms(x, ends), **bars)
+        far = scene.far_off(row)
         axes.plot(
             [x],
             [y],
-            mark,
+            ("<" if x == scene.reach[0] else ">") if far else mark,
+            clip_on=not far,
             markersize=6.5 if row.frontier in ("dominated", None) else 8.0,
             markerfacecolor=PAPER if row.grade == "modelled" else colour,
             markeredgecolor=colour,
@@ -82,11 +88,11 @@ def draw_names(scene: Scene, blocked: list[Box], curves: list[Box]) -> None:
     frame = scene.frame
     inner = Box(frame.left + 2, frame.bottom + 2, frame.right - 1, frame.top - 1)
     spots = place_labels(points, sizes, inner, blocked + _taken_by_points(scene) + _taken_by_steps(scene), curves)
-    for point, text, spot in zip(points, texts, spots, strict=True):
+    for text, spot in zip(texts, spots, strict=True):
         if spot is None:
             text.remove()
         else:
-            _settle(scene, point, text, spot)
+            _settle(scene, text, spot)
 
 
 def draw_legend(scene: Scene) -> list[Box]:
@@ -146,10 +152,13 @@ def _arms(at: float, ends: tuple[float, float]) -> list[list[float]]:
 def _name(scene: Scene, i: int) -> Any:
     row = scene.rows[i]
     name = safe(row.label)
+    name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "\u2026"
+    if scene.far_off(row):
+        name = f"{name}\nat {number((row.energy_wh_per_1k or 0.0) * scene.unit.factor)} {scene.unit.name}"
     return scene.axes.text(
         0,
         0,
-        name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "\u2026",
+        name,
         fontsize=scene.layout.font - 0.5,
         fontweight="bold" if row.tied_with_first else "normal",
         color=MUTED if row.rank is None and not scene.view.mixed else INK,
@@ -158,12 +167,11 @@ def _name(scene: Scene, i: int) -> Any:
     )
 
 
-def _settle(scene: Scene, point: tuple[float, float], text: Any, spot: Spot) -> None:
+def _settle(scene: Scene, text: Any, spot: Spot) -> None:
     back, box = scene.axes.transData.inverted(), spot.box
     text.set_position(back.transform((box.left + 1, box.bottom + 2.5)))
     if spot.led:
-        near = (min(max(point[0], box.left), box.right), min(max(point[1], box.bottom), box.top))
-        ends = back.transform([point, near])
+        ends = back.transform(spot.line)
         scene.axes.plot(ends[:, 0], ends[:, 1], color=MUTED, linewidth=0.7, zorder=2.5)
 
 
@@ -188,8 +196,8 @@ def _taken_by_steps(scene: Scene) -> list[Box]:
         return []
     corners = scene.pixels(found).tolist()
     boxes, below = [], scene.frame.bottom
-    for number, (x, y) in enumerate(corners):
-        after = corners[number + 1][0] if number + 1 < len(corners) else scene.frame.right
+    for place, (x, y) in enumerate(corners):
+        after = corners[place + 1][0] if place + 1 < len(corners) else scene.frame.right
         boxes += [Box(x - 2, below, x + 2, y), Box(x, y - 2, after, y + 2)]
         below = y
     return boxes

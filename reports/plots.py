@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from .findings import headline
-from .ground import draw_axes, draw_curves, draw_floor
+from .ground import draw_axes, draw_curves, draw_floor, energy_range
 from .marks import draw_legend, draw_names, draw_points, draw_steps
 from .rows import Row
 from .scene import INK, MUTED, PAPER, VARIABLES, Layout, Scene
@@ -126,9 +126,10 @@ def _draw(view: View, layout: Layout, *, titled: bool) -> Figure:
     axes = figure.add_axes(box, facecolor="none")
     rows = _drawn(view)
     unit = energy_unit(row.energy_wh_per_1k for row in rows)
-    x = np.array([(row.energy_wh_per_1k or math.nan) * unit.factor for row in rows])
+    reach = energy_range(rows, unit)
+    x = np.clip([(row.energy_wh_per_1k or math.nan) * unit.factor for row in rows], *reach)
     y = np.array([row.quality if row.quality is not None else math.nan for row in rows])
-    scene = Scene(axes, view, rows, x, y, unit, layout)
+    scene = Scene(axes, view, rows, x, y, reach, unit, layout)
     draw_axes(scene)
     curves = draw_curves(scene)
     blocked = draw_floor(scene)

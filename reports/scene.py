@@ -15,7 +15,7 @@ from .wording import Unit, safe
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FRONT", "GRID", "INK", "MUTED", "PAPER", "SHADE", "VARIABLES", "Layout", "Scene", "extent"]
+__all__ = ["FRONT", "GRID", "INK", "MUTED", "PAPER", "SHADE", "VARIABLES", "Layout", "Scene", "energy_ends", "extent"]
 
 INK, MUTED, GRID, PAPER, FRONT, SHADE = "#1b1f24", "#57606a", "#e3e7eb", "#ffffff", "#c04f00", "#fbf3ee"
 _STATUS = {
@@ -62,8 +62,9 @@ class Scene:
         axes: Where to draw.
         view: What it shows.
         rows: The rows that have quality and energy.
-        x: Their energies per 1,000 answers, in ``unit``.
+        x: Their energies per 1,000 answers, in ``unit``; of those that are far off, the end of the axis.
         y: Their qualities, points.
+        reach: The ends of the energy axis.
         unit: Of the energy axis.
         layout: Sizes.
     """
@@ -73,14 +74,18 @@ class Scene:
     rows: tuple[Row, ...]
     x: Floats
     y: Floats
+    reach: tuple[float, float]
     unit: Unit
     layout: Layout
 
     def energy_ends(self, row: Row) -> tuple[float, float] | None:
         """The interval of its energy that compares entrants, in the axis's unit."""
-        if row.energy_wh_per_1k_within_low is None or row.energy_wh_per_1k_within_high is None:
-            return None
-        return row.energy_wh_per_1k_within_low * self.unit.factor, row.energy_wh_per_1k_within_high * self.unit.factor
+        return None if self.far_off(row) else energy_ends(row, self.unit)
+
+    def far_off(self, row: Row) -> bool:
+        """Whether its energy lies beyond the axis, so that a mark at the end has to stand for it."""
+        energy = (row.energy_wh_per_1k or 0.0) * self.unit.factor
+        return not self.reach[0] <= energy <= self.reach[1]
 
     def kinds(self) -> list[tuple[str, str, str]]:
         """Colour, shape and name for each row: its place on the frontier; in a mixed view what measured it."""
@@ -99,6 +104,13 @@ class Scene:
         """The axes' rectangle in pixels."""
         box = self.axes.get_window_extent()
         return Box(box.x0, box.y0, box.x1, box.y1)
+
+
+def energy_ends(row: Row, unit: Unit) -> tuple[float, float] | None:
+    """The interval of a row's energy that compares entrants, in ``unit``."""
+    if row.energy_wh_per_1k_within_low is None or row.energy_wh_per_1k_within_high is None:
+        return None
+    return row.energy_wh_per_1k_within_low * unit.factor, row.energy_wh_per_1k_within_high * unit.factor
 
 
 def extent(axes: Axes, text: Any) -> Box:

@@ -161,14 +161,13 @@ def _labels(axes: Axes, shown: Sequence[Point]) -> None:
             taken += [Box(x - 2, y - 2, x + 2, y + 2) for x, y in np.linspace(start, end, 200)]
     back = to_pixels.inverted()
     frame = Box(window.x0, window.y0, window.x1, window.y1)
-    for text, spot, at in zip(texts, place_labels(spots, sizes, frame, taken), spots, strict=True):
+    for text, spot in zip(texts, place_labels(spots, sizes, frame, taken), strict=True):
         if spot is None:
             text.remove()
             continue
         text.set_position(back.transform((spot.box.left + 2, spot.box.bottom + 3)))
         if spot.led:
-            near = np.clip(at, (spot.box.left, spot.box.bottom), (spot.box.right, spot.box.top))
-            axes.plot(*back.transform([at, near]).T, color=MUTED, linewidth=0.7, zorder=2.5)
+            axes.plot(*back.transform(spot.line).T, color=MUTED, linewidth=0.7, zorder=2.5)
 
 
 def _legend(modelled: bool, more_seeds: bool) -> list[Line2D]:

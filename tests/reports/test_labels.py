@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
+import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -29,3 +30,23 @@ def test_a_lone_point_gets_its_label_beside_it_without_a_line() -> None:
     (spot,) = place_labels([(300.0, 200.0)], [(80.0, 14.0)], FRAME, [Box(295, 195, 305, 205)])
     assert spot
     assert not spot.led
+
+
+def test_lines_to_names_run_through_no_other_name_where_points_stand_in_a_corner() -> None:
+    points = [(560.0 - 34 * k, 360.0 - 9 * (k % 3)) for k in range(9)]
+    spots = place_labels(points, [(110.0, 14.0)] * 9, FRAME, [Box(x - 6, y - 6, x + 6, y + 6) for x, y in points])
+    placed = [spot for spot in spots if spot]
+    assert len(placed) == 9
+    assert any(spot.led for spot in placed)
+    assert not any(two.box.crossed(one.line) for one in placed if one.led for two in placed if two is not one)
+
+
+@quick
+@given(st.floats(-50, 50), st.floats(-50, 50), st.floats(-50, 50), st.floats(-50, 50))
+def test_a_line_crosses_a_box_where_it_has_a_point_inside_it(x: float, y: float, to_x: float, to_y: float) -> None:
+    box = Box(-10, -5, 20, 5)
+    share = np.linspace(0, 1, 400)
+    inside = (abs(x + share * (to_x - x) - 5) < 15) & (abs(y + share * (to_y - y)) < 5)
+    grazes = (abs(x + share * (to_x - x) - 5) < 15.3) & (abs(y + share * (to_y - y)) < 5.3)
+    assert box.crossed(((x, y), (to_x, to_y))) or not inside[1:-1].any()
+    assert not box.crossed(((x, y), (to_x, to_y))) or grazes.any()

@@ -26,6 +26,7 @@ from joulemark.reports.html import page
 from joulemark.reports.plots import _FILE, _draw, _style, page_svg, picture
 from joulemark.reports.provenance import again
 from joulemark.reports.views import View, make_views
+from joulemark.reports.wording import energy_unit, number
 
 Make = Callable[..., Run]
 FILES = {"report.html", "report.md", "pareto.png", "pareto.svg", "results.csv", "results.json"}
@@ -365,3 +366,29 @@ def test_the_frontiers_line_starts_from_what_is_judged(make_run: Make) -> None:
     steps: Any = next(line for line in axes.lines if line.get_drawstyle() == "steps-post")
     small = next(row for row in view.rows if row.model == "small")
     assert min(steps.get_xdata()) == pytest.approx((small.energy_wh_per_1k or 0) * 1000)
+
+
+def test_a_guesser_far_below_all_energies_is_an_arrow_with_its_figure_and_presses_nobody_into_a_corner(
+    make_run: Make,
+) -> None:
+    models = {"guesser": (0.05, 0.00001, 9), "small": (0.6, 0.001, 9), "large": (0.8, 0.004, 9)}
+    view = make_views([make_run(models=models)])[0]
+    with _style("path"):
+        axes = _draw(view, _FILE, titled=False).axes[0]
+    left, right = axes.get_xlim()
+    assert right / left < 20
+    guesser = next(row for row in view.rows if row.model == "guesser")
+    words = f"guesser\nat {number((guesser.energy_wh_per_1k or 0) * 1000)} mWh"
+    assert words in {text.get_text() for text in axes.texts}
+    arrows: Any = [line for line in axes.lines if line.get_marker() == "<"]
+    assert [line.get_xdata()[0] for line in arrows] == [left]
+
+
+def test_whoever_is_ranked_is_never_off_the_axis(make_run: Make) -> None:
+    models = {"tiny": (0.5, 0.00001, 9), "small": (0.6, 0.001, 9), "large": (0.8, 0.4, 9)}
+    view = make_views([make_run(models=models)])[0]
+    with _style("path"):
+        axes = _draw(view, _FILE, titled=False).axes[0]
+    left, right = axes.get_xlim()
+    factor = energy_unit(row.energy_wh_per_1k for row in view.rows).factor
+    assert all(left < (row.energy_wh_per_1k or 0) * factor < right for row in view.rows)
