@@ -100,7 +100,8 @@ def draw_floor(scene: Scene) -> list[Box]:
         fontsize=scene.layout.font - 2,
         color=MUTED,
     )
-    return [extent(axes, text)]
+    ((_, at),) = scene.pixels([(scene.reach[0], view.quality_floor)]).tolist()
+    return [extent(axes, text), Box(scene.frame.left, at - 1, scene.frame.right, at + 1)]
 
 
 def _ticks(scene: Scene, decades: float) -> None:

@@ -10,7 +10,7 @@ __all__ = ["Box", "Spot", "place_labels"]
 
 _ANGLES = (35, 145, -35, -145, 90, -90, 0, 180, -62, -118, 62, 118, -75, -105)
 _REACHES = (11.0, 17.0, 26.0, 38.0, 54.0, 76.0, 104.0, 138.0, 176.0)
-_SOFT, _LED, _AMBIGUOUS, _CROSSED, _TANGLED = 25.0, 20.0, 25.0, 60.0, 200.0
+_SOFT, _LED, _AMBIGUOUS, _CROSSED, _TANGLED = 25.0, 20.0, 50.0, 60.0, 300.0
 """Pixels that a label may rather be away: than on a curve, with a line, beside another's point, its line through
 points or bars, its line through a name."""
 _LEFT_OUT = 1000.0
