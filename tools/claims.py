@@ -1,8 +1,8 @@
 """Put the claim to the test: ``python tools/claims.py``, or ``make claims``.
 
 Measures the shipped models at batch 1 and 32, compares those that compute selectively with the dense models that
-they must beat, and writes figures, pictures and verdicts into ``docs/claims.md`` between its markers. A
-measurement that was interrupted goes on where it stopped.
+they must beat, and writes figures, a picture and verdicts into ``docs/claims.md`` between its markers; the words
+around them are written by hand. A measurement that was interrupted goes on where it stopped.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from closeup import closeup
@@ -22,20 +22,20 @@ from joulemark.harness.models import card, is_replica, parse_model, reference_mo
 from joulemark.harness.store import Run, read_run
 from joulemark.reports.entrants import gather
 from joulemark.reports.findings import grade_sentence
-from joulemark.reports.plots import picture
 from joulemark.reports.rows import Row, measure
 from joulemark.reports.stats import energy
-from joulemark.reports.table import Columns, rank_text
+from joulemark.reports.table import Columns
 from joulemark.reports.views import View, make_views
 from joulemark.reports.wording import MISSING, TIMES, fixed, span
 from joulemark.tasks.catalog import OUR_TASKS, REFERENCE_TASKS, THREE_SHOT
-from joulemark.tasks.reference import questions_digest
+from joulemark.tasks.reference import FAMILIES, held_out, questions_digest
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "claims.md"
-PICTURES = ROOT / "docs" / "claims"
-BEGIN, END = "<!-- made by `make claims` -->", "<!-- until here -->"
+PICTURE = ROOT / "docs" / "claims" / "closeup.png"
+BEGIN, END = "<!-- {} made by `make claims` -->", "<!-- until here -->"
 BATCHES = (1, 32)
+EXAMPLE_REPEATS = 3
 CLOSEUP = (
     "![Quality against energy of the best models, beside the lines of those that compute everything]"
     "(claims/closeup.png)\n"
@@ -123,21 +123,86 @@ def ratio(values: Spread | None) -> str:
     return f"{fixed(values[0], 2)}{TIMES} ({span(values[1], values[2], 2)})"
 
 
-def table(view: View) -> str:
-    columns = Columns(view)
+def entrants() -> str:
+    """Who takes part: the first seed of each model on the shelf."""
     lines = [
-        f"| Rank | Model | Parameters, active | Quality | {columns.energy.name} per 1,000 answers "
-        f"| {columns.rate_title} | Computes | Frontier |",
-        "|---|---|--:|--:|--:|--:|---|---|",
+        "| Model | What it is | Parameters | Active | CPU hours of training, by seed |",
+        "|---|---|--:|--:|---|",
     ]
-    for row in view.rows:
-        figures = [columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row)]
-        cells = [f"{value} ({limits})" if limits else value for value, limits in figures]
+    for name in reference_models():
+        if is_replica(name):
+            continue
+        facts, seeds = card(name), [name, *(other for other in reference_models() if replicates(other, name))]
+        if facts["kind"] in ("int8", "cascade"):
+            trained = f"as {facts.get('made_from', 'its two')}"
+        else:
+            trained = ", ".join(fixed(card(seed)["training"]["cpu_hours"], 2) for seed in seeds)
         lines.append(
-            f"| {rank_text(row)} | {row.model.removeprefix('ref/')} | {row.params:,}, {row.active_params:,} "
-            f"| {' | '.join(cells)} | {selectively(row)} | {row.frontier or MISSING} |"
+            f"| {name} | {facts['description']} | {facts['params']:,} | {facts['active_params']:,} | {trained} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def replicates(other: str, name: str) -> bool:
+    return card(other).get("replica_of") == name
+
+
+def seedless(row: Row) -> str:
+    """What the first seed of its model is called."""
+    name = row.model.removeprefix("ref/")
+    return str(card(name).get("replica_of", name))
+
+
+def questions() -> str:
+    """The families, each with a question of the easiest level and one of the hardest."""
+    lines = ["| Family | A model ... | Level 1 | Level 4 |", "|---|---|---|---|"]
+    for family in FAMILIES:
+        asked = held_out(family, "test")
+        examples = [next(q for q in asked if q.level == level) for level in (1, 4)]
+        shown = " | ".join(f"`{q.prompt}` `{q.answer}`" for q in examples)
+        lines.append(f"| {family.name.removeprefix('jm_')} | {family.title} | {shown} |")
+    return "\n".join(lines) + "\n"
+
+
+def table(views: Mapping[int, View]) -> str:
+    """Figures of every model at one batch size, from views by seed; what took least with the first seed first."""
+    columns = Columns(views[1])
+    of = {seed: {seedless(row): row for row in view.rows} for seed, view in views.items()}
+    figures = {
+        "Quality": columns.quality,
+        f"{columns.energy.name} per 1,000 answers": columns.energy_per_1k,
+        "Frontier": lambda row: (row.frontier or MISSING, ""),
+    }
+    heads = [f"{title}, seed {seed}" for title in figures for seed in of]
+    lines = [f"| Model | {' | '.join(heads)} | Computes |", "|---|" + "--:|" * len(heads) + "---|"]
+    for name in sorted(of[1], key=lambda name: of[1][name].energy_wh_per_1k or 0.0):
+        rows = [known.get(name) for known in of.values()]
+        cells = [_cell(write, row) for write in figures.values() for row in rows]
+        computes = dict.fromkeys(selectively(row) for row in rows if row)
+        lines.append(f"| {name} | {' | '.join(cells)} | {'; '.join(computes)} |")
     return "\n".join(lines)
+
+
+def _cell(write: Callable[[Row], tuple[str, str]], row: Row | None) -> str:
+    if row is None:
+        return MISSING
+    value, limits = write(row)
+    return f"{value} ({limits})" if limits else value
+
+
+def by_family(views: Mapping[int, Sequence[View]]) -> str:
+    """Quality of every model in each family, in whole points, from the views of a run by seed."""
+    families = [family.name for family in FAMILIES]
+    of = {
+        seed: {(seedless(row), view.task): row.quality for view in known for row in view.rows}
+        for seed, known in views.items()
+    }
+    names = [seedless(row) for row in sorted(views[1][0].rows, key=lambda row: row.energy_wh_per_1k or 0.0)]
+    lines = [f"| Model | {' | '.join(families)} |", "|---|" + "--:|" * len(families)]
+    for name in names:
+        cells = [", ".join(fixed(known.get((name, f"jm_{family}")), 0) for known in of.values()) for family in families]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
 
 
 def selectively(row: Row) -> str:
@@ -173,37 +238,40 @@ def cost_of_examples(run: Run) -> str:
 
 
 def write(runs: Mapping[tuple[int, int], Run], with_examples: Run) -> None:
-    """Put verdicts of all seeds, and figures and pictures of the first, into the page."""
+    """Put verdicts, figures and the picture into the page."""
     found = [contest for (_, batch), run in runs.items() for contest in contests(run, batch)]
-    first = make_views([runs[1, BATCHES[0]]])[0]
+    views = {key: make_views([run]) for key, run in runs.items()}
+    whole = {key: known[0] for key, known in views.items()}
+    first = whole[1, BATCHES[0]]
     energy_name, by = ("CPU time, as energy", "CPU time") if first.grade == "modelled" else ("Energy", "energy")
-    PICTURES.mkdir(parents=True, exist_ok=True)
-    (PICTURES / "closeup.png").write_bytes(closeup({key: make_views([run])[0] for key, run in runs.items()}))
-    parts = [
-        "## Verdicts\n",
-        grade_sentence(first) + "\n",
-        summary(found, by),
-        CLOSEUP,
-        verdicts(found, energy_name, by),
-    ]
+    PICTURE.parent.mkdir(parents=True, exist_ok=True)
+    PICTURE.write_bytes(closeup(whole))
+    seeds = sorted({seed for seed, _ in whole})
+    verdict = [summary(found, by), grade_sentence(first) + "\n", CLOSEUP, "## The entrants\n", entrants()]
+    parts = [verdicts(found, energy_name, by)]
     for batch in BATCHES:
-        whole = make_views([runs[1, batch]])[0]
-        (PICTURES / f"batch-{batch}.png").write_bytes(picture(whole, "png"))
-        parts.append(f"## Figures at batch {batch}\n")
-        parts.append(f"![Quality against energy at batch {batch}](claims/batch-{batch}.png)\n")
-        parts.append(table(whole) + "\n")
-        repeats = min(row.repeats for row in whole.rows)
-        parts.append(
-            f"On {whole.hardware}, 1 thread, {repeats} repeats in random order, {len(whole.tasks)} tasks of 300 "
-            f"questions. {grade_sentence(whole)} Below {whole.quality_floor:g} points nothing is ranked. "
-            "Active: what works on a character, or for a cascade on a question, on average over validation questions "
-            "at batch 1, prompts included.\n"
-        )
-    examples = "The same questions at batch 1, with three examples before each, in one run with those without.\n"
+        parts += [f"## Figures at batch {batch}\n", table({seed: whole[seed, batch] for seed in seeds}) + "\n"]
+    repeats = min(row.repeats for view in whole.values() for row in view.rows)
+    parts.append(
+        f"On {first.hardware}, 1 thread, {repeats} repeats in random order, {len(first.tasks)} families of 300 "
+        f"questions, each seed in a run of its own; on the frontier, or dominated, among those of its seed. "
+        f"{grade_sentence(first)}\n"
+    )
+    parts += ["## Quality by family\n", f"Points at batch {BATCHES[0]}, with each seed.\n"]
+    parts.append(by_family({seed: views[seed, BATCHES[0]] for seed in seeds}))
+    examples = (
+        "The same questions at batch 1, with three examples before each, in one run with those without; "
+        f"{EXAMPLE_REPEATS} repeats, the first seed.\n"
+    )
     parts += ["## What three examples cost\n", examples, cost_of_examples(with_examples) + "\n"]
-    before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
-    _, _, after = rest.partition(END)
-    PAGE.write_text(f"{before}{BEGIN}\n\n" + "\n".join(parts) + f"\n{END}{after}", encoding="utf-8")
+    page = PAGE.read_text(encoding="utf-8")
+    for name, made in (("verdicts", verdict), ("questions", [questions()]), ("figures", parts)):
+        before, begun, rest = page.partition(BEGIN.format(name))
+        _, ended, after = rest.partition(END)
+        if not begun or not ended:
+            raise SystemExit(f"{PAGE} has no place for its {name}: {BEGIN.format(name)} up to {END}")
+        page = f"{before}{begun}\n\n" + "\n".join(made) + f"\n{ended}{after}"
+    PAGE.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
@@ -211,5 +279,5 @@ if __name__ == "__main__":
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--runs", type=Path, default=ROOT / "build" / "claims", help="where the runs lie")
     options = parser.parse_args()
-    write(run_all(options.runs, options.repeats), run_with_examples(options.runs, 3))
+    write(run_all(options.runs, options.repeats), run_with_examples(options.runs, EXAMPLE_REPEATS))
     print(PAGE)

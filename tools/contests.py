@@ -24,7 +24,7 @@ Spread = tuple[float, float, float]
 
 @dataclass(frozen=True, kw_only=True)
 class Question:
-    """A claim about the first of each pair, which the second must beat."""
+    """Whether the first of each pair beats the second."""
 
     asks: str
     pairs: tuple[tuple[str, str], ...]
@@ -32,15 +32,15 @@ class Question:
 
 QUESTIONS = (
     Question(
-        asks="Does a mixture of experts beat the dense model of equal active size?",
+        asks="Does a mixture of experts (2 of 9) beat the dense model of equal active size?",
         pairs=(("moe-800k-a240k", "dense-240k"),),
     ),
     Question(
-        asks="Does it beat the dense model of equal total size?",
+        asks="Does a mixture of experts (2 of 9) beat the dense model of equal total size?",
         pairs=(("moe-800k-a240k", "dense-800k"),),
     ),
     Question(
-        asks="Does early exit pay?",
+        asks="Do early exits beat the dense model of their size?",
         pairs=(("exit-800k-t90", "dense-800k"), ("exit-800k-t99", "dense-800k")),
     ),
     Question(
@@ -52,7 +52,7 @@ QUESTIONS = (
         pairs=(("cascade-60k-800k", "dense-240k"), ("cascade-60k-800k", "dense-800k")),
     ),
     Question(
-        asks="Do 8 bits pay, computing everything for every token?",
+        asks="Control: do dense models in 8 bits beat the same in single precision?",
         pairs=(("int8-240k", "dense-240k"), ("int8-800k", "dense-800k")),
     ),
     Question(
@@ -67,8 +67,10 @@ QUESTIONS = (
 """Of the first seed; the same is asked of every other seed on the shelf."""
 
 DENSE_LINES = (("dense-60k", "dense-240k", "dense-800k"), ("int8-240k", "int8-800k"))
-"""What quality costs without being selective, in single precision and in 8 bits: straight lines between these, in
-quality and log energy."""
+"""What quality costs without being selective, in single precision and in 8 bits."""
+
+NO_WORSE, NO_DEARER = 1.0, 1.05
+"""Points of quality and times the energy by which one may be behind and still count as no worse and no dearer."""
 
 
 def seed_of(name: str) -> int:
@@ -110,7 +112,7 @@ class Contest(Meeting):
         energy: Times the other's.
         rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
         above: Points more than a dense model of the same seed and energy would have, by the dense line that the
-            other one is on; None where that line has no such energy.
+            other one is on; None where that line has surely ended.
     """
 
     batch: int
@@ -130,6 +132,26 @@ class Contest(Meeting):
         return int(self.energy[2] < 1) - int(self.energy[1] > 1)
 
     @property
+    def no_worse(self) -> bool:
+        """Whether its answers are surely less than `NO_WORSE` points worse."""
+        return self.quality[1] > -NO_WORSE
+
+    @property
+    def no_better(self) -> bool:
+        """Whether its answers are surely less than `NO_WORSE` points better."""
+        return self.quality[2] < NO_WORSE
+
+    @property
+    def no_dearer(self) -> bool:
+        """Whether it surely takes less than `NO_DEARER` times the energy."""
+        return self.energy[2] < NO_DEARER
+
+    @property
+    def no_cheaper(self) -> bool:
+        """Whether the other one surely takes less than `NO_DEARER` times its energy."""
+        return self.energy[1] > 1 / NO_DEARER
+
+    @property
     def traded(self) -> bool:
         """Whether one was got for the other."""
         return self.better * self.cheaper < 0
@@ -142,30 +164,58 @@ class Contest(Meeting):
         return int(self.above[1] > 0) - int(self.above[2] < 0)
 
     @property
+    def in_itself(self) -> int:
+        """1 for better and no dearer or cheaper and no worse, -1 for the reverse, 0 for neither."""
+        ahead = (self.better > 0 and self.no_dearer) or (self.cheaper > 0 and self.no_worse)
+        behind = (self.better < 0 and self.no_cheaper) or (self.cheaper < 0 and self.no_better)
+        return 0 if self.traded else int(ahead) - int(behind)
+
+    @property
     def against_line(self) -> bool:
-        """Whether one axis speaks for it or against it, the other is undecided, and the dense line says the reverse."""
-        return abs(self.better + self.cheaper) == 1 and self.beside_line == -(self.better + self.cheaper)
+        """Whether the dense line says the reverse of what only one axis says."""
+        return abs(self.better + self.cheaper) == 1 and self.in_itself != 0 and self.beside_line == -self.in_itself
 
     @property
     def won(self) -> bool | None:
-        """Whether it is better at no more energy, or cheaper at no less quality; a trade is decided by the dense line.
+        """Whether it is better and no dearer, or cheaper and no worse; a trade is decided by the dense line.
 
         None where that cannot be told.
         """
-        sign = self.beside_line if self.traded else 0 if self.against_line else self.better + self.cheaper
+        sign = self.beside_line if self.traded else 0 if self.against_line else self.in_itself
         return None if sign == 0 else sign > 0
 
     @property
     def in_words(self) -> str:
         """What it gives for what it takes."""
-        answers = {1: "better answers", -1: "worse answers", 0: "the same answers within error"}[self.better]
-        joules = {1: "less energy", -1: "more energy", 0: "the same energy within error"}[self.cheaper]
         line = {1: "above the dense line", -1: "below the dense line", 0: "on the dense line within error"}
+        words = f"{self._answers}, {self._joules}"
         if self.traded and self.above is None:
-            return f"{answers}, {joules}, where the dense line has ended"
+            return f"{words}, where the dense line has ended"
         if self.against_line:
-            return f"{answers}, {joules}, yet {line[self.beside_line]}"
-        return f"{answers}, {joules}" + (f": {line[self.beside_line]}" if self.traded else "")
+            return f"{words}, yet {line[self.beside_line]}"
+        return words + (f": {line[self.beside_line]}" if self.traded else "")
+
+    @property
+    def _answers(self) -> str:
+        if self.better:
+            return "better answers" if self.better > 0 else "worse answers"
+        return {
+            (True, True): f"as good within {NO_WORSE:g} point",
+            (True, False): "no worse, perhaps better",
+            (False, True): "no better, perhaps worse",
+            (False, False): "answers cannot be told apart",
+        }[self.no_worse, self.no_better]
+
+    @property
+    def _joules(self) -> str:
+        if self.cheaper:
+            return "less energy" if self.cheaper > 0 else "more energy"
+        return {
+            (True, True): f"the same energy within {100 * NO_DEARER - 100:.0f} %",
+            (True, False): "no more energy, perhaps less",
+            (False, True): "no less energy, perhaps more",
+            (False, False): "energy cannot be told apart",
+        }[self.no_dearer, self.no_cheaper]
 
 
 def contests(run: Run, batch: int) -> Iterator[Contest]:
@@ -241,32 +291,34 @@ def above_line(entries: Entries) -> Spread | None:
 
 
 _SURE = 0.95
+_LEAST_MISSING = 0.1
 
 
 def _above(points: Floats, logs: Floats) -> float:
-    order = 1 + np.argsort(logs[1:])
-    return float(points[0] - np.interp(logs[0], logs[order], points[order]))
+    """Points above lines that are straight in the logarithms of energy and of what is missing to 100 points.
+
+    What dense models miss falls as a power of what they compute (Kaplan et al., arXiv 2001.08361), so that a dense
+    model between two of these is likelier on such a line than on one that is straight in points, which runs below it.
+    """
+    missing = np.log(np.maximum(100 - points[1:], _LEAST_MISSING))
+    order = np.argsort(logs[1:])
+    on_line = 100 - math.exp(np.interp(logs[0], logs[1:][order], missing[order]))
+    return float(points[0] - on_line)
 
 
 def answer(found: Sequence[Contest]) -> str:
-    """Yes, no, or where it depends; and whether luck of training was looked at."""
+    """Yes, no, or in how many lines which; and whether luck of training was looked at."""
     if not found:
         return "Not measured."
     seeds = {pair: {contest.seed for contest in found if contest.pair == pair} for pair in {c.pair for c in found}}
     alone = any(len(of_pair) == 1 for of_pair in seeds.values())
-    return _agreed(found) + (" One training seed." if alone else "")
+    return _counted([contest.won for contest in found]) + (" One training seed." if alone else "")
 
 
-def _agreed(found: Sequence[Contest]) -> str:
-    won = {contest.won for contest in found}
-    if len(won) == 1:
-        return {True: "Yes.", False: "No.", None: "Cannot be told."}[won.pop()]
-    if won == {True, None}:
-        return "Not surely: yes in places, elsewhere it cannot be told."
-    if won == {False, None}:
-        return "Not shown: no in places, elsewhere it cannot be told."
-    at = {b: {c.won for c in found if c.batch == b} for b in sorted({c.batch for c in found})}
-    if all(len(verdicts) == 1 for verdicts in at.values()):
-        words = {True: "yes", False: "no", None: "cannot be told"}
-        return "It depends: " + ", ".join(f"{words[verdicts.pop()]} at batch {b}" for b, verdicts in at.items()) + "."
-    return "It depends; see each line."
+def _counted(won: Sequence[bool | None]) -> str:
+    counts = {word: won.count(is_so) for word, is_so in (("yes", True), ("no", False), ("undecided", None))}
+    told = [f"{word} in {count}" for word, count in counts.items() if count]
+    if len(told) == 1:
+        return told[0].split()[0].capitalize() + "."
+    first, *rest = told
+    return ", ".join([f"{first} of {len(won)} lines".capitalize(), *rest]) + "."

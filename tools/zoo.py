@@ -203,7 +203,8 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("trained", type=Path)
     trained = parser.parse_args().trained
-    shelve_ngram(trained)
+    if (trained / "ngram.train.json").exists():
+        shelve_ngram(trained)
     labels = {path.name.removesuffix(".train.json") for path in trained.glob("*.train.json")} - {"ngram"}
     for label in sorted(labels):
         shelve(label, trained)
