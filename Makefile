@@ -25,7 +25,7 @@ types: .venv/installed-for-tests
 tasks: .venv/installed
 	$(BIN)/python -m joulemark.tasks.reference
 
-# The claim put to the test: figures, pictures and verdicts of docs/claims.md from the shipped weights.
+# The claim put to the test: figures, picture and verdicts of docs/claims.md from the shipped weights.
 claims: .venv/installed
 	$(BIN)/python tools/claims.py
 

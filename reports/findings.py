@@ -125,7 +125,7 @@ def interval_sentence(view: View) -> str:
 
 
 def unclear_sentence(view: View) -> str:
-    """What stands behind "unclear" in the column of the frontier; empty where nobody is."""
+    """What stands behind "unclear" in the column of the frontier; empty where nobody is, or nothing was drawn."""
     unclear = [row for row in view.rows if row.frontier == "unclear" and row.p_frontier is not None]
     told = [f"{safe(row.label)} {draws_share(row.p_frontier or 0.0, 'on')}" for row in unclear]
     return f"Unclear whether on the frontier: {joined(told)}." if told else ""

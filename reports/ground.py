@@ -25,7 +25,7 @@ def energy_range(rows: Sequence[Row], unit: Unit) -> tuple[float, float]:
 
     A guesser that needs a hundredth of the energy would else press all others into a corner.
     """
-    spans = [energy_ends(row, unit) or (at, at) for row in rows for at in [(row.energy_wh_per_1k or 0.0) * unit.factor]]
+    spans = [energy_ends(row, unit) or 2 * ((row.energy_wh_per_1k or 0.0) * unit.factor,) for row in rows]
     ranked = [ends for row, ends in zip(rows, spans, strict=True) if row.rank is not None] or spans
     low, high = min((ends[0] for ends in ranked), default=0.1), max((ends[1] for ends in ranked), default=10.0)
     near = [ends for ends in spans if low / _FAR <= ends[0] and ends[1] <= high * _FAR]

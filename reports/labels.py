@@ -13,8 +13,8 @@ _REACHES = (11.0, 17.0, 26.0, 38.0, 54.0, 76.0, 104.0, 138.0, 176.0)
 _SOFT, _LED, _AMBIGUOUS, _CROSSED, _TANGLED = 25.0, 20.0, 50.0, 60.0, 300.0
 """Pixels that a label may rather be away: than on a curve, with a line, beside another's point, its line through
 points or bars, its line through a name."""
-_LEFT_OUT = 1000.0
 _ROUNDS = 6
+"""How often each label may move."""
 
 
 Point = tuple[float, float]
@@ -90,7 +90,7 @@ def place_labels(
     obstacles: Sequence[Box],
     soft: Sequence[Box] = (),
 ) -> list[Spot | None]:
-    """A free spot for each label, the first points first; None where there is none.
+    """A free spot for each label; None where there is none, and where they are few, for the last points.
 
     Each label first takes the best spot that is left, then all are moved, one after another, while that helps: near to
     its point and nearer to it than to others, with no line through names or points.
@@ -111,7 +111,7 @@ def place_labels(
         for point, size in zip(points, sizes, strict=True)
     ]
     layouts = [_settle(free, order) for order in _orders(points)]
-    return min(layouts, key=lambda layout: layout[0])[1]
+    return min(layouts, key=lambda layout: ([spot is None for spot in layout[1]], layout[0]))[1]
 
 
 def _orders(points: Sequence[Point]) -> list[list[int]]:
@@ -123,7 +123,7 @@ def _orders(points: Sequence[Point]) -> list[list[int]]:
 def _settle(free: Sequence[Sequence[Priced]], order: Sequence[int]) -> tuple[float, list[Spot | None]]:
     """The price of a layout, and its spots."""
     spots: list[Spot | None] = [None] * len(free)
-    prices = [_LEFT_OUT] * len(free)
+    prices = [0.0] * len(free)
     for _ in range(_ROUNDS):
         before = list(spots)
         for i in order:
@@ -135,13 +135,14 @@ def _settle(free: Sequence[Sequence[Priced]], order: Sequence[int]) -> tuple[flo
 
 
 def _cheapest(free: Sequence[Priced], others: Sequence[Spot]) -> tuple[float, Spot | None]:
-    best, least = None, _LEFT_OUT
+    """The spot that costs least beside the others, and its price; 0 for none."""
+    best, least = None, math.inf
     for spot, price in free:
         if price < least and not any(spot.box.overlaps(other.box) for other in others):
             whole = price + sum(_entangled(spot, other) for other in others)
             if whole < least:
                 best, least = spot, whole
-    return least, best
+    return (least, best) if best else (0.0, None)
 
 
 def _price(spot: Spot, points: Sequence[Point], obstacles: Sequence[Box], soft: Sequence[Box]) -> float:

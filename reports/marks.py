@@ -49,7 +49,7 @@ def draw_points(scene: Scene) -> None:
         bars: dict[str, Any] = {"color": colour, "linewidth": 1.3, "capsize": 3, "zorder": 3}
         if row.quality_low is not None and row.quality_high is not None:
             axes.errorbar(x, y, yerr=_arms(y, (row.quality_low, row.quality_high)), **bars)
-        if ends := scene.energy_ends(row):
+        if ends := scene.bar(row):
             axes.errorbar(x, y, xerr=_arms(x, ends), **bars)
         far = scene.far_off(row)
         axes.plot(
@@ -73,11 +73,13 @@ def draw_names(scene: Scene, blocked: list[Box], curves: list[Box]) -> None:
         blocked: What no name may cover, besides points and steps.
         curves: What names cover only where there is no other way.
     """
+    far = [scene.far_off(row) for row in scene.rows]
     order = sorted(
-        range(len(scene.rows)), key=lambda i: (scene.rows[i].frontier != "on", scene.rows[i].rank or math.inf, i)
+        range(len(scene.rows)),
+        key=lambda i: (not far[i], scene.rows[i].frontier != "on", scene.rows[i].rank or math.inf, i),
     )
     if len(order) > _MOST_NAMES:
-        order = [i for i in order if scene.rows[i].frontier == "on"][:_MOST_NAMES]
+        order = [i for i in order if far[i] or scene.rows[i].frontier == "on"][:_MOST_NAMES]
     if not order:
         return
     texts = [_name(scene, i) for i in order]
@@ -105,10 +107,14 @@ def draw_legend(scene: Scene) -> list[Box]:
 
     layout, hollow = scene.layout, scene.view.grade == "modelled"
     entries = []
-    for colour, mark, name in dict.fromkeys(scene.kinds()):
+    far = [scene.far_off(row) for row in scene.rows]
+    near = (kind for kind, off in zip(scene.kinds(), far, strict=True) if not off)
+    for colour, mark, name in dict.fromkeys(near):
         face = PAPER if hollow else colour
         style: dict[str, Any] = {"markerfacecolor": face, "markeredgewidth": 1.8, "markersize": 7}
         entries.append(Line2D([], [], marker=mark, linestyle="", color=colour, label=name, **style))
+    if any(far):
+        entries.append(Line2D([], [], marker="<", linestyle="", color=MUTED, label="off the axis", markersize=6))
     if len(_corners(scene)):
         entries.append(Line2D([], [], color=FRONT, linewidth=2.2, label="best found"))
     if hollow and not layout.small:
@@ -140,7 +146,7 @@ def _corners(scene: Scene) -> Floats:
     """The frontier's points from the cheapest on; only what is judged counts, and nothing where entrants are unlike."""
     judged = np.array([row.frontier is not None and not scene.view.mixed for row in scene.rows], dtype=bool)
     x, y = scene.x[judged], scene.y[judged]
-    on = frontier(x, y)
+    on = frontier(np.array([row.energy_wh_per_1k for row in scene.rows])[judged], y)
     order = np.argsort(x[on], kind="stable")
     return np.column_stack([x[on][order], y[on][order]])
 
@@ -178,7 +184,7 @@ def _settle(scene: Scene, text: Any, spot: Spot) -> None:
 def _taken_by_points(scene: Scene) -> list[Box]:
     boxes = []
     for row, x, y in zip(scene.rows, scene.x.tolist(), scene.y.tolist(), strict=True):
-        left, right = scene.energy_ends(row) or (x, x)
+        left, right = scene.bar(row) or (x, x)
         low = y if row.quality_low is None else row.quality_low
         high = y if row.quality_high is None else row.quality_high
         (px, py), (p0, p1), (p2, p3) = scene.pixels([(x, y), (left, low), (right, high)]).tolist()

@@ -78,8 +78,8 @@ class Scene:
     unit: Unit
     layout: Layout
 
-    def energy_ends(self, row: Row) -> tuple[float, float] | None:
-        """The interval of its energy that compares entrants, in the axis's unit."""
+    def bar(self, row: Row) -> tuple[float, float] | None:
+        """The ends of its bar along the axis; None where there is none to draw."""
         return None if self.far_off(row) else energy_ends(row, self.unit)
 
     def far_off(self, row: Row) -> bool:

@@ -160,7 +160,7 @@ def questions() -> str:
         asked = held_out(family, "test")
         examples = [next(q for q in asked if q.level == level) for level in (1, 4)]
         shown = " | ".join(f"`{q.prompt}` `{q.answer}`" for q in examples)
-        lines.append(f"| {family.name.removeprefix('jm_')} | {family.title} | {shown} |")
+        lines.append(f"| {family.name} | {family.title} | {shown} |")
     return "\n".join(lines) + "\n"
 
 
@@ -253,8 +253,8 @@ def write(runs: Mapping[tuple[int, int], Run], with_examples: Run) -> None:
         parts += [f"## Figures at batch {batch}\n", table({seed: whole[seed, batch] for seed in seeds}) + "\n"]
     repeats = min(row.repeats for view in whole.values() for row in view.rows)
     parts.append(
-        f"On {first.hardware}, 1 thread, {repeats} repeats in random order, {len(first.tasks)} families of 300 "
-        f"questions, each seed in a run of its own; on the frontier, or dominated, among those of its seed. "
+        f"On {first.hardware}, one of them used, {repeats} repeats in random order, {len(first.tasks)} families of 300 "
+        f"questions, each seed in a run of its own, where the frontier is that of its seed alone. "
         f"{grade_sentence(first)}\n"
     )
     parts += ["## Quality by family\n", f"Points at batch {BATCHES[0]}, with each seed.\n"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-from contests import DENSE_LINES, Spread, of_seed
+from contests import DENSE_LINES, Spread, of_seed, on_line
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -130,7 +130,10 @@ def _lines(axes: Axes, known: Sequence[Point], seed: int) -> None:
         on = sorted(by_name[name].at for name in of_this_seed if name in by_name)
         width, alpha = (1.8, 1.0) if seed == 1 else (1.1, 0.45)
         if len(on) > 1:
-            axes.plot(*zip(*on, strict=True), color=DENSE, linestyle=style, linewidth=width, alpha=alpha, zorder=2)
+            x, y = np.array(on).T
+            along = np.geomspace(x[0], x[-1], 200)
+            line = on_line(np.log(along), y, np.log(x))
+            axes.plot(along, line, color=DENSE, linestyle=style, linewidth=width, alpha=alpha, zorder=2)
 
 
 def _marks(axes: Axes, shown: Sequence[Point], seed: int, modelled: bool) -> None:

@@ -69,7 +69,7 @@ QUESTIONS = (
 DENSE_LINES = (("dense-60k", "dense-240k", "dense-800k"), ("int8-240k", "int8-800k"))
 """What quality costs without being selective, in single precision and in 8 bits."""
 
-NO_WORSE, NO_DEARER = 1.0, 1.05
+MARGIN_POINTS, MARGIN_ENERGY = 1.0, 1.05
 """Points of quality and times the energy by which one may be behind and still count as no worse and no dearer."""
 
 
@@ -112,7 +112,7 @@ class Contest(Meeting):
         energy: Times the other's.
         rate: Times the other's right answers per watt-hour; None where one of them may be guessing.
         above: Points more than a dense model of the same seed and energy would have, by the dense line that the
-            other one is on; None where that line has surely ended.
+            other one is on; None where that line has surely ended, or is a single model.
     """
 
     batch: int
@@ -133,28 +133,23 @@ class Contest(Meeting):
 
     @property
     def no_worse(self) -> bool:
-        """Whether its answers are surely less than `NO_WORSE` points worse."""
-        return self.quality[1] > -NO_WORSE
+        """Whether its answers are surely less than `MARGIN_POINTS` points worse."""
+        return self.quality[1] > -MARGIN_POINTS
 
     @property
     def no_better(self) -> bool:
-        """Whether its answers are surely less than `NO_WORSE` points better."""
-        return self.quality[2] < NO_WORSE
+        """Whether its answers are surely less than `MARGIN_POINTS` points better."""
+        return self.quality[2] < MARGIN_POINTS
 
     @property
     def no_dearer(self) -> bool:
-        """Whether it surely takes less than `NO_DEARER` times the energy."""
-        return self.energy[2] < NO_DEARER
+        """Whether it surely takes less than `MARGIN_ENERGY` times the energy."""
+        return self.energy[2] < MARGIN_ENERGY
 
     @property
     def no_cheaper(self) -> bool:
-        """Whether the other one surely takes less than `NO_DEARER` times its energy."""
-        return self.energy[1] > 1 / NO_DEARER
-
-    @property
-    def traded(self) -> bool:
-        """Whether one was got for the other."""
-        return self.better * self.cheaper < 0
+        """Whether the other one surely takes less than `MARGIN_ENERGY` times its energy."""
+        return self.energy[1] > 1 / MARGIN_ENERGY
 
     @property
     def beside_line(self) -> int:
@@ -165,15 +160,21 @@ class Contest(Meeting):
 
     @property
     def in_itself(self) -> int:
-        """1 for better and no dearer or cheaper and no worse, -1 for the reverse, 0 for neither."""
+        """1 for better and no dearer or cheaper and no worse, -1 for the reverse, 0 for neither or both."""
         ahead = (self.better > 0 and self.no_dearer) or (self.cheaper > 0 and self.no_worse)
         behind = (self.better < 0 and self.no_cheaper) or (self.cheaper < 0 and self.no_better)
-        return 0 if self.traded else int(ahead) - int(behind)
+        return int(ahead) - int(behind)
+
+    @property
+    def by_line(self) -> bool:
+        """Whether the dense line has to decide: the two differ, but neither is ahead in itself."""
+        return self.in_itself == 0 and (self.better, self.cheaper) != (0, 0)
 
     @property
     def against_line(self) -> bool:
-        """Whether the dense line says the reverse of what only one axis says."""
-        return abs(self.better + self.cheaper) == 1 and self.in_itself != 0 and self.beside_line == -self.in_itself
+        """Whether the dense line says the reverse, where one axis alone differs."""
+        one_axis = self.better == 0 or self.cheaper == 0
+        return one_axis and self.in_itself != 0 and self.beside_line == -self.in_itself
 
     @property
     def won(self) -> bool | None:
@@ -181,7 +182,7 @@ class Contest(Meeting):
 
         None where that cannot be told.
         """
-        sign = self.beside_line if self.traded else 0 if self.against_line else self.in_itself
+        sign = self.beside_line if self.by_line else 0 if self.against_line else self.in_itself
         return None if sign == 0 else sign > 0
 
     @property
@@ -189,20 +190,20 @@ class Contest(Meeting):
         """What it gives for what it takes."""
         line = {1: "above the dense line", -1: "below the dense line", 0: "on the dense line within error"}
         words = f"{self._answers}, {self._joules}"
-        if self.traded and self.above is None:
-            return f"{words}, where the dense line has ended"
+        if self.by_line and self.above is None:
+            return f"{words}, where there is no dense line"
         if self.against_line:
             return f"{words}, yet {line[self.beside_line]}"
-        return words + (f": {line[self.beside_line]}" if self.traded else "")
+        return words + (f": {line[self.beside_line]}" if self.by_line else "")
 
     @property
     def _answers(self) -> str:
         if self.better:
             return "better answers" if self.better > 0 else "worse answers"
         return {
-            (True, True): f"as good within {NO_WORSE:g} point",
-            (True, False): "no worse, perhaps better",
-            (False, True): "no better, perhaps worse",
+            (True, True): f"as good within {MARGIN_POINTS:g} point",
+            (True, False): f"at most {MARGIN_POINTS:g} point worse, perhaps better",
+            (False, True): f"at most {MARGIN_POINTS:g} point better, perhaps worse",
             (False, False): "answers cannot be told apart",
         }[self.no_worse, self.no_better]
 
@@ -210,10 +211,11 @@ class Contest(Meeting):
     def _joules(self) -> str:
         if self.cheaper:
             return "less energy" if self.cheaper > 0 else "more energy"
+        margin = f"{100 * MARGIN_ENERGY - 100:.0f} %"
         return {
-            (True, True): f"the same energy within {100 * NO_DEARER - 100:.0f} %",
-            (True, False): "no more energy, perhaps less",
-            (False, True): "no less energy, perhaps more",
+            (True, True): f"the same energy within {margin}",
+            (True, False): f"at most {margin} more energy, perhaps less",
+            (False, True): f"at most {margin} less energy, perhaps more",
             (False, False): "energy cannot be told apart",
         }[self.no_dearer, self.no_cheaper]
 
@@ -222,8 +224,7 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
     """All pairs of the questions that were measured, of every seed.
 
     Raises:
-        ValueError: A model of a pair has no quality, no energy, one repeat, or is there twice; or of a seed only
-            one model of the dense line was measured.
+        ValueError: A model of a pair has no quality, no energy, one repeat, or is there twice.
     """
     tasks = sorted({cell.task for cell in run.cells})
     figures: dict[str, Figures] = {}
@@ -233,9 +234,8 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
             raise ValueError(f"{run.path}: {name} is there twice, or has no quality or energy over all tasks")
         figures[name] = found
     for meeting in meetings(figures):
-        if len(meeting.line) < 2:
-            raise ValueError(f"one model makes no dense line: measure more of seed {meeting.seed}")
         pair = [figures[meeting.one], figures[meeting.other]]
+        line = [figures[name] for name in meeting.line]
         entries = entries_of(pair)
         guessing = any(f.quality is not None and (f.quality.low or 0.0) <= 0 for f in pair)
         yield Contest(
@@ -245,7 +245,7 @@ def contests(run: Run, batch: int) -> Iterator[Contest]:
             # A difference of energy is larger where the first takes less.
             energy=as_ratio(spread(differences(entries, "energy"), -1)),
             rate=None if guessing else as_ratio(spread(differences(entries, "correct_per_wh"))),
-            above=above_line(entries_of([pair[0], *(figures[name] for name in meeting.line)])),
+            above=above_line(entries_of([pair[0], *line])) if len(line) > 1 else None,
         )
 
 
@@ -295,15 +295,19 @@ _LEAST_MISSING = 0.1
 
 
 def _above(points: Floats, logs: Floats) -> float:
-    """Points above lines that are straight in the logarithms of energy and of what is missing to 100 points.
+    return float(points[0] - on_line(logs[0], points[1:], logs[1:]))
 
-    What dense models miss falls as a power of what they compute (Kaplan et al., arXiv 2001.08361), so that a dense
-    model between two of these is likelier on such a line than on one that is straight in points, which runs below it.
+
+def on_line(at: Floats | float, points: Floats, logs: Floats) -> Floats:
+    """Points on the dense line at log energies ``at``, through models with these ``points`` and log energies.
+
+    Straight in the logarithms of energy and of what is missing to 100 points, as errors that fall by a power law are;
+    flat beyond its ends. A line that is straight in points would run below it and be easier to beat.
     """
-    missing = np.log(np.maximum(100 - points[1:], _LEAST_MISSING))
-    order = np.argsort(logs[1:])
-    on_line = 100 - math.exp(np.interp(logs[0], logs[1:][order], missing[order]))
-    return float(points[0] - on_line)
+    order = np.argsort(logs)
+    missing = np.log(np.maximum(100 - points[order], _LEAST_MISSING))
+    found: Floats = 100 - np.exp(np.interp(at, logs[order], missing))
+    return found
 
 
 def answer(found: Sequence[Contest]) -> str:

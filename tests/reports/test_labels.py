@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from itertools import combinations
 
 import numpy as np
@@ -50,3 +51,22 @@ def test_a_line_crosses_a_box_where_it_has_a_point_inside_it(x: float, y: float,
     grazes = (abs(x + share * (to_x - x) - 5) < 15.3) & (abs(y + share * (to_y - y)) < 5.3)
     assert box.crossed(((x, y), (to_x, to_y))) or not inside[1:-1].any()
     assert not box.crossed(((x, y), (to_x, to_y))) or grazes.any()
+
+
+def test_where_spots_are_few_the_first_points_have_them() -> None:
+    points = [(55.0, 31.0), (72.0, 17.0), (112.0, 16.0)]
+    frame = Box(0, 0, 200, 60)
+    spots = place_labels(points, [(80.0, 14.0)] * 3, frame, [Box(x - 5, y - 5, x + 5, y + 5) for x, y in points])
+    assert spots[0]
+    assert [spot is None for spot in spots] == sorted(spot is None for spot in spots)
+
+
+def test_a_label_rather_stands_farther_off_than_on_a_curve_or_beside_anothers_point() -> None:
+    above = Box(305, 205, 420, 240)
+    (spot,) = place_labels([(300.0, 200.0)], [(80.0, 14.0)], FRAME, [], [above])
+    assert spot
+    assert not spot.box.overlaps(above)
+    right = (322.0, 210.0)
+    first, _ = place_labels([(300.0, 200.0), right], [(80.0, 14.0), (1.0, 1.0)], FRAME, [])
+    assert first
+    assert math.dist(right, first.box.nearest(right)) > math.dist((300, 200), first.box.nearest((300, 200)))

@@ -2,13 +2,16 @@
 
 import math
 from dataclasses import replace
+from pathlib import Path
 
 import contests
 import numpy as np
 import pytest
 from contests import DENSE_LINES, QUESTIONS, Contest, above_line, answer, as_ratio, meetings, spread
+from made_runs import write_run
 
 from joulemark.harness.models import card, reference_models
+from joulemark.harness.store import Run
 from joulemark.reports.contest import Entries, ItemTable, differences
 
 MORE, ALIKE, LESS, VAGUE = (1.2, 1.1, 1.3), (1.0, 0.97, 1.03), (0.8, 0.7, 0.9), (1.1, 0.9, 1.3)
@@ -35,12 +38,33 @@ def contest(quality: Spread, energy: Spread, above: Spread | None = LEVEL, batch
         (LEVEL, MORE, DOWN, False, "as good within 1 point, more energy"),
         (LEVEL, MORE, UP, None, "as good within 1 point, more energy, yet above the dense line"),
         (LEVEL, ALIKE, UP, None, "as good within 1 point, the same energy within 5 %"),
-        (BROAD, LESS, UP, None, "answers cannot be told apart, less energy"),
-        (BROAD, MORE, DOWN, None, "answers cannot be told apart, more energy"),
-        (UP, VAGUE, UP, None, "better answers, energy cannot be told apart"),
-        (DOWN, VAGUE, DOWN, None, "worse answers, energy cannot be told apart"),
-        ((0.8, -0.1, 1.7), MORE, LEVEL, None, "no worse, perhaps better, more energy"),
-        ((-0.8, -1.7, 0.1), MORE, LEVEL, False, "no better, perhaps worse, more energy"),
+        (DOWN, ALIKE, LEVEL, False, "worse answers, the same energy within 5 %"),
+        (UP, ALIKE, DOWN, None, "better answers, the same energy within 5 %, yet below the dense line"),
+        (BROAD, LESS, UP, True, "answers cannot be told apart, less energy: above the dense line"),
+        (BROAD, LESS, LEVEL, None, "answers cannot be told apart, less energy: on the dense line within error"),
+        (BROAD, MORE, DOWN, False, "answers cannot be told apart, more energy: below the dense line"),
+        (UP, VAGUE, UP, True, "better answers, energy cannot be told apart: above the dense line"),
+        (DOWN, VAGUE, LEVEL, None, "worse answers, energy cannot be told apart: on the dense line within error"),
+        (BROAD, VAGUE, UP, None, "answers cannot be told apart, energy cannot be told apart"),
+        (
+            (0.8, -0.1, 1.7),
+            MORE,
+            LEVEL,
+            None,
+            "at most 1 point worse, perhaps better, more energy: on the dense line within error",
+        ),
+        ((-0.8, -1.7, 0.1), MORE, LEVEL, False, "at most 1 point better, perhaps worse, more energy"),
+        (UP, (1.02, 0.99, 1.04), LEVEL, True, "better answers, the same energy within 5 %"),
+        (UP, (1.02, 1.01, 1.04), LEVEL, True, "better answers, more energy"),
+        (
+            UP,
+            (1.03, 0.99, 1.06),
+            LEVEL,
+            None,
+            "better answers, at most 5 % less energy, perhaps more: on the dense line within error",
+        ),
+        ((-0.5, -0.9, -0.1), LESS, LEVEL, True, "worse answers, less energy"),
+        ((-0.6, -1.1, -0.1), LESS, LEVEL, None, "worse answers, less energy: on the dense line within error"),
         (UP, MORE, UP, True, "better answers, more energy: above the dense line"),
         (UP, MORE, DOWN, False, "better answers, more energy: below the dense line"),
         (DOWN, LESS, LEVEL, None, "worse answers, less energy: on the dense line within error"),
@@ -111,7 +135,19 @@ def test_the_dense_line_is_straight_in_what_is_missing_and_energy_on_log_scales(
     assert value == pytest.approx(75 - (100 - math.sqrt(40 * 20)))
     assert low < value < high
     assert above_line(entries([0.7, 0.6, 0.8], [9.0, 1.0, 4.0])) is None, "beyond its end there is no line"
+    assert above_line(entries([0.7, 0.6, 0.8], [0.5, 1.0, 4.0])) is None, "nor before its beginning"
     assert contest(UP, MORE, None).won is None
+    assert "no dense line" in contest(UP, MORE, None).in_words
+
+
+def test_just_beyond_its_end_the_dense_line_keeps_its_last_quality() -> None:
+    value, low, high = above_line(entries([0.83, 0.6, 0.8], [4.02, 1.0, 4.0]))
+    assert value == pytest.approx(3)
+    assert low < value < high
+
+
+def test_a_perfect_dense_model_has_a_line_too() -> None:
+    assert above_line(entries([0.9, 0.6, 1.0], [2.0, 1.0, 4.0]))[0] < 0
 
 
 def test_a_random_mix_of_two_dense_models_is_not_above_their_line() -> None:
@@ -140,3 +176,29 @@ def test_the_controls_are_as_large_as_what_they_control_within_one_percent() -> 
     sparse, small, large = (card(name) for name in ("moe-800k-a240k", "dense-240k", "dense-800k"))
     assert sparse["active_params"] == pytest.approx(small["active_params"], rel=0.01)
     assert sparse["params"] == pytest.approx(large["params"], rel=0.01)
+
+
+@pytest.fixture
+def measured(tmp_path: Path) -> Run:
+    """Models of two seeds: experts that do better and take half as much as either dense model of theirs."""
+    figures = {"moe-800k-a240k": (0.9, 0.001, 9), "dense-240k": (0.6, 0.002, 9), "dense-800k": (0.8, 0.004, 9)}
+    figures |= {f"{name}-s2": of for name, of in figures.items() if name != "dense-240k"}
+    return write_run(tmp_path / "run", {f"ref/{name}": of for name, of in figures.items()}, items=600, repeats=4)
+
+
+def test_all_four_figures_of_a_contest_point_the_same_way(monkeypatch: pytest.MonkeyPatch, measured: Run) -> None:
+    shelf = {name: {} for name in ("moe-800k-a240k", "dense-240k", "dense-800k")}
+    shelf |= {f"{name}-s2": {"replica_of": name} for name in shelf}
+    monkeypatch.setattr(contests, "reference_models", lambda: list(shelf))
+    monkeypatch.setattr(contests, "card", shelf.__getitem__)
+    found = {(c.one, c.other): c for c in contests.contests(measured, 32)}
+    assert set(found) == {
+        ("moe-800k-a240k", "dense-240k"), ("moe-800k-a240k", "dense-800k"), ("moe-800k-a240k-s2", "dense-800k-s2")
+    }  # fmt: skip
+    small = found["moe-800k-a240k", "dense-240k"]
+    assert small.quality[0] == pytest.approx(30, abs=3)
+    assert small.energy[0] == pytest.approx(0.5, abs=0.05)
+    assert small.rate[0] == pytest.approx(3, abs=0.4)
+    assert small.above is None, "no dense model takes so little"
+    assert (small.won, small.batch, small.seed) == (True, 32, 1)
+    assert found["moe-800k-a240k-s2", "dense-800k-s2"].above is None, "one dense model makes no line"
