@@ -183,5 +183,5 @@ def _legend(modelled: bool, more_seeds: bool) -> list[Line2D]:
         for colour, mark, name, size in looks
     ]  # fmt: skip
     handles.append(Line2D([], [], color=DENSE, label="dense line"))
-    handles.append(Line2D([], [], color=DENSE, linestyle=DASHED, label="dense line in 8 bits, for int8 models"))
+    handles.append(Line2D([], [], color=DENSE, linestyle=DASHED, label="dense line in 8 bits"))
     return handles
