@@ -90,8 +90,7 @@ def verdicts(found: Sequence[Contest], energy_name: str, by: str) -> str:
     parts = []
     for question in QUESTIONS:
         mine = [c for c in found if c.pair in question.pairs]
-        told, _, seeds = answer(mine).partition(".")
-        parts.append(f"### {question.asks}\n\n**{told}, by {by}.{seeds}**\n")
+        parts.append(f"### {question.asks}\n\n**By {by}: {answer(mine)}**\n")
         if not mine:
             continue
         heads = (

@@ -311,18 +311,29 @@ def on_line(at: Floats | float, points: Floats, logs: Floats) -> Floats:
 
 
 def answer(found: Sequence[Contest]) -> str:
-    """Yes, no, or in how many lines which; and whether luck of training was looked at."""
+    """Yes, no, or in how many lines which at each batch size; and whether luck of training was looked at."""
     if not found:
         return "Not measured."
     seeds = {pair: {contest.seed for contest in found if contest.pair == pair} for pair in {c.pair for c in found}}
     alone = any(len(of_pair) == 1 for of_pair in seeds.values())
-    return _counted([contest.won for contest in found]) + (" One training seed." if alone else "")
+    return _agreed(found) + (" One training seed." if alone else "")
 
 
-def _counted(won: Sequence[bool | None]) -> str:
+def _agreed(found: Sequence[Contest]) -> str:
+    """One word where all lines say the same, else how many say what at each batch size."""
+    whole = _counted(found)
+    if " " not in whole:
+        return f"{whole}.".capitalize()
+    batches = sorted({contest.batch for contest in found})
+    told = [f"batch {batch}: {_counted([c for c in found if c.batch == batch])}" for batch in batches]
+    return f"{'; '.join(told)}.".capitalize()
+
+
+def _counted(found: Sequence[Contest]) -> str:
+    won = [contest.won for contest in found]
     counts = {word: won.count(is_so) for word, is_so in (("yes", True), ("no", False), ("undecided", None))}
     told = [f"{word} in {count}" for word, count in counts.items() if count]
     if len(told) == 1:
-        return told[0].split()[0].capitalize() + "."
+        return told[0].split()[0]
     first, *rest = told
-    return ", ".join([f"{first} of {len(won)} lines".capitalize(), *rest]) + "."
+    return ", ".join([f"{first} of {len(won)} lines", *rest])

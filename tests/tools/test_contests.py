@@ -86,10 +86,12 @@ def test_yes_and_no_need_every_line() -> None:
     assert answer([UNTOLD, contest(LEVEL, ALIKE, seed=2)]) == "Undecided."
 
 
-def test_where_lines_differ_each_kind_is_counted() -> None:
+def test_where_lines_differ_each_kind_is_counted_at_each_batch_size() -> None:
     seconds = [contest(UP, LESS, seed=2), contest(LEVEL, ALIKE, seed=2)]
-    assert answer([YES, *seconds]) == "Yes in 2 of 3 lines, undecided in 1."
-    assert answer([NO, *seconds]) == "Yes in 1 of 3 lines, no in 1, undecided in 1."
+    assert answer([YES, *seconds]) == "Batch 1: yes in 2 of 3 lines, undecided in 1."
+    assert answer([NO, *seconds]) == "Batch 1: yes in 1 of 3 lines, no in 1, undecided in 1."
+    at_32 = [replace(NO, batch=32), replace(NO, batch=32, seed=2)]
+    assert answer([YES, *seconds, *at_32]) == "Batch 1: yes in 2 of 3 lines, undecided in 1; batch 32: no."
 
 
 def test_one_training_seed_is_said_to_be_one_and_nothing_measured_is_no_verdict() -> None:
