@@ -2,10 +2,10 @@
 
     python benchmarks/selective.py
 
-Early exits: layers a token, CPU time and right answers as the threshold falls, against the same graph with all
-layers, and the dense model of its size beside it; at batch 1 and 32. Cascades: energy of the cascade against that of
-its parts asked one by one, the small model on all questions and the large one on those that were passed on; exit
-code 1 where they differ by over 5 %.
+Early exits: layers a generated token, CPU time and right answers as the threshold falls, against the same graph
+with all layers, and the dense model of its size beside it; at batch 1 and 32. Cascades: energy of the cascade
+against that of its parts asked one by one, the small model on all questions and the large one on those that were
+passed on; exit code 1 where they differ by over 5 %.
 Everything runs in one process, in turn.
 """
 
@@ -83,7 +83,7 @@ def early_exits(batch_size: int) -> None:
         layers = sum(a.layers or 0 for a in one.answers) / sum(a.generated_tokens for a in one.answers)
         value, low, high = ratio(one.joules, whole.joules)
         print(
-            f"batch {batch_size:2}  threshold {threshold:4}  {layers:.2f} layers a token  "
+            f"batch {batch_size:2}  threshold {threshold:4}  {layers:.2f} layers a generated token  "
             f"{100 * right(one.answers):.1f} % right  energy {value:.3f} ({low:.3f} to {high:.3f}) of all layers"
         )
 

@@ -71,7 +71,7 @@ def chosen(view: View) -> Aside | None:
     """What models that choose how much they compute chose; None where none chooses."""
     columns: list[tuple[str, Callable[[Row], str]]] = []
     if any(row.layers_per_token is not None for row in view.rows):
-        columns.append(("Layers per token", lambda row: fixed(row.layers_per_token, 2)))
+        columns.append(("Layers per generated token", lambda row: fixed(row.layers_per_token, 2)))
     if any(row.escalated is not None for row in view.rows):
         columns.append(("Asked the larger model", lambda row: share(row.escalated)))
     if not columns:

@@ -50,12 +50,13 @@ def headline(view: View) -> str:
         return f"{first} is the only entrant that can be ranked"
     if _unrepeated(view):
         return f"{first} comes first, but one repeat proves nothing"
+    by = "By CPU time, " if view.grade == "modelled" and view.by != "quality" else ""
     tied = _tied(view)
     if len(tied) == 1:
-        return f"{first} {_verb(view)} {_MOST[view.by]}"
+        return f"{by}{first} {_verb(view)} {_MOST[view.by]}"
     if len(tied) > _LISTED:
-        return f"{len(tied)} entrants tie for {_MOST[view.by]}"
-    return f"{joined([safe(row.label) for row in tied])} tie for {_MOST[view.by]}"
+        return f"{by}{len(tied)} entrants tie for {_MOST[view.by]}"
+    return f"{by}{joined([safe(row.label) for row in tied])} tie for {_MOST[view.by]}"
 
 
 def finding(view: View) -> str:
@@ -248,10 +249,24 @@ def _best_quality(view: View) -> str:
     told = len(tied) == 1 and best.label == view.ranked[1].label
     if view.by == "quality" or told or best in tied or not best.energy_wh_per_1k:
         return ""
+    alike = [row for row in view.ranked if row.quality == best.quality and row.energy_wh_per_1k]
+    best = min(alike, key=lambda row: row.energy_wh_per_1k or math.inf)
     near = max(tied, key=lambda row: row.quality or -math.inf)
-    energy = f"{times(best.energy_wh_per_1k / (near.energy_wh_per_1k or math.nan))} the energy of {safe(near.label)}"
-    less = f" ({fixed(near.quality)} points)" if len(tied) > 1 else ""
-    return f"{safe(best.label)} has the highest quality, {fixed(best.quality)} points, at {energy}{less}."
+    energy = f"{times((best.energy_wh_per_1k or math.nan) / (near.energy_wh_per_1k or math.nan))} the energy"
+    names = joined([safe(row.label) for row in alike])
+    scores = f"{names} score{'s' if len(alike) == 1 else ''} highest, {fixed(best.quality)} points"
+    if len(alike) > 1:
+        energy = f"{energy} or more"
+    if _surely_better(best, near, view):
+        return f"{scores}, at {energy} of {safe(near.label)} ({fixed(near.quality)} points)."
+    return f"{scores}, at {energy} of {safe(near.label)}, whose {fixed(near.quality)} cannot be told apart from that."
+
+
+def _surely_better(row: Row, other: Row, view: View) -> bool:
+    """Whether its answers are better; item by item where the other is the first, else by both intervals."""
+    if other is view.ranked[0]:
+        return (row.quality_minus_first_low or 0.0) > 0
+    return (row.quality_low or 0.0) > (math.inf if other.quality_high is None else other.quality_high)
 
 
 def _quality_gap(row: Row, *, flip: bool = False) -> str:

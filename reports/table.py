@@ -127,7 +127,7 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     narrow = width < _ROOMY
     table.add_column("Quality", justify="right", max_width=12 if narrow else None, overflow="fold")
     per_1k = plain(f"{columns.energy.name} per 1,000 answers")
-    table.add_column(per_1k, justify="right", max_width=9 if narrow else 16, overflow="fold")
+    table.add_column(per_1k, justify="right", max_width=9 if narrow else 20, overflow="fold")
     rate = plain(columns.rate_title)
     table.add_column(rate, justify="right", max_width=12 if narrow else 22, overflow="fold")
     table.add_column("Frontier", no_wrap=True)

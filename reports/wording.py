@@ -68,8 +68,8 @@ def number(value: float | None, digits: int = 3) -> str:
 
 
 def fixed(value: float | None, decimals: int = 1) -> str:
-    """A number with so many decimals."""
-    return MISSING if value is None else f"{value:,.{decimals}f}".replace("-", MINUS)
+    """A number with so many decimals; none is a negative zero."""
+    return MISSING if value is None else f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", MINUS)
 
 
 def span(low: float | None, high: float | None, decimals: int | None = None, digits: int = 3) -> str:

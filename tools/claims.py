@@ -90,7 +90,7 @@ def verdicts(found: Sequence[Contest], energy_name: str, by: str) -> str:
     parts = []
     for question in QUESTIONS:
         mine = [c for c in found if c.pair in question.pairs]
-        parts.append(f"### {question.asks}\n\n**By {by}: {answer(mine)}**\n")
+        parts.append(f"### {question.asks}\n\n**{answer(mine)}** By {by}.\n")
         if not mine:
             continue
         heads = (
@@ -125,7 +125,7 @@ def ratio(values: Spread | None) -> str:
 def entrants() -> str:
     """Who takes part: the first seed of each model on the shelf."""
     lines = [
-        "| Model | What it is | Parameters | Active | CPU hours of training, by seed |",
+        "| Model | What it is | Parameters | Active, seed 1 | CPU hours of training, by seed |",
         "|---|---|--:|--:|---|",
     ]
     for name in reference_models():
@@ -208,7 +208,7 @@ def selectively(row: Row) -> str:
     """What a model that chooses did compute."""
     facts = card(row.model.removeprefix("ref/"))
     if row.layers_per_token is not None:
-        return f"{row.layers_per_token:.2f} of {facts['shape']['layers']} layers a token"
+        return f"{row.layers_per_token:.2f} of {facts['shape']['layers']} layers a generated token"
     if row.escalated is not None:
         return f"asks {facts['members'][1]} {100 * row.escalated:.0f} % of the time"
     if facts["kind"] == "moe":

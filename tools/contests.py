@@ -202,8 +202,8 @@ class Contest(Meeting):
             return "better answers" if self.better > 0 else "worse answers"
         return {
             (True, True): f"as good within {MARGIN_POINTS:g} point",
-            (True, False): f"at most {MARGIN_POINTS:g} point worse, perhaps better",
-            (False, True): f"at most {MARGIN_POINTS:g} point better, perhaps worse",
+            (True, False): f"better answers, or at most {MARGIN_POINTS:g} point worse",
+            (False, True): f"worse answers, or at most {MARGIN_POINTS:g} point better",
             (False, False): "answers cannot be told apart",
         }[self.no_worse, self.no_better]
 
@@ -214,8 +214,8 @@ class Contest(Meeting):
         margin = f"{100 * MARGIN_ENERGY - 100:.0f} %"
         return {
             (True, True): f"the same energy within {margin}",
-            (True, False): f"at most {margin} more energy, perhaps less",
-            (False, True): f"at most {margin} less energy, perhaps more",
+            (True, False): f"less energy, or at most {margin} more",
+            (False, True): f"more energy, or at most {margin} less",
             (False, False): "energy cannot be told apart",
         }[self.no_dearer, self.no_cheaper]
 
@@ -336,4 +336,4 @@ def _counted(found: Sequence[Contest]) -> str:
     if len(told) == 1:
         return told[0].split()[0]
     first, *rest = told
-    return ", ".join([f"{first} of {len(won)} lines", *rest])
+    return ", ".join([f"{first} of {len(won)} comparisons", *rest])

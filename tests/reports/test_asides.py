@@ -65,7 +65,7 @@ def test_the_page_and_the_markdown_show_levels_metrics_and_what_was_computed(run
         assert "25.0\u00a0%" in text
         assert text.count("Asked the larger model") == 1
         assert "12.5\u00a0%" in text
-        assert "Layers per token" not in text
+        assert "Layers per generated token" not in text
 
 
 def test_nothing_is_shown_where_there_is_nothing(make_run: Make) -> None:
@@ -74,7 +74,9 @@ def test_nothing_is_shown_where_there_is_nothing(make_run: Make) -> None:
     for view in views:
         assert (by_difficulty(view), other_metrics(view), chosen(view)) == (None, None, None)
     for text in (page(views, [run]), as_markdown(views, [run])):
-        assert not re.search("Difficulty|By difficulty|Further metrics|Layers per token|Asked the larger", text)
+        assert not re.search(
+            "Difficulty|By difficulty|Further metrics|Layers per generated token|Asked the larger", text
+        )
 
 
 def test_the_terminal_shows_them_below_the_table_of_one_task_and_fits_80_columns(

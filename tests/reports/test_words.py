@@ -158,6 +158,26 @@ def test_a_tie_names_no_first_and_sets_the_best_quality_against_the_tied_one_nea
     assert "the energy of mid (" in text
 
 
+@pytest.mark.parametrize(("quality", "alike"), [(0.72, True), (0.9, False)])
+def test_the_highest_score_is_called_better_only_where_it_is(make_run: Make, quality: float, alike: bool) -> None:
+    models = {"thrifty": (0.7, 0.001, 9), "middle": (0.5, 0.004, 9), "best": (quality, 0.009, 9)}
+    text = finding(make_views([make_run(models=models)])[0])
+    assert "best scores highest" in text
+    assert ("cannot be told apart from that" in text) is alike
+
+
+def test_all_that_score_highest_are_named(make_run: Make) -> None:
+    models = {"thrifty": (0.7, 0.001, 9), "middle": (0.5, 0.002, 9), "left": (1.0, 0.008, 9), "right": (1.0, 0.016, 9)}
+    text = finding(make_views([make_run(models=models)])[0])
+    assert "left and right score highest, 100.0 points, at 8" in text
+    assert "the energy or more of thrifty" in text
+
+
+def test_a_title_says_where_it_is_about_cpu_time(make_run: Make, demo_views: list[View]) -> None:
+    assert headline(demo_views[0]).startswith("By CPU time, ")
+    assert "CPU time" not in headline(make_views([make_run(meter=COUNTER)])[0])
+
+
 def test_the_meters_error_is_said_once_and_the_power_models_share_in_ratios(demo_views: list[View]) -> None:
     said = grade_sentence(demo_views[0])
     assert "the true value lies within a factor of 2.7 either way (95 %)" in said

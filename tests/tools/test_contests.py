@@ -51,9 +51,9 @@ def contest(quality: Spread, energy: Spread, above: Spread | None = LEVEL, batch
             MORE,
             LEVEL,
             None,
-            "at most 1 point worse, perhaps better, more energy: on the dense line within error",
+            "better answers, or at most 1 point worse, more energy: on the dense line within error",
         ),
-        ((-0.8, -1.7, 0.1), MORE, LEVEL, False, "at most 1 point better, perhaps worse, more energy"),
+        ((-0.8, -1.7, 0.1), MORE, LEVEL, False, "worse answers, or at most 1 point better, more energy"),
         (UP, (1.02, 0.99, 1.04), LEVEL, True, "better answers, the same energy within 5 %"),
         (UP, (1.02, 1.01, 1.04), LEVEL, True, "better answers, more energy"),
         (
@@ -61,7 +61,7 @@ def contest(quality: Spread, energy: Spread, above: Spread | None = LEVEL, batch
             (1.03, 0.99, 1.06),
             LEVEL,
             None,
-            "better answers, at most 5 % less energy, perhaps more: on the dense line within error",
+            "better answers, more energy, or at most 5 % less: on the dense line within error",
         ),
         ((-0.5, -0.9, -0.1), LESS, LEVEL, True, "worse answers, less energy"),
         ((-0.6, -1.1, -0.1), LESS, LEVEL, None, "worse answers, less energy: on the dense line within error"),
@@ -88,10 +88,10 @@ def test_yes_and_no_need_every_line() -> None:
 
 def test_where_lines_differ_each_kind_is_counted_at_each_batch_size() -> None:
     seconds = [contest(UP, LESS, seed=2), contest(LEVEL, ALIKE, seed=2)]
-    assert answer([YES, *seconds]) == "Batch 1: yes in 2 of 3 lines, undecided in 1."
-    assert answer([NO, *seconds]) == "Batch 1: yes in 1 of 3 lines, no in 1, undecided in 1."
+    assert answer([YES, *seconds]) == "Batch 1: yes in 2 of 3 comparisons, undecided in 1."
+    assert answer([NO, *seconds]) == "Batch 1: yes in 1 of 3 comparisons, no in 1, undecided in 1."
     at_32 = [replace(NO, batch=32), replace(NO, batch=32, seed=2)]
-    assert answer([YES, *seconds, *at_32]) == "Batch 1: yes in 2 of 3 lines, undecided in 1; batch 32: no."
+    assert answer([YES, *seconds, *at_32]) == "Batch 1: yes in 2 of 3 comparisons, undecided in 1; batch 32: no."
 
 
 def test_one_training_seed_is_said_to_be_one_and_nothing_measured_is_no_verdict() -> None:
