@@ -138,3 +138,12 @@ def test_no_driver_is_said_with_what_to_do(library: Path) -> None:
 )
 def test_cuda_visible_devices_means_what_it_means_to_cuda(visible: str | None, chosen: list[int]) -> None:
     assert select_visible(UUIDS, visible) == chosen
+
+
+def test_it_keeps_what_every_meter_promises(library: Path) -> None:
+    script = (
+        "from joulemark.meters.nvml import NvmlMeter\n"
+        "from joulemark.meters.testing import check_meter\n"
+        "print([domain.id for domain in check_meter(NvmlMeter, seconds=1)])"
+    )
+    assert run(script, library, FAKE_GPUS="305 105").strip() == "['nvml:gpu-0', 'nvml:gpu-1']"
