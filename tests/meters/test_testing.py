@@ -150,8 +150,93 @@ class NeedsProbe(Steady):
 
     def open(self, pid: int) -> None:
         if not self.probed:
-            raise MeterLost("probe me first")
+            raise AttributeError("handle")
         super().open(pid)
+
+
+class NoAnswer(Steady):
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        return None  # type: ignore[return-value]
+
+
+class Millijoules(Steady):
+    def joules(self, since_s: float) -> float:
+        return 100_000 * since_s
+
+
+class NeverAnew(Steady):
+    began = time.monotonic()
+
+    def joules(self, since_s: float) -> float:  # noqa: ARG002
+        return time.monotonic() - self.began
+
+
+class OneAtATime(Steady):
+    """Breaks where a second thread comes in while the first is waiting for its source."""
+
+    busy = False
+
+    def joules(self, since_s: float) -> float:
+        if self.busy:
+            raise RuntimeError("an answer is awaited")
+        self.busy = True
+        time.sleep(0.001)
+        self.busy = False
+        return 100 * since_s
+
+
+class Percent(Steady):
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        return [replace(ALL, rel_u_scale=5.0)]
+
+
+class Stepped(Steady):
+    """Renewed every tenth of a second."""
+
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        return [replace(ALL, update_s=0.1)]
+
+    def joules(self, since_s: float) -> float:
+        return 100 * (since_s // 0.1 * 0.1)
+
+
+class OncePerMinute(Stepped):
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        return [replace(ALL, update_s=60.0)]
+
+    def joules(self, since_s: float) -> float:
+        return 6_000 * (since_s // 60)
+
+
+class WattHours(Steady):
+    """Counts whole watt-hours."""
+
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        return [replace(ALL, resolution_j=3600.0)]
+
+    def joules(self, since_s: float) -> float:
+        return 100 * since_s // 3600 * 3600
+
+
+class OwnWork(Steady):
+    """Counts what this process computes, and nothing else."""
+
+    def open(self, pid: int) -> None:
+        super().open(pid)
+        self.before_s = time.process_time()
+
+    def joules(self, since_s: float) -> float:  # noqa: ARG002
+        return 10 * (time.process_time() - self.before_s)
+
+
+class BesideTheTotal(Steady):
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        return [replace(ALL, summed=False)]
+
+
+@pytest.mark.parametrize("fine", [Stepped, OncePerMinute, WattHours, OwnWork, BesideTheTotal])
+def test_a_meter_may_be_slow_or_coarse_or_see_this_process_alone(fine: type[Steady]) -> None:
+    assert len(check_meter(fine, seconds=1.5)) == 1
 
 
 def test_a_meter_that_keeps_its_promises_passes_and_its_domains_are_given() -> None:
@@ -172,7 +257,7 @@ def test_a_meter_that_keeps_its_promises_passes_and_its_domains_are_given() -> N
         (WrongFacts, "update_s is 0.0"),
         (WrongFacts, "no meter is without error"),
         (WrongFacts, "source is empty"),
-        (WallClock, "are not time.monotonic_ns()"),
+        (WallClock, "not within the call of read"),
         (SinceBoot, "figures are joules since open"),
         (Backwards, "went backwards"),
         (Frozen, "stood still"),
@@ -182,7 +267,12 @@ def test_a_meter_that_keeps_its_promises_passes_and_its_domains_are_given() -> N
         (ReadsWhenClosed, "read after close gave a reading"),
         (WrongError, "read after close raised AttributeError"),
         (OpensOnce, "RuntimeError('open already')"),
-        (NeedsProbe, "probe me first"),
+        (NeedsProbe, "a new meter, never probed, in a window of 0.2 s: AttributeError"),
+        (NoAnswer, "cannot be probed: TypeError"),
+        (Millijoules, "cannot be; figures are joules since open"),
+        (NeverAnew, "goes on from"),
+        (OneAtATime, "from 2 threads at once"),
+        (Percent, "are shares from 0 to 1"),
     ],
 )
 def test_each_broken_promise_is_named(broken: type[Steady], told: str) -> None:
