@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from joulemark.meters.types import EnergyRecord
+from joulemark.meters.conditions import slowed_down
+from joulemark.meters.types import Conditions, EnergyRecord
 from joulemark.meters.window import PowerSample
 
-from .record import ITEM_COLUMNS, Cell, Computed, Energy, Latency, Phases, RunHeader, Tokens
+from .record import ITEM_COLUMNS, Cell, Computed, DeviceState, Energy, Latency, Phases, RunHeader, Span, Tokens
 from .schedule import CellPlan
 
 __all__ = ["failed_cell", "finished_cell", "power_table"]
@@ -75,6 +79,10 @@ def finished_cell(
         flags.append("net_unresolved")
     if company > BUSY_CORES:
         flags.append("busy_machine")
+    if any(slowed_down(window.before, window.after) for window in windows):
+        flags.append("throttled")
+    if header.carbon and energy.gross_j is not None:
+        energy = energy.model_copy(update={"carbon_g": energy.gross_j / 3.6e6 * header.carbon.g_per_kwh})
     items = _items(result["items"], energy.net_j)
     if passes["cached"]:
         flags.append("prefix_cache")
@@ -90,6 +98,7 @@ def finished_cell(
         metric=result["metric"],
         other_metrics=result["others"],
         energy=energy,
+        windows=tuple(map(_span, windows)),
         phases=_phases(energy, passes, load_j),
         tokens=Tokens(
             prompt=_sum(result["items"], "prompt_tokens"),
@@ -167,6 +176,22 @@ def _energy(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops: i
         window_s=window_s,
         loops=loops,
     )
+
+
+def _span(window: EnergyRecord) -> Span:
+    began_s = time.time() - (time.monotonic_ns() - window.began_ns) / 1e9
+    return Span(
+        began_at=datetime.fromtimestamp(began_s, UTC).isoformat(timespec="milliseconds"),
+        window_s=window.window_s,
+        before=_states(window.before),
+        after=_states(window.after),
+    )
+
+
+def _states(told: Sequence[Conditions]) -> tuple[DeviceState, ...]:
+    """Those that told anything."""
+    states = (DeviceState(**asdict(state)) for state in told)
+    return tuple(state for state in states if state != DeviceState(device=state.device))
 
 
 def _phases(energy: Energy, passes: dict[str, Any], load_j: float | None) -> Phases:

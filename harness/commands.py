@@ -54,7 +54,8 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
 @click.option("--num-fewshot", type=int, help="Examples before each question.")
 @click.option("--batch-size", type=int, help="Questions given to a model at once.")
 @click.option("--threads", type=int, help="Threads of a model's process.")
-@click.option("--meter", "meters", multiple=True, help="Use this meter or domain (see `joulemark meters`).")
+@click.option("--meter", "meters", multiple=True,
+              help="Use this meter, domain or NAME=KIND:key=value,... (see `joulemark meters`).")  # fmt: skip
 @click.option(
     "--order",
     type=click.Choice(["interleaved", "abba", "blocked"]),
@@ -62,6 +63,8 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
 )
 @click.option("--executor", type=click.Choice(["local"]), help="Where cells run.")
 @click.option("--seed", type=int, help="Of the random order.")
+@click.option("--carbon", metavar="G_PER_KWH|COUNTRY",
+              help="Also tell grams of CO2 equivalent, by so many a kWh or a country's mean.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), show_default="joulemark-runs/DATE-TIME",
               help="The run directory to make.")  # fmt: skip
 @click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), help="A run to go on with.")
@@ -141,35 +144,50 @@ def tasks(as_json: bool) -> None:
     click.echo("And any single task that lm-eval knows, by its name there.")
 
 
-@click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def meters(as_json: bool) -> None:
-    """List every meter, and whether it works here."""
-    from .doctor import list_meters
+def _name_meters(command: Any) -> Any:
+    return click.option(
+        "--meter",
+        "named",
+        multiple=True,
+        help="Also this meter: NAME=KIND:key=value,... (such as plug=shelly:host=192.0.2.7); may be repeated.",
+    )(command)
 
-    listed = list_meters()
+
+@click.command()
+@_name_meters
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def meters(named: tuple[str, ...], as_json: bool) -> None:
+    """List every meter, and whether it works here."""
+    from joulemark.meters.naming import KINDS
+
+    from .doctor import list_meters, look
+
+    listed = list_meters(look(named))
     if as_json:
-        _print_json({"schema": "joulemark.meters/1", "meters": listed})
+        _print_json({"schema": "joulemark.meters/1", "meters": listed, "kinds": list(KINDS)})
         return
     rows = [
         (m["id"], "yes" if m["available"] else "no", m["grade"] or "", m["scope"] or "", m["reason"] or "")
         for m in listed
     ]
     _print_table(("Meter", "Works", "Grade", "Scope", "Why not"), rows)
+    click.echo(f"And by NAME=KIND:key=value,...: {', '.join(KINDS)}.")
 
 
 @click.command()
+@_name_meters
+@click.option("--check", is_flag=True, help="Run a known load, and set meters that should agree beside each other.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def doctor(as_json: bool) -> int:
+def doctor(named: tuple[str, ...], check: bool, as_json: bool) -> int:
     """Look at the meters of this machine: what works, what doesn't and why, and how good it will be."""
     from .doctor import examine, show
 
-    found = examine()
+    found = examine(named, check=check, say=lambda text: click.echo(text, err=True))
     if as_json:
         _print_json(found)
     else:
         show(found)
-    return 0 if found["best"] else 1
+    return 0 if found["best"] and found.get("check", {"agree": True})["agree"] else 1
 
 
 def _print_json(value: dict[str, Any]) -> None:

@@ -36,6 +36,7 @@ class Plan(BaseModel):
         executor: Where cells run.
         seed: Of the order.
         idle_s: How long the idle power is measured, before and after.
+        carbon: What a kilowatt-hour stands for: grams of CO2 equivalent, or a country; None for no carbon figures.
         trust_remote_code: Load models that bring code of their own.
         allow_unsafe_code: Ask tasks that run what a model writes.
     """
@@ -54,6 +55,7 @@ class Plan(BaseModel):
     executor: Literal["local"] = "local"
     seed: int = Field(default=0, ge=0)
     idle_s: float = Field(default=3.0, ge=0.5, le=600)
+    carbon: str | float | None = None
     trust_remote_code: bool = False
     allow_unsafe_code: bool = False
 

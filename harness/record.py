@@ -16,8 +16,10 @@ __all__ = [
     "ITEM_COLUMNS",
     "RUN_SCHEMA",
     "Accelerator",
+    "Carbon",
     "Cell",
     "Computed",
+    "DeviceState",
     "Energy",
     "Idle",
     "Latency",
@@ -26,6 +28,7 @@ __all__ = [
     "ModelInfo",
     "Phases",
     "RunHeader",
+    "Span",
     "Tokens",
 ]
 
@@ -105,6 +108,17 @@ class Idle(Record):
     duration_s: float
 
 
+class Carbon(Record):
+    """What a kilowatt-hour is taken to stand for, in grams of CO2 equivalent, and the year that it is the mean of.
+
+    It is stated, not measured; the electricity of the hour may have had several times as much, or less.
+    """
+
+    g_per_kwh: float = Field(gt=0)
+    source: str
+    year: int | None = None
+
+
 class RunHeader(Record):
     """``run.json``."""
 
@@ -118,6 +132,7 @@ class RunHeader(Record):
     software: dict[str, str]
     meters: tuple[MeterInfo, ...]
     idle: Idle
+    carbon: Carbon | None = None
 
 
 class Energy(Record):
@@ -136,6 +151,28 @@ class Energy(Record):
     idle_w: float | None
     window_s: float
     loops: int
+    carbon_g: float | None = None
+    """Grams of CO2 equivalent of ``gross_j`` by the run's ``carbon``; None where either is missing."""
+
+
+class DeviceState(Record):
+    """What a device told of itself at an edge of a window; None where it does not."""
+
+    device: str
+    clock_mhz: float | None = None
+    temperature_c: float | None = None
+    power_cap_w: float | None = None
+    slowed_by: tuple[str, ...] = ()
+    slowed_s: float | None = None
+
+
+class Span(Record):
+    """One window of a cell: when it was, by the wall clock, and how the devices were at its edges."""
+
+    began_at: str
+    window_s: float
+    before: tuple[DeviceState, ...] = ()
+    after: tuple[DeviceState, ...] = ()
 
 
 class Phases(Record):
@@ -212,6 +249,7 @@ class Cell(Record):
     other_metrics: dict[str, float] = {}
     """The task's further metrics, such as ``made_up`` of an abstention task."""
     energy: Energy | None = None
+    windows: tuple[Span, ...] = ()
     phases: Phases = Phases()
     tokens: Tokens = Tokens()
     computed: Computed = Computed()

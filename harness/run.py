@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import psutil
 from pydantic import ValidationError
 
+from joulemark.meters.carbon import carbon_intensity
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
 from joulemark.meters.registry import Choice
 from joulemark.meters.totals import min_window_s
@@ -28,7 +29,7 @@ from .cells import failed_cell, finished_cell, power_table
 from .machine import describe_software
 from .models import REFERENCE, ModelSpec
 from .plan import Plan
-from .record import Cell, Idle, RunHeader
+from .record import Carbon, Cell, Idle, RunHeader
 from .schedule import CellPlan, schedule
 from .session import Session, check_same_work, check_unchanged, describe_this_machine, meter_infos, prepare
 from .store import RunWriter, read_run, refuse_used, resume_command, seal
@@ -46,7 +47,7 @@ BUSY_PERCENT = 10.0
 IDLE_DRIFT = 0.1
 """Idle power that changed by more than this share while measuring is told."""
 
-SEEN_BY = {"cpu": {"package", "soc", "platform", "wall"}, "gpu": {"gpu", "wall"}, "server": set[str]()}
+SEEN_BY = {"cpu": {"package", "soc", "platform", "wall"}, "gpu": {"gpu", "soc", "wall"}, "server": set[str]()}
 """Which kinds of domain see a model that computes there."""
 
 
@@ -78,10 +79,11 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
     """Measure a plan into a new run directory.
 
     Raises:
-        UsageError: A model, task or meter is unknown, or the folder cannot be written or has a run.
+        UsageError: A model, task, meter or country is unknown, or the folder cannot be written or has a run.
         MeasuringFailed: No meter works here, or the disk is full.
     """
     refuse_used(out)
+    carbon = None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
     session = prepare(plan, progress.say)
     with RunWriter(out) as writer:
         header = RunHeader(
@@ -94,6 +96,7 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
             software=describe_software(),
             meters=meter_infos(session.choice),
             idle=Idle(before_w=None, after_w=None, duration_s=plan.idle_s),
+            carbon=carbon,
         )
         writer.write_header(header)
         return _Measuring(session, writer, header, progress).run({})
@@ -153,7 +156,7 @@ class _Measuring:
         """Measure cells; returns what went wrong with them, if anything."""
         failed: list[Cell] = []
         with ExitStack() as stack, _interruptible(self.writer.path):
-            if self.session.choice.grade != "modelled":
+            if not self.session.choice.by_cpu_time:
                 stack.enter_context(measuring_alone())
             stack.callback(self._stop_workers)
             self._start([spec for spec in self.session.specs if any(cell.spec == spec for cell in todo)])
@@ -212,7 +215,7 @@ class _Measuring:
 
     def _recorder(self, worker: Worker) -> Recorder:
         choice = self.session.choice
-        trace_s = None if choice.grade == "modelled" else TRACE_S
+        trace_s = None if choice.by_cpu_time else TRACE_S
         return Recorder(choice.meters, choice.domains, worker.pid, trace_s=trace_s)
 
     def _measure_idle_before(self) -> None:
@@ -243,7 +246,7 @@ class _Measuring:
         if worker is None:
             return None
         seconds = self.session.plan.idle_s
-        if self.session.choice.grade == "modelled":
+        if self.session.choice.by_cpu_time:
             # Nothing is looked at that could scatter.
             seconds = MODELLED_IDLE_S
         else:

@@ -1,21 +1,19 @@
-"""NVML: the energy counter of NVIDIA GPUs, Volta and newer."""
+"""NVIDIA GPUs: their energy counter, on Volta and newer, and their power, on all."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import os
+import math
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from .errors import MeterLost
-from .types import Domain, Reading, Unavailable
+from .nvidia import Gpu, Nvidia
+from .polling import Poller, Sample
+from .types import Conditions, Domain, Grade, Reading, Unavailable
 
-__all__ = ["NvmlMeter", "select_visible"]
+__all__ = ["NvmlMeter", "NvmlPowerMeter"]
 
 REL_U = 0.05
 _SOURCE = (
@@ -23,7 +21,12 @@ _SOURCE = (
     "looks a quarter of the time (arXiv 2312.02741), so only windows of 10 s and more average that out"
 )
 _UPDATE_S = 0.1
+"""Counters and powers are renewed every 10 to 100 ms, depending on the card (arXiv 2312.02741): the slowest, for one
+that does not move while it is watched."""
 _POLL_AT_MOST_S = 0.35
+_AVERAGED_S = 1.0
+"""On Ampere and newer, except GA100, the power is a mean over the last second (NVML API reference)."""
+_POWER_EVERY_S, _PATIENCE_S = 0.05, 2.0
 
 
 class NvmlMeter:
@@ -33,24 +36,12 @@ class NvmlMeter:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._gpus: list[_Gpu] = []
+        self._nvidia: Nvidia | None = None
         self._opened_mj: list[int] = []
 
     def probe(self) -> Sequence[Domain] | Unavailable:
         """The visible GPUs, and how often their counters are renewed (found out by looking for up to 350 ms)."""
-        nvml = _start()
-        if isinstance(nvml, Unavailable):
-            return nvml
-        try:
-            found = _find_gpus(nvml)
-            if isinstance(found, Unavailable):
-                return found
-            update_s = _probe_update(found)
-            return [_domain(gpu, update_s) for gpu in found]
-        except (nvml.NVMLError, MeterLost) as error:
-            return Unavailable(reason=f"NVML failed: {error}", fix="see what nvidia-smi says")
-        finally:
-            _stop(nvml)
+        return _probe(self.id, _no_counter, lambda gpu: gpu.energy_mj(), grade="counter")
 
     def open(self, pid: int) -> None:  # noqa: ARG002 - the counters cover whole GPUs
         """Start counting.
@@ -59,20 +50,13 @@ class NvmlMeter:
             MeterLost: What `probe` found cannot be read any more.
         """
         self.close()
-        nvml = _start()
-        if isinstance(nvml, Unavailable):
-            raise MeterLost(nvml.reason)
+        found = _start()
         try:
-            found = _find_gpus(nvml)
-            if isinstance(found, Unavailable):
-                raise MeterLost(found.reason)
-            self._opened_mj = [gpu.energy_mj() for gpu in found]
-        except BaseException as error:
-            _stop(nvml)
-            if isinstance(error, nvml.NVMLError):
-                raise MeterLost(f"NVML failed: {error}; see what nvidia-smi says") from error
+            self._opened_mj = [gpu.energy_mj() for gpu in found.gpus]
+        except BaseException:
+            found.close()
             raise
-        self._gpus = found
+        self._nvidia = found
 
     def read(self) -> Reading:
         """Joules of every visible GPU since `open`.
@@ -81,176 +65,130 @@ class NvmlMeter:
             MeterLost: A GPU fell off the bus, or its counter went backwards (its driver was loaded anew).
         """
         with self._lock:
-            if not self._gpus:
+            if self._nvidia is None:
                 raise MeterLost("nvml is not open")
+            gpus = self._nvidia.gpus
             t0_ns = time.monotonic_ns()
-            now_mj = [gpu.energy_mj() for gpu in self._gpus]
+            now_mj = [gpu.energy_mj() for gpu in gpus]
             t1_ns = time.monotonic_ns()
             values = {}
-            for gpu, start, now in zip(self._gpus, self._opened_mj, now_mj, strict=True):
+            for gpu, start, now in zip(gpus, self._opened_mj, now_mj, strict=True):
                 if now < start:
                     raise MeterLost(f"{gpu.where} went backwards: {start} to {now} mJ since it was opened")
-                values[gpu.domain_id] = (now - start) / 1e3
+                values[f"nvml:gpu-{gpu.index}"] = (now - start) / 1e3
         return Reading(t0_ns=t0_ns, t1_ns=t1_ns, values=values)
+
+    def conditions(self) -> Sequence[Conditions]:
+        """The state of every visible GPU."""
+        return [gpu.conditions() for gpu in self._nvidia.gpus] if self._nvidia is not None else []
 
     def close(self) -> None:
         """Let go of the driver."""
         with self._lock:
-            if self._gpus:
-                _stop(self._gpus[0].nvml)
-            self._gpus = []
+            if self._nvidia is not None:
+                self._nvidia.close()
+            self._nvidia = None
 
 
-def select_visible(uuids: Sequence[str], visible: str | None) -> list[int]:
-    """Indices of the GPUs that ``CUDA_VISIBLE_DEVICES`` leaves visible.
+class NvmlPowerMeter:
+    """Joules of the same GPUs from their power, asked for twenty times a second. Grade ``polled``: for cards without an
+    energy counter, and as a check on those that have one."""
 
-    Args:
-        uuids: UUIDs of all GPUs, by index.
-        visible: The variable's value; None where it is not set.
+    id = "nvml-power"
 
-    Returns:
-        Indices in the variable's order. As in CUDA, the first entry that names no GPU ends the list
-        (CUDA C++ Programming Guide, "CUDA Environment Variables").
-    """
-    if visible is None:
-        return list(range(len(uuids)))
-    chosen: list[int] = []
-    for token in (part.strip() for part in visible.split(",")):
-        if token.isdecimal():
-            found = [int(token)] if int(token) < len(uuids) else []
-        else:
-            found = [i for i, uuid in enumerate(uuids) if token.startswith("GPU-") and uuid.startswith(token)]
-        if len(found) != 1:
-            break
-        if found[0] not in chosen:
-            chosen += found
-    return chosen
+    def __init__(self) -> None:
+        self._nvidia: Nvidia | None = None
+        self._poller = Poller(self.id, self._ask, interval_s=_POWER_EVERY_S, patience_s=_PATIENCE_S)
 
+    def probe(self) -> Sequence[Domain] | Unavailable:
+        """The visible GPUs, and how often their power is renewed (found out by looking for up to 350 ms)."""
+        return _probe(self.id, lambda gpu: None, lambda gpu: gpu.power_w(), grade="polled")  # noqa: ARG005
 
-@dataclass(frozen=True)
-class _Gpu:
-    nvml: ModuleType
-    handle: Any
-    index: int
-    name: str
-    uuid: str
+    def open(self, pid: int) -> None:  # noqa: ARG002 - the figures cover whole GPUs
+        """Start asking.
 
-    @property
-    def domain_id(self) -> str:
-        return f"nvml:gpu-{self.index}"
-
-    @property
-    def where(self) -> str:
-        return f"GPU {self.index} ({self.name}, {self.uuid})"
-
-    def energy_mj(self) -> int:
-        """Millijoules since the driver was loaded."""
+        Raises:
+            MeterLost: What `probe` found cannot be read any more.
+        """
+        self.close()
+        self._nvidia = _start()
         try:
-            return int(self.nvml.nvmlDeviceGetTotalEnergyConsumption(self.handle))
-        except self.nvml.NVMLError as error:
-            raise MeterLost(f"{self.where} is lost: {error}; see what nvidia-smi says") from error
+            self._poller.start()
+        except BaseException:
+            self.close()
+            raise
 
+    def read(self) -> Reading:
+        """Joules of every visible GPU since `open`, up to the last time that they were asked.
 
-def _start() -> ModuleType | Unavailable:
-    """The NVML library, initialised; each start needs a `_stop`."""
-    try:
-        import pynvml
-    except ImportError:
-        return Unavailable(reason="the Python package nvidia-ml-py is missing", fix="pip install nvidia-ml-py")
-    try:
-        pynvml.nvmlInit()
-    except pynvml.NVMLError as error:
-        return Unavailable(
-            reason=f"no NVIDIA driver answers ({error})",
-            fix="if this machine has an NVIDIA GPU: install its driver until nvidia-smi works; in a container, "
-            "start it with --gpus all (NVIDIA Container Toolkit)",
+        Raises:
+            MeterLost: A GPU fell off the bus.
+        """
+        return self._poller.reading()
+
+    def conditions(self) -> Sequence[Conditions]:
+        """The state of every visible GPU."""
+        return [gpu.conditions() for gpu in self._nvidia.gpus] if self._nvidia is not None else []
+
+    def close(self) -> None:
+        """Ask no more, and let go of the driver."""
+        self._poller.stop()
+        if self._nvidia is not None:
+            self._nvidia.close()
+        self._nvidia = None
+
+    def _ask(self) -> Sample:
+        assert self._nvidia is not None
+        t0_ns = time.monotonic_ns()
+        watts = {f"nvml-power:gpu-{gpu.index}": gpu.power_w() for gpu in self._nvidia.gpus}
+        # How long a figure is the mean of is not told; where between now and that long ago it holds is not known.
+        return Sample(
+            moment_ns=(t0_ns + time.monotonic_ns()) / 2,
+            u_moment_s=_AVERAGED_S / math.sqrt(12),
+            watts=watts,
         )
-    module: ModuleType = pynvml
-    return module
 
 
-def _stop(nvml: ModuleType) -> None:
-    with contextlib.suppress(nvml.NVMLError):  # The driver may be gone already.
-        nvml.nvmlShutdown()
+def _start() -> Nvidia:
+    found = Nvidia.start()
+    if isinstance(found, Unavailable):
+        raise MeterLost(found.reason)
+    return found
 
 
-def _find_gpus(nvml: ModuleType) -> list[_Gpu] | Unavailable:
-    """The visible GPUs, all with an energy counter; a total that lacks one of them would be no total."""
-    every = [_gpu(nvml, index) for index in range(nvml.nvmlDeviceGetCount())]
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    problem = _refuse_naming(every, visible)
-    if problem is not None:
-        return problem
-    gpus = [every[index] for index in select_visible([gpu.uuid for gpu in every], visible)]
-    if not gpus:
-        return Unavailable(
-            reason=f"NVML sees {len(every)} GPU(s), and CUDA_VISIBLE_DEVICES={visible!r} leaves none of them visible",
-            fix="unset CUDA_VISIBLE_DEVICES or let it name a GPU that nvidia-smi -L lists",
-        )
-    return next((problem for gpu in gpus if (problem := _refuse(gpu)) is not None), gpus)
+def _probe(
+    meter: str, refuse: Callable[[Gpu], Unavailable | None], look: Callable[[Gpu], float], *, grade: Grade
+) -> Sequence[Domain] | Unavailable:
+    nvidia = Nvidia.start()
+    if isinstance(nvidia, Unavailable):
+        return nvidia
+    try:
+        for gpu in nvidia.gpus:
+            if (problem := refuse(gpu)) is not None:
+                return problem
+        update_s = _probe_update(lambda: look(nvidia.gpus[0]))
+        return [_domain(meter, gpu, update_s, grade) for gpu in nvidia.gpus]
+    except MeterLost as error:
+        return Unavailable(reason=str(error), fix="see what nvidia-smi says")
+    finally:
+        nvidia.close()
 
 
-def _gpu(nvml: ModuleType, index: int) -> _Gpu:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    name, uuid = (_decode(get(handle)) for get in (nvml.nvmlDeviceGetName, nvml.nvmlDeviceGetUUID))
-    return _Gpu(nvml, handle, index, name, uuid)
-
-
-def _decode(text: str | bytes) -> str:
-    """Older versions of pynvml give bytes."""
-    return text.decode() if isinstance(text, bytes) else text
-
-
-def _refuse_naming(every: Sequence[_Gpu], visible: str | None) -> Unavailable | None:
-    """Where ``CUDA_VISIBLE_DEVICES`` names no whole GPU, or not for certain which."""
-    if visible is None:
+def _no_counter(gpu: Gpu) -> Unavailable | None:
+    if gpu.counts_energy():
         return None
-    if "MIG-" in visible:
-        return _no_slices(f"CUDA_VISIBLE_DEVICES={visible!r} names a slice of a GPU split by MIG")
-    by_number = any(part.strip().isdecimal() for part in visible.split(","))
-    unlike = len({gpu.name for gpu in every}) > 1
-    if by_number and unlike and os.environ.get("CUDA_DEVICE_ORDER") != "PCI_BUS_ID":
-        return Unavailable(
-            reason=f"CUDA_VISIBLE_DEVICES={visible!r}: CUDA numbers the fastest GPU first, NVML goes by slot, and here "
-            "are unlike GPUs, so a number may mean either",
-            fix="set CUDA_DEVICE_ORDER=PCI_BUS_ID, or let CUDA_VISIBLE_DEVICES give the UUIDs of nvidia-smi -L",
-        )
-    return None
-
-
-def _refuse(gpu: _Gpu) -> Unavailable | None:
-    if _is_partitioned(gpu):
-        return _no_slices(f"{gpu.where} is split by MIG")
-    try:
-        gpu.nvml.nvmlDeviceGetTotalEnergyConsumption(gpu.handle)
-    except (gpu.nvml.NVMLError_NotSupported, gpu.nvml.NVMLError_FunctionNotFound):
-        return Unavailable(
-            reason=f"{gpu.where} has no energy counter (it came with Volta, and not on every card)",
-            fix="hide this GPU with CUDA_VISIBLE_DEVICES; adding up polled power readings is not in Joulemark yet",
-        )
-    return None
-
-
-def _no_slices(what: str) -> Unavailable:
     return Unavailable(
-        reason=f"{what}, and a slice has no energy counter of its own",
-        fix="measure on a whole GPU: sudo nvidia-smi -mig 0, where the GPU is yours to change",
+        reason=f"{gpu.where} has no energy counter (it came with Volta, and not on every card)",
+        fix="nothing to do: nvml-power adds up its power instead; or hide this GPU with CUDA_VISIBLE_DEVICES",
     )
 
 
-def _is_partitioned(gpu: _Gpu) -> bool:
-    try:
-        return bool(gpu.nvml.nvmlDeviceGetMigMode(gpu.handle)[0] == gpu.nvml.NVML_DEVICE_MIG_ENABLE)
-    except gpu.nvml.NVMLError:
-        return False  # A card or a driver that knows no MIG.
-
-
-def _domain(gpu: _Gpu, update_s: float) -> Domain:
+def _domain(meter: str, gpu: Gpu, update_s: float, grade: Grade) -> Domain:
     return Domain(
-        id=gpu.domain_id,
+        id=f"{meter}:gpu-{gpu.index}",
         kind="gpu",
-        grade="counter",
-        resolution_j=1e-3,
+        grade=grade,
+        resolution_j=1e-3 if grade == "counter" else None,
         update_s=update_s,
         range_j=None,
         rel_u_scale=REL_U,
@@ -260,17 +198,14 @@ def _domain(gpu: _Gpu, update_s: float) -> Domain:
     )
 
 
-def _probe_update(gpus: Sequence[_Gpu]) -> float:
-    """Seconds between renewals of the first GPU's counter; 0.1 where it did not move twice while watched.
-
-    Counters step every 10 to 100 ms, depending on the card (arXiv 2312.02741).
-    """
+def _probe_update(look: Callable[[], float]) -> float:
+    """Seconds between renewals of a figure; `_UPDATE_S` where it did not move twice while watched."""
     began_ns = time.monotonic_ns()
     changes_ns: list[int] = []
-    last = gpus[0].energy_mj()
+    last = look()
     while len(changes_ns) < 4 and time.monotonic_ns() - began_ns < _POLL_AT_MOST_S * 1e9:
         time.sleep(0.001)
-        now = gpus[0].energy_mj()
+        now = look()
         if now != last:
             changes_ns.append(time.monotonic_ns())
         last = now

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from .cpumodel import is_virtual_machine
+from .sysfs import explain_missing, sysfs_folder, text_of
 from .types import ScopeKind, Unavailable
 
 __all__ = ["Zone", "explain_absence", "explain_permission", "find_zones", "powercap_folder"]
@@ -49,7 +49,7 @@ class Zone:
 
 def powercap_folder() -> Path:
     """Where the tree is, ``/sys/class/powercap`` unless ``JOULEMARK_SYSFS`` puts another in place of ``/sys``."""
-    return Path(os.environ.get("JOULEMARK_SYSFS") or "/sys") / "class" / "powercap"
+    return sysfs_folder() / "class" / "powercap"
 
 
 def find_zones(root: Path) -> list[Zone]:
@@ -60,7 +60,7 @@ def find_zones(root: Path) -> list[Zone]:
     the same labels, so what has the same name counts once, MSR first.
     """
     folders = {folder.name: folder for folder in _walk(root, _DEEPEST)}
-    labels = {name: _text(folder / "name") for name, folder in folders.items()}
+    labels = {name: text_of(folder / "name") for name, folder in folders.items()}
     zones: dict[str, Zone] = {}
     for basename in sorted(folders, key=_msr_first):
         zone = _describe(basename, folders[basename], labels)
@@ -83,18 +83,10 @@ def explain_permission(root: Path) -> Unavailable:
 
 def explain_absence(root: Path) -> Unavailable:
     """Why there may be no counters under ``root``, and what to do."""
-    if os.environ.get("JOULEMARK_SYSFS"):
-        return Unavailable(
-            reason=f"no RAPL zone under {root}, where JOULEMARK_SYSFS points",
-            fix="let JOULEMARK_SYSFS name a folder laid out like /sys, or unset it",
-        )
+    if (outside := explain_missing(f"no RAPL zone under {root}")) is not None:
+        return outside
     if not sys.platform.startswith("linux"):
         return Unavailable(reason=f"powercap is Linux's, and this is {sys.platform}", fix="use --meter modelled")
-    if is_virtual_machine():
-        return Unavailable(
-            reason="this is a virtual machine, and hypervisors do not pass the CPU's energy counters on",
-            fix="measure on the host or on bare metal; here --meter modelled works",
-        )
     if _in_container():
         return Unavailable(
             reason=f"this is a container, and container engines hide {root}",
@@ -149,15 +141,8 @@ def _meaning(label: str, socket: str) -> tuple[str, ScopeKind, bool]:
 
 def _modulus(folder: Path) -> int | None:
     """``max_energy_range_uj`` is the largest value, so the counter has one more state than that."""
-    text = _text(folder / "max_energy_range_uj")
+    text = text_of(folder / "max_energy_range_uj")
     return int(text) + 1 if text.isdecimal() and int(text) > 0 else None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="ascii", errors="replace").strip()
-    except OSError:
-        return ""
 
 
 def _in_container() -> bool:

@@ -7,16 +7,16 @@ import os
 import re
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from .errors import MeterLost
 from .powercap import Zone, explain_absence, explain_permission, find_zones, powercap_folder
 from .types import MOST_PLAUSIBLE_W, Domain, Reading, Unavailable
 
-__all__ = ["RaplMeter", "unwrap"]
+__all__ = ["REL_U_DRAM", "REL_U_PACKAGE", "REL_U_SOURCE", "RaplMeter", "probe_update_s", "unwrap"]
 
 REL_U_PACKAGE, REL_U_DRAM = 0.03, 0.1
-_SOURCE = (
+REL_U_SOURCE = (
     "assumed {:.0%}, since no maker states a calibration: package figures follow plug power closely since Haswell "
     "(Khan et al., RAPL in Action, ACM ToMPECS 3(2), 2018), memory's with a constant offset, largest when idle "
     "(Desrochers et al., MEMSYS 2016)"
@@ -25,6 +25,9 @@ _POLL_S = 0.06
 _POLL_AT_MOST_S = 0.25
 _EMPTY_FOR_AT_MOST_S = 0.25
 _MIRROR_WITHIN_UJ = 1_000_000
+_LONGEST = 64
+_SAME_FOR_NS = 10_000_000
+"""How long a counter may show one value before it is asked whether its file is still the one in the tree."""
 
 
 class RaplMeter:
@@ -82,7 +85,7 @@ class RaplMeter:
             t0_ns, t1_ns, found_uj = _look_at(self._counters)
             for counter, value_uj in zip(self._counters, found_uj, strict=True):
                 counter.advance(value_uj, t1_ns)
-            values = {f"rapl:{c.zone.name}": c.total_uj / 1e6 for c in self._counters}
+            values = {c.domain_id: c.total_uj / 1e6 for c in self._counters}
         return Reading(t0_ns=t0_ns, t1_ns=t1_ns, values=values)
 
     def close(self) -> None:
@@ -102,41 +105,65 @@ def unwrap(last_uj: int, now_uj: int, modulus_uj: int | None) -> int:
     return gained if modulus_uj is None else gained % modulus_uj
 
 
+def probe_update_s(look: Callable[[], tuple[int, Sequence[int]]]) -> float:
+    """Seconds between renewals of some counters: the median over all. Where all stand still: the time watched.
+
+    Args:
+        look: Gives the moment in nanoseconds, and what each counter shows then.
+    """
+    began_ns = time.monotonic_ns()
+    _, last = look()
+    changes_ns: list[list[int]] = [[] for _ in last]
+    while not _seen_enough(changes_ns, elapsed_s := (time.monotonic_ns() - began_ns) / 1e9):
+        time.sleep(0.0002)
+        now_ns, found = look()
+        for changes, before, now in zip(changes_ns, last, found, strict=True):
+            if now != before:
+                changes.append(now_ns)
+        last = found
+    gaps = sorted((b - a) / 1e9 for changes in changes_ns for a, b in itertools.pairwise(changes))
+    return gaps[len(gaps) // 2] if gaps else elapsed_s
+
+
 class _Empty(Exception):
     """The file held nothing: whoever writes it has just truncated it."""
 
 
 class _Counter:
-    """One zone's counter file, kept open (a read takes 2-5 us, against 60 us with opening), and its running total."""
+    """One zone's counter file, kept open (a read takes 1-5 us, against 60 us with opening), and its running total."""
 
     def __init__(self, zone: Zone) -> None:
         """Raises OSError where the file cannot be read, and MeterLost where it holds no number."""
         self.zone = zone
+        self.domain_id = f"rapl:{zone.name}"
         self._path = str(zone.energy_file)
         self._fd = os.open(self._path, os.O_RDONLY)
         self.total_uj = 0
+        self._text, self._uj, self._changed_ns = b"", 0, 0
         try:
             self._file = _identity(os.fstat(self._fd))
-            self._pread()
+            os.pread(self._fd, _LONGEST, 0)
             _, self._last_ns, (self._last_uj,) = _look_at([self])
         except BaseException:
             self.close()
             raise
 
-    def look(self) -> int:
+    def look(self, now_ns: int) -> int:
         """The counter as it stands, in microjoules; raises `_Empty` or MeterLost."""
         try:
-            # A zone that went away can still be readable through the open file, at its last value for ever.
-            if _identity(os.stat(self._path)) != self._file:  # noqa: PTH116 - quicker than Path
-                self._reopen()
-            text = self._pread()
+            text = os.pread(self._fd, _LONGEST, 0)
+            if text == self._text:
+                if now_ns - self._changed_ns < _SAME_FOR_NS:
+                    return self._uj
+                # A zone that went away can still be readable through the open file, at its last value for ever.
+                if _identity(os.stat(self._path)) != self._file:  # noqa: PTH116 - quicker than Path
+                    self._reopen()
+                    text = os.pread(self._fd, _LONGEST, 0)
         except OSError as error:
             raise MeterLost(f"zone {self._where} is gone ({error.strerror}); see joulemark doctor") from error
-        if not text:
-            raise _Empty(self._where)
-        if not text.isdigit():
-            raise MeterLost(f"zone {self._where} gave {text!r} instead of microjoules")
-        return int(text)
+        self._uj = self._parse(text)
+        self._text, self._changed_ns = text, now_ns
+        return self._uj
 
     def advance(self, now_uj: int, now_ns: int) -> None:
         """Add what was gained since the last look, unless it cannot be true.
@@ -157,9 +184,14 @@ class _Counter:
     def close(self) -> None:
         os.close(self._fd)
 
-    def _pread(self) -> bytes:
+    def _parse(self, text: bytes) -> int:
         # What follows the first line end is left over from a longer number.
-        return os.pread(self._fd, 64, 0).partition(b"\n")[0].strip()
+        line = text.partition(b"\n")[0].strip()
+        if not line:
+            raise _Empty(self._where)
+        if not line.isdigit():
+            raise MeterLost(f"zone {self._where} gave {line!r} instead of microjoules")
+        return int(line)
 
     @property
     def _where(self) -> str:
@@ -185,7 +217,7 @@ def _look_at(counters: Sequence[_Counter]) -> tuple[int, int, list[int]]:
     while True:
         t0_ns = time.monotonic_ns()
         try:
-            found = [counter.look() for counter in counters]
+            found = [counter.look(t0_ns) for counter in counters]
         except _Empty as error:
             if t0_ns > deadline_ns:
                 raise MeterLost(f"zone {error} is empty") from None
@@ -223,7 +255,8 @@ def _close_all(counters: Sequence[_Counter]) -> None:
 
 def _probe_domains(counters: Sequence[_Counter]) -> list[Domain]:
     first = _look_at(counters)[2]
-    update_s = _probe_update(counters)
+    watched = [c for c in counters if c.zone.summed] or list(counters)
+    update_s = probe_update_s(lambda: _look_at(watched)[1:])
     last = _look_at(counters)[2]
     mirrors = _find_mirrors([c.zone for c in counters], first) & _find_mirrors([c.zone for c in counters], last)
     return [_domain(c.zone, update_s, mirrored=c.zone.name in mirrors) for c in counters]
@@ -240,7 +273,7 @@ def _domain(zone: Zone, update_s: float, *, mirrored: bool) -> Domain:
         range_j=zone.modulus_uj / 1e6 if zone.modulus_uj else None,
         rel_u_scale=rel_u,
         rel_u_workload=0.0,
-        source=_SOURCE.format(rel_u),
+        source=REL_U_SOURCE.format(rel_u),
         provenance=f"{zone.energy_file}{', mirrors another die' if mirrored else ''}",
         summed=zone.summed and not mirrored,
     )
@@ -249,23 +282,6 @@ def _domain(zone: Zone, update_s: float, *, mirrored: bool) -> Domain:
 def _resolution_uj(zone: Zone) -> float:
     """The counter's energy unit: its range is 2**32 of them (Linux, drivers/powercap/intel_rapl_common.c)."""
     return max(1.0, (zone.modulus_uj or 0) / 2**32)
-
-
-def _probe_update(counters: Sequence[_Counter]) -> float:
-    """Seconds between renewals: the median over the counters of totals. Where all stand still: the time watched."""
-    watched = [c for c in counters if c.zone.summed] or list(counters)
-    changes_ns: list[list[int]] = [[] for _ in watched]
-    began_ns = time.monotonic_ns()
-    last = _look_at(watched)[2]
-    while not _seen_enough(changes_ns, elapsed_s := (time.monotonic_ns() - began_ns) / 1e9):
-        time.sleep(0.0002)
-        _, now_ns, found = _look_at(watched)
-        for changes, before, now in zip(changes_ns, last, found, strict=True):
-            if now != before:
-                changes.append(now_ns)
-        last = found
-    gaps = sorted((b - a) / 1e9 for changes in changes_ns for a, b in itertools.pairwise(changes))
-    return gaps[len(gaps) // 2] if gaps else elapsed_s
 
 
 def _seen_enough(changes_ns: Sequence[Sequence[int]], elapsed_s: float) -> bool:

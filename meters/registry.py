@@ -7,26 +7,39 @@ from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
+from .battery import BatteryMeter
 from .errors import MeasuringFailed, UsageError
 from .modelled import ModelledMeter
-from .nvml import NvmlMeter
+from .naming import Named, make_named, meter_name, parse_named
+from .nvml import NvmlMeter, NvmlPowerMeter
+from .perf import PerfMeter
 from .rapl import RaplMeter
 from .totals import grade_of, scope_of
 from .types import GRADES, Domain, Grade, Meter, Reading, ScopeKind, Unavailable
+from .zeus import ZeusMeter
 
 __all__ = ["ENTRY_POINTS", "Choice", "Device", "Probed", "choose", "find_meters", "probe_all"]
 
 ENTRY_POINTS = "joulemark.meters"
-"""Group of the entry points that add meters: each names something that gives a `Meter` when called."""
+"""Group of the entry points that add meters: each names something that gives a `Meter` when called, without arguments
+for one that a machine has by itself, and with those of ``NAME=KIND:key=value`` where a user names one."""
 
 Device = Literal["cpu", "cuda"]
 """Where a model computes."""
 
-_BUILT_IN: tuple[Callable[[], Meter], ...] = (RaplMeter, NvmlMeter, ModelledMeter)
-_ADDED_UP: tuple[ScopeKind, ...] = ("package", "dram", "gpu", "soc")
+_BUILT_IN: tuple[Callable[[], Meter], ...] = (
+    RaplMeter,
+    PerfMeter,
+    NvmlMeter,
+    NvmlPowerMeter,
+    BatteryMeter,
+    ZeusMeter,
+    ModelledMeter,
+)
+_ADDED_UP: tuple[ScopeKind, ...] = ("package", "dram", "gpu")
 _COVERS: dict[Device, frozenset[ScopeKind]] = {
     "cpu": frozenset({"package", "soc", "platform", "wall"}),
-    "cuda": frozenset({"gpu", "wall"}),
+    "cuda": frozenset({"gpu", "soc", "wall"}),
 }
 
 
@@ -60,24 +73,29 @@ class Choice:
         """The domains of the total."""
         return tuple(domain for domain in self.domains if domain.summed)
 
+    @property
+    def by_cpu_time(self) -> bool:
+        """Whether the total is CPU time times watts, which other work on the machine does not disturb."""
+        return all(meter_name(domain.id) == ModelledMeter.id for domain in self.summed)
+
 
 def find_meters(ids: Sequence[str] | None = None) -> tuple[Meter, ...]:
     """All known meters, built in and added by entry points, or those named.
 
     Args:
-        ids: Names of meters; a domain's id stands for its meter.
+        ids: Names of meters; a domain's id stands for its meter, and ``NAME=KIND:key=value,...`` makes one.
 
     Raises:
-        UsageError: There is no such meter.
+        UsageError: There is no such meter, or it cannot be made so.
     """
-    known = [make() for make in _BUILT_IN]
-    known += [_load(point) for point in entry_points(group=ENTRY_POINTS)]
-    by_id: dict[str, Meter] = {}
-    for meter in known:
-        by_id.setdefault(meter.id, meter)
     if ids is None:
-        return tuple(by_id.values())
-    wanted = dict.fromkeys(name.partition(":")[0] for name in ids)
+        return tuple(_by_themselves().values())
+    named = [found for text in ids if (found := parse_named(text)) is not None]
+    made = {found.name: _make(found) for found in named}
+    if len(made) < len(named):
+        raise UsageError("two meters have one name; give each its own, such as left=shelly:... and right=shelly:...")
+    by_id = made if len(made) == len(ids) else _by_themselves() | made
+    wanted = dict.fromkeys(map(meter_name, ids))
     for name in wanted:
         if name not in by_id:
             raise UsageError(f"no meter is called {name!r}; there are {', '.join(by_id)} (see joulemark meters)")
@@ -129,7 +147,8 @@ def _pick_best(device: Device, probed: Sequence[Probed]) -> list[Domain]:
         return wall
     for grade in GRADES:
         offered = [domain for p in probed for domain in p.domains if domain.summed and domain.grade == grade]
-        total = [domain for kind in _ADDED_UP for domain in _first_of_kind(kind, offered)]
+        # A system on a chip holds all the others.
+        total = _first_of_kind("soc", offered) or [d for kind in _ADDED_UP for d in _first_of_kind(kind, offered)]
         if {domain.kind for domain in total} & _COVERS[device]:
             return total
     reasons = "; ".join(f"{p.meter.id}: {p.unavailable.reason}" for p in probed if p.unavailable)
@@ -141,7 +160,7 @@ def _pick_best(device: Device, probed: Sequence[Probed]) -> list[Domain]:
 def _first_of_kind(kind: ScopeKind, offered: Sequence[Domain]) -> list[Domain]:
     """The domains of one kind from the first meter that has any: two meters may well read one counter."""
     of_kind = [domain for domain in offered if domain.kind == kind]
-    return [domain for domain in of_kind if _meter_of(domain.id) == _meter_of(of_kind[0].id)]
+    return [domain for domain in of_kind if meter_name(domain.id) == meter_name(of_kind[0].id)]
 
 
 def _pick_named(wanted: Sequence[str], probed: Sequence[Probed]) -> list[Domain]:
@@ -150,26 +169,44 @@ def _pick_named(wanted: Sequence[str], probed: Sequence[Probed]) -> list[Domain]
     for name in wanted:
         found = _named(name, by_meter)
         picked |= {domain.id: domain for domain in found}
-    # What is not summed by default lies inside or around what is; at the wall everything is seen already.
-    overlapping = [domain.id for domain in picked.values() if not domain.summed or domain.kind == "wall"]
-    if overlapping and len(picked) > 1:
+    overlapping = _overlap(list(picked.values()), wanted)
+    if overlapping is not None:
         raise UsageError(
-            f"{overlapping[0]} overlaps with the rest of {', '.join(picked)}, so their sum would count joules twice; "
+            f"{overlapping} overlaps with the rest of {', '.join(picked)}, so their sum would count joules twice; "
             "name one of them"
         )
     return list(picked.values())
 
 
+def _overlap(picked: Sequence[Domain], wanted: Sequence[str]) -> str | None:
+    """A domain that sees what others of them see: at the wall all is seen already, what is not summed by default lies
+    inside or around what is, and two meters that were found, not made by the user, may read one counter."""
+    walls = [domain.id for domain in picked if domain.kind == "wall"]
+    if walls and len(walls) < len(picked):
+        return walls[0]
+    inside = [domain.id for domain in picked if not domain.summed]
+    if inside and len(picked) > 1:
+        return inside[0]
+    made = {meter_name(text) for text in wanted if parse_named(text) is not None}
+    seen: dict[ScopeKind, str] = {}
+    for domain in picked:
+        meter = meter_name(domain.id)
+        if meter not in made and seen.setdefault(domain.kind, meter) != meter:
+            return domain.id
+    return None
+
+
 def _named(name: str, by_meter: dict[str, Probed]) -> list[Domain]:
-    found = by_meter.get(_meter_of(name))
+    found = by_meter.get(meter_name(name))
     if found is None:
-        raise UsageError(f"no meter is called {_meter_of(name)!r}; there are {', '.join(by_meter)}")
+        raise UsageError(f"no meter is called {meter_name(name)!r}; there are {', '.join(by_meter)}")
     if found.unavailable is not None:
         raise MeasuringFailed(
             f"meter {found.meter.id} does not work here: {found.unavailable.reason}. To fix it: {found.unavailable.fix}"
         )
-    if ":" not in name:
-        return [domain for domain in found.domains if domain.summed]
+    if ":" not in name or parse_named(name) is not None:
+        # What belongs in no total by itself, such as a battery, is one when it is named.
+        return [domain for domain in found.domains if domain.summed] or list(found.domains)
     domains = [domain for domain in found.domains if domain.id == name]
     if not domains:
         there = ", ".join(domain.id for domain in found.domains)
@@ -177,8 +214,18 @@ def _named(name: str, by_meter: dict[str, Probed]) -> list[Domain]:
     return domains
 
 
-def _meter_of(name: str) -> str:
-    return name.partition(":")[0]
+def _by_themselves() -> dict[str, Meter]:
+    """The meters that need not be told anything; of two with one name the first, ours before those from outside."""
+    known = [*(make() for make in _BUILT_IN), *map(_load, entry_points(group=ENTRY_POINTS))]
+    by_id: dict[str, Meter] = {}
+    for meter in known:
+        by_id.setdefault(meter.id, meter)
+    return by_id
+
+
+def _make(named: Named) -> Meter:
+    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    return make_named(named, {name: point.load for name, point in points.items()})
 
 
 def _probe(meter: Meter) -> Probed:

@@ -10,7 +10,7 @@ from .types import MOST_PLAUSIBLE_W, SCOPE_KINDS, Domain, Grade
 __all__ = ["grade_of", "min_window_s", "sampling_interval_s", "scope_of"]
 
 _LEAST_INTERVAL_S, _MOST_INTERVAL_S = 0.01, 10.0
-_UPDATES_PER_WINDOW, _UPDATES_PER_GPU_WINDOW = 200, 100
+_STEPS_PER_WINDOW, _SAMPLES_PER_WINDOW = 10, 50
 
 
 def grade_of(summed: Sequence[Domain]) -> Grade:
@@ -34,9 +34,10 @@ def scope_of(summed: Sequence[Domain]) -> str:
 def min_window_s(domains: Sequence[Domain]) -> float:
     """How long a window must be for its edges to weigh less than 1 % of the total, in seconds.
 
-    Two hundred renewals of the slowest source, at least a second. For GPUs a hundred, at least ten seconds: their
-    counters step every 10 to 100 ms and their sensors look a part of the time only (arXiv 2312.02741). Half a
-    second where energy is modelled from CPU clocks, which are exact whenever a process waits.
+    Ten steps of a counter, since windows begin and end at steps, and at least a second. Fifty samples of a source of
+    power, whose figure may be as old as it takes to renew it (``sqrt(1/6) / 50`` is 0.8 %). At least ten seconds for
+    GPUs, whose sensors look a part of the time only (arXiv 2312.02741). Half a second where energy is modelled from
+    CPU clocks, which are exact whenever a process waits.
     """
     return max((_least_window_s(domain) for domain in domains if domain.summed), default=1.0)
 
@@ -54,7 +55,7 @@ def sampling_interval_s(domains: Sequence[Domain], trace_s: float | None = None)
 
 
 def _least_window_s(domain: Domain) -> float:
-    if domain.grade == "modelled":
+    if domain.grade == "modelled" and domain.update_s is not None and domain.update_s < 0.1:
         return 0.5
-    least_s, updates = (10.0, _UPDATES_PER_GPU_WINDOW) if domain.kind == "gpu" else (1.0, _UPDATES_PER_WINDOW)
-    return max(least_s, updates * (domain.update_s or 0.0))
+    updates = _STEPS_PER_WINDOW if domain.grade == "counter" else _SAMPLES_PER_WINDOW
+    return max(10.0 if domain.kind == "gpu" else 1.0, updates * (domain.update_s or 0.0))

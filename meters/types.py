@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from types import MappingProxyType
+from typing import Literal, NamedTuple, Protocol
 
 __all__ = [
     "GRADES",
     "MOST_PLAUSIBLE_W",
     "SCOPE_KINDS",
+    "Conditions",
     "Domain",
     "EnergyRecord",
     "Grade",
@@ -82,19 +84,26 @@ class Unavailable:
     fix: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """One look at a meter.
+class Reading(NamedTuple):
+    """One look at a meter. A named tuple, since some are made in a microsecond.
 
     Attributes:
         t0_ns: Monotonic clock just before the look, in nanoseconds.
         t1_ns: The same just after it.
         values: Joules since the meter was opened, by domain id; wraps are already undone.
+        moment_ns: When the values held, by the monotonic clock, where the meter knows it: of a source that is asked
+            now and then, the last answer's moment. None where they are whatever the source showed at the look.
+        u_moment_s: Standard uncertainty (k=1) of ``moment_ns`` in seconds: the journey, the age of the figure.
+        variances: Square joules by domain id that integrating has added to the error since the meter was opened;
+            nothing for a source that counts by itself.
     """
 
     t0_ns: int
     t1_ns: int
     values: Mapping[str, float]
+    moment_ns: float | None = None
+    u_moment_s: float = 0.0
+    variances: Mapping[str, float] = MappingProxyType({})
 
     @property
     def t_ns(self) -> float:
@@ -102,11 +111,33 @@ class Reading:
         return (self.t0_ns + self.t1_ns) / 2
 
 
+@dataclass(frozen=True, kw_only=True)
+class Conditions:
+    """The state of a device at one moment, as far as it tells.
+
+    Attributes:
+        device: The domain it belongs to, or ``host``.
+        clock_mhz: Of its cores.
+        temperature_c: Of the device.
+        power_cap_w: The most that it may draw.
+        slowed_by: What holds its clock down against its owner's wish just now.
+        slowed_s: Seconds that heat has held it down, from any beginning.
+    """
+
+    device: str
+    clock_mhz: float | None = None
+    temperature_c: float | None = None
+    power_cap_w: float | None = None
+    slowed_by: tuple[str, ...] = ()
+    slowed_s: float | None = None
+
+
 class Meter(Protocol):
     """A source of energy figures. ``probe`` may be called without ``open``; it leaves nothing open.
 
     ``read`` raises `MeterLost` when the source is gone, frozen or gives nonsense. It may be called
-    from a sampling thread and from the measuring one at once.
+    from a sampling thread and from the measuring one at once. A meter may also have a method
+    ``conditions() -> Sequence[Conditions]``, which is asked at both ends of each window.
     """
 
     @property
@@ -133,20 +164,26 @@ class EnergyRecord:
     Attributes:
         gross_j: All joules in the window, over ``domains``.
         u_j: Standard uncertainty (k=1) of ``gross_j`` that is independent from window to window
-            (edges, resolution, read skew), in joules.
+            (edges, resolution, read skew, gaps between samples), in joules.
+        began_ns: When it began, by the monotonic clock, in nanoseconds.
         window_s: Length of the window.
         grade: The one grade of all domains.
         scope: Kinds of the domains, joined with ``+`` in the order of `SCOPE_KINDS`.
         domains: Joules by domain id, domains outside the total included.
         rel_u_scale: As in `Domain`, of the total.
         rel_u_workload: As in `Domain`, of the total.
+        before: The state of the host and of the meters' devices when it began.
+        after: The same when it ended.
     """
 
     gross_j: float
     u_j: float
+    began_ns: float
     window_s: float
     grade: Grade
     scope: str
     domains: Mapping[str, float]
     rel_u_scale: float
     rel_u_workload: float
+    before: tuple[Conditions, ...] = ()
+    after: tuple[Conditions, ...] = ()

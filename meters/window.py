@@ -1,15 +1,22 @@
 """Windows: from two readings to joules with an uncertainty, and the sampling that keeps long ones right.
 
-The independent part of a window's uncertainty (k=1), by domain, with ``P`` its mean power in the window:
+A source that steps shows a figure that is up to a step old, so a window begins and ends at a step: its sources are
+looked at until they renew their figures, which tells when these hold, to within the time between two looks. Energies
+of sources that step at different moments are brought to the window's length by their own mean power.
+
+The independent part of a window's uncertainty (k=1), by domain, with ``P`` its mean power in the window, or at an edge
+that of the tick which ends there:
 
 - resolution ``r``: each reading is off by a uniform error of width ``r``, two of them: ``r / sqrt(6)``;
-- edges: a source renewed every ``T`` seconds shows a figure that is 0 to ``T`` old, at either end:
-  ``P T / sqrt(6)`` (the mean age is the same at both ends and cancels);
-- skew: when inside a look of length ``s`` the domain was read is unknown, at either end: ``P s / sqrt(12)`` each.
+- moments: when a figure held is known to within a width ``w``, at either end: ``P w / sqrt(12)`` each. The width is
+  the time between the two looks that saw the step, and the length of a look; that length alone where a source is
+  exact at any time; the time ``update_s`` between steps where no step was seen; or what the meter says;
+- joining: ``P d / sqrt(12)`` where the domain's own window is ``d`` longer or shorter than that of the total;
+- integration: what the meter says that adding up its samples has cost (`Reading.variances`).
 
 These add in quadrature within a domain, since they have nothing to do with one another. Domains of one meter share
-their moments, so theirs add up linearly; different meters add in quadrature. The formula for a uniform error is in
-JCGM 100:2008 (GUM), 4.3.7.
+their looks, so the errors of their moments add up linearly; all else, and different meters, add in quadrature. The
+formula for a uniform error is in JCGM 100:2008 (GUM), 4.3.7.
 """
 
 from __future__ import annotations
@@ -18,16 +25,29 @@ import contextlib
 import itertools
 import math
 import threading
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
+from .conditions import host_conditions
 from .errors import MeterLost
 from .totals import grade_of, min_window_s, sampling_interval_s, scope_of
-from .types import Domain, EnergyRecord, Meter, Reading
+from .types import Conditions, Domain, EnergyRecord, Meter, Reading
 
 __all__ = ["PowerSample", "Recorder", "min_window_s"]
+
+_LEAST_W = 1.0
+"""Less than a package or a GPU that is switched on draws: a figure too coarse to show that is not called frozen."""
+_FROZEN_TICKS, _FROZEN_S = 10, 1.0
+"""A source that shows no step for so many of its ticks, and for so long, is frozen."""
+_SPIN_BELOW_S, _PAUSE_AT_MOST_S = 0.005, 0.005
+_WAIT_TICKS, _WAIT_S = 2.0, 0.02
+"""How long a step, or a sharper one, is waited for where none need come."""
+_SHARP = 0.05
+"""The uncertainty of a step's moment, as a share of the tick, that no sharper one is waited for."""
+_SILENT_S = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,6 +96,7 @@ class Recorder:
         self._sampled: list[_Look] = []
         self._trace: tuple[PowerSample, ...] = ()
         self._start: _Look | None = None
+        self._before: tuple[Conditions, ...] = ()
         self._lost: MeterLost | None = None
         self._closing = threading.Event()
         self._sampler: threading.Thread | None = None
@@ -132,7 +153,8 @@ class Recorder:
         self._raise_if_lost()
         with self._lock:
             self._sampled = []
-        self._start = self._look()
+        self._before = self._conditions()
+        self._start = self._look_at_steps()
 
     def stop(self) -> EnergyRecord:
         """End the window that `start` began.
@@ -144,47 +166,69 @@ class Recorder:
         if self._start is None:
             raise RuntimeError("Recorder.stop without start")
         start, self._start = self._start, None
-        end = self._look()
+        self._raise_if_lost()
+        # Before the meters are waited for: that is when the devices have just worked.
+        after = self._conditions()
+        end = self._look_at_steps(must_step=True)
         self._raise_if_lost()
         with self._lock:
             inside = [look for look in self._sampled if start.t_ns < look.t_ns < end.t_ns]
-        self._trace = _power_between([start, *inside, end]) if self._keep_trace else ()
-        return self._record(start, end)
+        window = _Window(start, end, self._domains)
+        self._trace = window.power_between(inside) if self._keep_trace else ()
+        return self._record(window, after)
 
     @property
     def trace(self) -> tuple[PowerSample, ...]:
         """Power over the last window, if a trace was asked for."""
         return self._trace
 
-    def _record(self, start: _Look, end: _Look) -> EnergyRecord:
-        window_s = (end.t_ns - start.t_ns) / 1e9
-        joules = {domain.id: end.joules[domain.id] - start.joules[domain.id] for domain in self._domains}
-        _refuse_nonsense(self._domains, joules, window_s)
-        gross_j = sum(joules[domain.id] for domain in self._summed)
-        skew_s = math.hypot(start.length_s, end.length_s) / math.sqrt(12)
+    def _record(self, window: _Window, after: tuple[Conditions, ...]) -> EnergyRecord:
+        _refuse_nonsense(self._domains, window.joules, window.seconds)
+        gross_j = sum(window.joules[domain.id] for domain in self._summed)
         return EnergyRecord(
             gross_j=gross_j,
-            u_j=_independent_u_j(self._summed, joules, window_s, skew_s),
-            window_s=window_s,
+            u_j=window.independent_u_j(self._summed),
+            began_ns=window.start.t_ns,
+            window_s=window.seconds,
             grade=self._grade,
             scope=scope_of(self._summed),
-            domains=joules,
+            domains=window.joules,
             # Errors of calibration are taken to go the same way in all domains: the cautious reading.
-            rel_u_scale=sum(joules[domain.id] * domain.rel_u_scale for domain in self._summed) / gross_j,
-            rel_u_workload=sum(joules[domain.id] * domain.rel_u_workload for domain in self._summed) / gross_j,
+            rel_u_scale=sum(window.joules[domain.id] * domain.rel_u_scale for domain in self._summed) / gross_j,
+            rel_u_workload=sum(window.joules[domain.id] * domain.rel_u_workload for domain in self._summed) / gross_j,
+            before=self._before,
+            after=after,
         )
 
+    def _conditions(self) -> tuple[Conditions, ...]:
+        told = [meter.conditions() for meter in self._meters if hasattr(meter, "conditions")]
+        return (host_conditions(), *itertools.chain.from_iterable(told))
+
     def _look(self) -> _Look:
-        look = _Look.of([_read(meter) for meter in self._meters])
-        missing = [domain.id for domain in self._domains if domain.id not in look.joules]
+        """Every meter as it is now."""
+        return self._checked([_plainly(reading, self._domains) for reading in map(_read, self._meters)])
+
+    def _look_at_steps(self, *, must_step: bool = False) -> _Look:
+        """Every meter as it is when its sources next renew their figures, the slowest first."""
+        meters = sorted(self._meters, key=self._slowness_s, reverse=True)
+        return self._checked([_wait_for_steps(meter, self._domains, must_step=must_step) for meter in meters])
+
+    def _slowness_s(self, meter: Meter) -> float:
+        return max((d.update_s or 0.0 for d in self._summed if _steps(d) and _is_of(d, meter)), default=0.0)
+
+    def _checked(self, shown: Sequence[Mapping[str, _Shown]]) -> _Look:
+        found = {name: figure for part in shown for name, figure in part.items()}
+        missing = [domain.id for domain in self._domains if domain.id not in found]
         if missing:
             raise MeterLost(f"{', '.join(missing)}: seen by probe, gone from the readings; see joulemark doctor")
-        return look
+        return _Look(max(found[domain.id].moment_ns for domain in self._summed), found)
 
     def _sample(self) -> None:
+        watch = _Watch(self._summed)
         while not self._closing.wait(self._interval_s):
             try:
                 look = self._look()
+                watch.refuse_standing_still(look)
             except MeterLost as error:
                 self._lost = error
                 return
@@ -201,18 +245,212 @@ class Recorder:
 
 
 @dataclass(frozen=True)
+class _Shown:
+    """What a domain showed: joules, the moment at which they held with its standard uncertainty, and their variance.
+
+    ``power_w`` is that of the tick which ended at the moment, where it was seen to end.
+    """
+
+    joules: float
+    moment_ns: float
+    u_moment_s: float
+    variance: float
+    power_w: float | None = None
+
+
+@dataclass(frozen=True)
 class _Look:
-    """One reading of every meter, as if at one moment."""
+    """Every domain, as if at one moment: the last of the total's."""
 
     t_ns: float
-    length_s: float
-    joules: Mapping[str, float]
+    shown: Mapping[str, _Shown]
 
-    @classmethod
-    def of(cls, readings: Sequence[Reading]) -> _Look:
-        first, last = min(r.t0_ns for r in readings), max(r.t1_ns for r in readings)
-        joules = {name: value for reading in readings for name, value in reading.values.items()}
-        return cls((first + last) / 2, (last - first) / 1e9, joules)
+
+class _Window:
+    """The span between two looks: joules of each domain, at its own mean power over the whole of it."""
+
+    def __init__(self, start: _Look, end: _Look, domains: Sequence[Domain]) -> None:
+        self.start, self._end = start, end
+        self.seconds = (end.t_ns - start.t_ns) / 1e9
+        self._own_s = {d.id: (end.shown[d.id].moment_ns - start.shown[d.id].moment_ns) / 1e9 for d in domains}
+        for name, seconds in self._own_s.items():
+            if seconds <= 0:
+                raise MeterLost(f"{name} gave no new figure in {self.seconds:.3g} s: the window is too short for it")
+        self.joules = {name: self._gained_j(name) * self.seconds / own for name, own in self._own_s.items()}
+
+    def independent_u_j(self, summed: Sequence[Domain]) -> float:
+        """The formula at the top of this module, in joules."""
+        together: dict[str, float] = {}
+        apart = 0.0
+        for domain in summed:
+            name, power_w = domain.id, self.joules[domain.id] / self.seconds
+            start, end = self.start.shown[name], self._end.shown[name]
+            joining_s = (self.seconds - self._own_s[name]) / math.sqrt(12)
+            meter = name.partition(":")[0]
+            edges_j = (edge.u_moment_s * (power_w if edge.power_w is None else edge.power_w) for edge in (start, end))
+            moments_j = math.hypot(*edges_j, power_w * joining_s)
+            together[meter] = together.get(meter, 0.0) + moments_j
+            apart += (domain.resolution_j or 0.0) ** 2 / 6 + max(0.0, end.variance - start.variance)
+        return math.hypot(*together.values(), math.sqrt(apart))
+
+    def power_between(self, inside: Sequence[_Look]) -> tuple[PowerSample, ...]:
+        """Mean power between looks, the window's own and those ``inside`` it."""
+        looks = [self.start, *inside, self._end]
+        return tuple(
+            PowerSample(
+                t_s=(after.t_ns - self.start.t_ns) / 1e9,
+                watts={
+                    name: (self._at_t(name, after) - self._at_t(name, before)) * 1e9 / (after.t_ns - before.t_ns)
+                    for name in self.joules
+                },
+            )
+            for before, after in itertools.pairwise(looks)
+            if after.t_ns > before.t_ns
+        )
+
+    def _gained_j(self, name: str) -> float:
+        return self._end.shown[name].joules - self.start.shown[name].joules
+
+    def _at_t(self, name: str, look: _Look) -> float:
+        """Joules of a domain at the look's own moment, by its mean power."""
+        shown = look.shown[name]
+        return shown.joules + self.joules[name] / self.seconds * (look.t_ns - shown.moment_ns) / 1e9
+
+
+class _Watch:
+    """Sees whether a source stands still while it is sampled."""
+
+    def __init__(self, summed: Sequence[Domain]) -> None:
+        self._domains = [domain for domain in summed if _must_move(domain)]
+        self._moved: dict[str, _Shown] = {}
+
+    def refuse_standing_still(self, look: _Look) -> None:
+        """Raises MeterLost where a source has not moved for long enough to be called frozen."""
+        for domain in self._domains:
+            now = look.shown[domain.id]
+            last = self._moved.get(domain.id)
+            if last is None or now.joules != last.joules:
+                self._moved[domain.id] = now
+            elif (still_s := (now.moment_ns - last.moment_ns) / 1e9) > _frozen_after_s(domain):
+                raise _frozen(domain, still_s)
+
+
+def _wait_for_steps(meter: Meter, domains: Sequence[Domain], *, must_step: bool) -> dict[str, _Shown]:
+    """What a meter shows once those of its domains that are summed and step have done so.
+
+    A step that was seen late, since something else ran meanwhile, is passed over for the next ones while there is
+    time. A source without any step is taken as it is; at the end of a window it is given the time in which only a
+    frozen one would show none.
+    """
+    first = now = _read(meter)
+    awaited = [domain for domain in domains if domain.summed and _steps(domain) and domain.id in first.values]
+    slowest_s = max((domain.update_s or 0.0 for domain in awaited), default=0.0)
+    stepped: dict[str, _Shown] = {}
+    pending = bool(awaited)
+    while pending:
+        if slowest_s > _SPIN_BELOW_S:
+            time.sleep(min(slowest_s / 50, _PAUSE_AT_MOST_S))
+        before, now = now, _read(meter)
+        waited_s = (now.t_ns - first.t_ns) / 1e9
+        for domain in awaited:
+            seen, best = _step_between(before, now, domain, first.t0_ns), stepped.get(domain.id)
+            # Of sharp ones the last, so that all domains are seen at nearly one moment.
+            if seen is not None and (best is None or seen.u_moment_s < max(best.u_moment_s, _sharp_s(domain))):
+                stepped[domain.id] = seen
+        pending = any(_is_awaited(domain, stepped.get(domain.id), now, waited_s, must_step) for domain in awaited)
+    return _plainly(now, domains) | stepped
+
+
+def _is_awaited(domain: Domain, best: _Shown | None, now: Reading, waited_s: float, must_step: bool) -> bool:
+    """Whether a sharp step of a domain is still to be waited for; raises MeterLost where it is frozen."""
+    if domain.id not in now.values:
+        return False  # It is missed by whoever puts the meters together.
+    if best is not None and (now.moment_ns is not None or best.u_moment_s < _sharp_s(domain)):
+        return False
+    if waited_s <= _patience_s(domain, now, must_step=must_step and best is None):
+        return True
+    if best is None and must_step and _must_move(domain):
+        raise _frozen(domain, waited_s)
+    return False
+
+
+def _step_between(before: Reading, now: Reading, domain: Domain, since_ns: float) -> _Shown | None:
+    """A figure that was renewed after ``since_ns`` and between two readings, or none."""
+    if domain.id not in now.values:
+        return None
+    if now.moment_ns is not None:
+        return _plainly(now, [domain])[domain.id] if now.moment_ns >= since_ns else None
+    return _at_step(before, now, domain) if now.values[domain.id] != before.values[domain.id] else None
+
+
+def _patience_s(domain: Domain, reading: Reading, *, must_step: bool) -> float:
+    """How long a step is waited for."""
+    tick_s = domain.update_s or 0.0
+    if reading.moment_ns is not None:
+        # Such a meter raises MeterLost by itself when its source is silent.
+        return 3 * tick_s + _SILENT_S
+    return _frozen_after_s(domain) if must_step and _must_move(domain) else _WAIT_TICKS * tick_s + _WAIT_S
+
+
+def _at_step(before: Reading, now: Reading, domain: Domain) -> _Shown:
+    """A figure renewed between two readings; if several times, then last within a tick before the second.
+
+    When inside of a reading the domain was looked at is not known either.
+    """
+    between_s, tick_s = (now.t_ns - before.t_ns) / 1e9, domain.update_s or 0.0
+    width_s = min(between_s, tick_s)
+    u_s = math.hypot(width_s, (now.t1_ns - now.t0_ns) / 1e9) / math.sqrt(12)
+    power_w = (now.values[domain.id] - before.values[domain.id]) / max(between_s, tick_s)
+    return replace(_shown(now, domain, now.t_ns - width_s / 2 * 1e9, u_s), power_w=power_w)
+
+
+def _plainly(reading: Reading, domains: Sequence[Domain]) -> dict[str, _Shown]:
+    """What a reading says by itself: nothing of how old the figures of sources that step are within their tick."""
+    width_s = (reading.t1_ns - reading.t0_ns) / 1e9
+    found = {}
+    for domain in domains:
+        if domain.id not in reading.values:
+            continue
+        tick_s = domain.update_s or 0.0
+        if reading.moment_ns is not None:
+            found[domain.id] = _shown(reading, domain, reading.moment_ns, reading.u_moment_s)
+        else:
+            mean_age_ns = tick_s / 2 * 1e9 if _steps(domain) else 0.0
+            u_s = math.hypot(width_s, tick_s) / math.sqrt(12)
+            found[domain.id] = _shown(reading, domain, reading.t_ns - mean_age_ns, u_s)
+    return found
+
+
+def _shown(reading: Reading, domain: Domain, moment_ns: float, u_moment_s: float) -> _Shown:
+    variance = reading.variances.get(domain.id, 0.0)
+    return _Shown(reading.values[domain.id], moment_ns, u_moment_s, variance)
+
+
+def _steps(domain: Domain) -> bool:
+    """Whether its figure stands still between renewals. A model's does not: it is of the moment it is asked."""
+    return domain.update_s is not None and domain.grade != "modelled"
+
+
+def _sharp_s(domain: Domain) -> float:
+    return _SHARP * (domain.update_s or 0.0)
+
+
+def _must_move(domain: Domain) -> bool:
+    """Whether its figure moves as long as its source works. Memory that does nothing may round down to 0 J."""
+    coarse_s = (domain.resolution_j or 0.0) / _LEAST_W
+    return domain.summed and domain.kind != "dram" and coarse_s < _frozen_after_s(domain)
+
+
+def _frozen_after_s(domain: Domain) -> float:
+    return max(_FROZEN_TICKS * (domain.update_s or 0.0), _FROZEN_S)
+
+
+def _frozen(domain: Domain, still_s: float) -> MeterLost:
+    return MeterLost(f"{domain.id} stood still for {still_s:.3g} s: its counter is frozen; see joulemark doctor")
+
+
+def _is_of(domain: Domain, meter: Meter) -> bool:
+    return domain.id.partition(":")[0] == meter.id
 
 
 def _read(meter: Meter) -> Reading:
@@ -223,41 +461,13 @@ def _read(meter: Meter) -> Reading:
         raise MeterLost(f"{meter.id}: {type(error).__name__}: {error}") from error
 
 
-def _power_between(looks: Sequence[_Look]) -> tuple[PowerSample, ...]:
-    return tuple(
-        PowerSample(
-            t_s=(after.t_ns - looks[0].t_ns) / 1e9,
-            watts={
-                name: (j - before.joules[name]) * 1e9 / (after.t_ns - before.t_ns) for name, j in after.joules.items()
-            },
-        )
-        for before, after in itertools.pairwise(looks)
-        if after.t_ns > before.t_ns
-    )
-
-
-def _independent_u_j(summed: Sequence[Domain], joules: Mapping[str, float], window_s: float, skew_s: float) -> float:
-    """The formula at the top of this module, in joules."""
-    by_meter: dict[str, float] = {}
-    for domain in summed:
-        power_w = joules[domain.id] / window_s
-        resolution_j = (domain.resolution_j or 0.0) / math.sqrt(6)
-        edges_j = power_w * (domain.update_s or 0.0) / math.sqrt(6)
-        meter = domain.id.partition(":")[0]
-        by_meter[meter] = by_meter.get(meter, 0.0) + math.hypot(resolution_j, edges_j, power_w * skew_s)
-    return math.hypot(*by_meter.values())
-
-
 def _refuse_nonsense(domains: Sequence[Domain], joules: Mapping[str, float], window_s: float) -> None:
     """No energy, less than none and a counter that stands still are faults of the meter, never results."""
     for domain in domains:
         joule = joules[domain.id]
         if not math.isfinite(joule) or joule < 0:
             raise MeterLost(f"{domain.id} says {joule} J for a window of {window_s:.3g} s, which cannot be")
-        # Memory that does nothing may round down to 0; a package or GPU that is switched on never does.
-        if joule == 0 and domain.summed and domain.kind != "dram" and window_s > 10 * (domain.update_s or 0.0):
-            raise MeterLost(
-                f"{domain.id} stood still for {window_s:.3g} s: its counter is frozen; see joulemark doctor"
-            )
+        if joule == 0 and _must_move(domain) and window_s > _frozen_after_s(domain):
+            raise _frozen(domain, window_s)
     if sum(joules[domain.id] for domain in domains if domain.summed) <= 0:
         raise MeterLost(f"no energy seen in {window_s:.3g} s: the window is too short for this meter, or it is frozen")

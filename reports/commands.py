@@ -41,8 +41,11 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
     help="Rank nothing below so many points.",
 )
 @click.option("--mix", is_flag=True, help="Put unlike hardware, scope or grade side by side, unranked.")
+@click.option("--carbon", is_flag=True, help="Also show carbon, of runs that were told what a kWh stands for.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
-def rank(runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float, mix: bool, as_object: bool) -> None:
+def rank(
+    runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float, mix: bool, carbon: bool, as_object: bool
+) -> None:
     """Rank the models of one run or several by right answers beyond guessing, per watt-hour.
 
     In --json, an interval that ends in _within_low and _within_high compares models that were measured
@@ -55,7 +58,7 @@ def rank(runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float,
     if as_object:
         click.echo(json_text(chosen), nl=False)
         return
-    print_views(chosen if task else _leading(chosen))
+    print_views(chosen if task else _leading(chosen), carbon=carbon)
     if not task:
         _tell_apart(views)
     if not task and len(views[0].tasks) > 1:
@@ -85,9 +88,10 @@ _FILES = ("report.html", "report.md", "pareto.png", "pareto.svg", "results.csv",
 
 
 def show_table(run_paths: Sequence[Path]) -> None:
-    """Print the table over all tasks of these runs, as ``joulemark rank`` does."""
-    views = make_views(_read(run_paths))
-    print_views(_leading(views))
+    """Print the table over all tasks of these runs, as ``joulemark rank`` does; with carbon where they have any."""
+    runs = _read(run_paths)
+    views = make_views(runs)
+    print_views(_leading(views), carbon=any(run.header.carbon for run in runs))
     _tell_apart(views)
 
 

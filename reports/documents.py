@@ -109,6 +109,7 @@ def _view_json(view: View) -> dict[str, Any]:
         "notes": caveats(view),
         "asked": {task: _asked_json(question) for task, question in view.asked.items()},
         "meters": [meter.model_dump(mode="json") for meter in view.meters],
+        "carbon": [carbon.model_dump(mode="json") for carbon in view.carbon],
         "rows": [asdict(row) | {"flags": list(row.flags)} for row in view.rows],
     }
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from joulemark.harness.record import Cell, Computed, Machine, MeterInfo, ModelInfo
+from joulemark.harness.record import Carbon, Cell, Computed, Machine, MeterInfo, ModelInfo
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 from joulemark.meters.types import Grade
@@ -104,6 +104,7 @@ class Entrant:
         grade: How its joules were obtained; None where it has none.
         scope: What its joules cover.
         meters: The run's meters of that grade.
+        carbon: What its run takes a kilowatt-hour to stand for; None where it does not say.
         planned: Repeats that its run's plan asks for, or that it began where the plan does not say.
         questions: What its run asks, by task; tasks that it did not finish included.
         samples: What it did, by task.
@@ -118,6 +119,7 @@ class Entrant:
     grade: Grade | None
     scope: str | None
     meters: tuple[MeterInfo, ...]
+    carbon: Carbon | None
     planned: int
     questions: Mapping[str, str]
     samples: Mapping[str, Sample]
@@ -197,6 +199,7 @@ def _entrant(
         grade=grade,
         scope=scope,
         meters=tuple(meter for meter in run.header.meters if meter.grade == grade and meter.summed),
+        carbon=run.header.carbon,
         planned=planned,
         questions={**asked, **own},
         samples=samples,

@@ -14,6 +14,7 @@ from .views import View
 from .wording import TIMES, decimals_for, draws_share, fixed, joined, number, reach, safe, span, times
 
 __all__ = [
+    "carbon_sentence",
     "caveats",
     "finding",
     "grade_sentence",
@@ -50,7 +51,7 @@ def headline(view: View) -> str:
         return f"{first} is the only entrant that can be ranked"
     if _unrepeated(view):
         return f"{first} comes first, but one repeat proves nothing"
-    by = "By CPU time, " if view.grade == "modelled" and view.by != "quality" else ""
+    by = f"By {view.modelled_by}, " if view.modelled_by and view.by != "quality" else ""
     tied = _tied(view)
     if len(tied) == 1:
         return f"{by}{first} {_verb(view)} {_MOST[view.by]}"
@@ -87,14 +88,14 @@ def grade_sentence(view: View) -> str:
     if not known or view.grade is None:
         return "Energy: none was measured, so nothing is ranked."
     rel_u = max(row.rel_u or 0.0 for row in known)
-    if view.grade == "modelled":
+    if view.modelled_by:
         factor = workload_factor(max(row.rel_u_workload or 0.0 for row in known))
         between = (
             f" Differences of less than about {times(factor)} between models may come from the power model rather than"
             " the models; no rank allows for that."
         )
         true = f"the true value lies within {reach(rel_u)} (95 %)"
-        return f"Energy: modelled from CPU time, not measured joules; {true}.{between if factor > 1 else ''}"
+        return f"Energy: modelled from {view.modelled_by}, not measured joules; {true}.{between if factor > 1 else ''}"
     names = joined([safe(meter.id) for meter in view.meters]) if view.meters else "an unnamed meter"
     return f"Energy: {_GRADES.get(view.grade, view.grade)} ({names}); the true value lies within {reach(rel_u)} (95 %)."
 
@@ -125,6 +126,16 @@ def interval_sentence(view: View) -> str:
     )
 
 
+def carbon_sentence(view: View) -> str:
+    """What the column of carbon rests on."""
+    if not view.carbon:
+        return "Carbon: none of these runs was told what a kWh stands for; `joulemark run --carbon` does that."
+    told = [
+        f"{number(c.g_per_kwh)} g/kWh ({safe(c.source)}{f', mean of {c.year}' if c.year else ''})" for c in view.carbon
+    ]
+    return f"Carbon is energy times {joined(told)}: stated, not measured, and without an interval."
+
+
 def unclear_sentence(view: View) -> str:
     """What stands behind "unclear" in the column of the frontier; empty where nobody is, or nothing was drawn."""
     unclear = [row for row in view.rows if row.frontier == "unclear" and row.p_frontier is not None]
@@ -151,8 +162,8 @@ def caveats(view: View) -> list[str]:
 
 def _qualified(view: View, text: str) -> str:
     """Modelled energy carries its name wherever a claim rests on it."""
-    if view.grade == "modelled" and view.by != "quality":
-        return f"By CPU time, not measured joules: {text}"
+    if view.modelled_by and view.by != "quality":
+        return f"By {view.modelled_by}, not measured joules: {text}"
     return text
 
 
@@ -229,7 +240,7 @@ def _unproven(view: View, first: Row, second: Row) -> str:
 
 
 def _in_joules(view: View) -> str:
-    """Whether a lead by CPU time says anything about joules; empty where it does, or where nobody leads."""
+    """Whether a modelled lead says anything about joules; empty where it does, or where nobody leads."""
     if view.grade != "modelled" or view.by == "quality" or len(_tied(view)) > 1 or _unrepeated(view):
         return ""
     second = view.ranked[1]

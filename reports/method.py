@@ -21,7 +21,7 @@ class Section:
 
 def method(views: Sequence[View]) -> list[Section]:
     """The method of these views."""
-    modelled = any(view.grade == "modelled" for view in views)
+    modelled = any(view.modelled_by == "CPU time" for view in views)
     idle = "the power model's idle power" if modelled else "the idle power measured before"
     energy = Section(
         title="",

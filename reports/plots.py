@@ -188,7 +188,8 @@ def _footnote(view: View) -> str:
     repeats = max((row.repeats for row in view.rows), default=0)
     bars = f"energy over {repeats} repeats" if repeats > 1 else "energy has none (one repeat: no interval)"
     rel_u = max((row.rel_u or 0.0 for row in view.rows), default=0.0)
-    grade = "modelled from CPU time, not measured joules" if view.grade == "modelled" else (view.grade or "none")
+    modelled = f"modelled from {view.modelled_by}, not measured joules"
+    grade = modelled if view.modelled_by else (view.grade or "none")
     error = f"the true value lies within {reach(rel_u)} (95 %), which is not in the bars"
     parts = [
         f"Bars: 95 % intervals for comparing points; quality over items, {bars}.",

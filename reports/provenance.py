@@ -72,7 +72,7 @@ def _measure(run: Run) -> str | None:
     words += [word for task in tasks for word in ("-t", str(task))]
     if plan.get("limit") is None:
         words += ["--preset", "full"]
-    for name in ("repeats", "limit", "num_fewshot", "batch_size", "threads", "order", "seed"):
+    for name in ("repeats", "limit", "num_fewshot", "batch_size", "threads", "order", "seed", "carbon"):
         if plan.get(name) is not None:
             words += [f"--{name.replace('_', '-')}", str(plan[name])]
     words += [word for meter in plan.get("meters") or () for word in ("--meter", str(meter))]
@@ -84,7 +84,7 @@ def _idle(header: RunHeader) -> str:
     idle = header.idle
     if idle.before_w is None:
         return "not measured"
-    if any(meter.grade == "modelled" and meter.summed for meter in header.meters):
+    if any(meter.id.startswith("modelled:") and meter.summed for meter in header.meters):
         return f"{number(idle.before_w)} W, the power model's idle power (not measured)"
     after = "after: not known" if idle.after_w is None else f"{number(idle.after_w)} W after"
     return f"{number(idle.before_w)} W before, {after}, {number(idle.duration_s)} s each"

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from .asides import Aside, asides, choosers
 from .findings import (
+    carbon_sentence,
     caveats,
     finding,
     grade_sentence,
@@ -21,7 +22,19 @@ from .findings import (
 )
 from .rows import Row
 from .views import ALL, View
-from .wording import MISSING, Unit, ascii_only, decimals_for, energy_unit, fixed, number, rate_unit, safe, span
+from .wording import (
+    MISSING,
+    Unit,
+    ascii_only,
+    carbon_unit,
+    decimals_for,
+    energy_unit,
+    fixed,
+    number,
+    rate_unit,
+    safe,
+    span,
+)
 
 __all__ = ["Columns", "print_views", "rank_text"]
 
@@ -88,8 +101,10 @@ def rank_text(row: Row) -> str:
     return str(row.rank) if row.rank_low == row.rank_high else f"{row.rank} ({span(row.rank_low, row.rank_high, 0)})"
 
 
-def print_views(views: Sequence[View], file: TextIO | None = None, width: int | None = None) -> None:
-    """Print these views, one after another, each with what its table means."""
+def print_views(
+    views: Sequence[View], file: TextIO | None = None, width: int | None = None, *, carbon: bool = False
+) -> None:
+    """Print these views, one after another, each with what its table means; with ``carbon`` as a column if asked."""
     console = Console(file=file, width=width, highlight=False, soft_wrap=False)
     plain = ascii_only if not console.encoding.lower().startswith("utf") else str
     for view in views:
@@ -97,7 +112,7 @@ def print_views(views: Sequence[View], file: TextIO | None = None, width: int | 
         console.print(Text(plain(_title(view)), style="bold"))
         if lacking := unfinished_sentence(view):
             console.print(Text(plain(lacking), style="yellow"))
-        console.print(_table(view, console.width, plain))
+        console.print(_table(view, console.width, plain, carbon=carbon))
         computed = choosers(view)
         below = asides(view) if len(view.tasks) == 1 else []
         for aside in [*below, computed] if computed else below:
@@ -106,6 +121,8 @@ def print_views(views: Sequence[View], file: TextIO | None = None, width: int | 
         console.print(Text(plain(finding(view)), style="bold"))
         for sentence in filter(None, (grade_sentence(view), interval_sentence(view), unclear_sentence(view))):
             console.print(Text(plain(sentence)))
+        if carbon:
+            console.print(Text(plain(carbon_sentence(view))))
         for sentence in caveats(view):
             lines = Text(plain(sentence), style="dim").wrap(console, console.width - 4)
             for place, line in enumerate(lines):
@@ -118,7 +135,7 @@ def _title(view: View) -> str:
     return f"{task}{peculiar} | {safe(view.hardware)} | energy: {view.grade or 'none'}, {view.scope or 'no scope'}"
 
 
-def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
+def _table(view: View, width: int, plain: Callable[[str], str], *, carbon: bool) -> Table:
     columns = Columns(view)
     table = _empty_table()
     table.add_column("Rank", justify="left", no_wrap=True)
@@ -128,6 +145,10 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
     table.add_column("Quality", justify="right", max_width=12 if narrow else None, overflow="fold")
     per_1k = plain(f"{columns.energy.name} per 1,000 answers")
     table.add_column(per_1k, justify="right", max_width=9 if narrow else 20, overflow="fold")
+    grams = carbon_unit(row.carbon_g_per_1k for row in view.rows)
+    if carbon:
+        heading = plain(f"{grams.name} CO2e per 1,000 answers")
+        table.add_column(heading, justify="right", max_width=9 if narrow else 20, overflow="fold")
     rate = plain(columns.rate_title)
     table.add_column(rate, justify="right", max_width=12 if narrow else 22, overflow="fold")
     table.add_column("Frontier", no_wrap=True)
@@ -142,6 +163,8 @@ def _table(view: View, width: int, plain: Callable[[str], str]) -> Table:
         energy, energy_limits = columns.energy_per_1k(row)
         cells.append(_figure(plain, *columns.quality(row)))
         cells.append(_figure(plain, energy, "" if narrow else energy_limits))
+        if carbon:
+            cells.append(_plain_text(plain, _carbon(row, grams)))
         cells.append(_figure(plain, *columns.right_per_wh(row)))
         cells.append(_plain_text(plain, _MARKS[row.frontier], _STYLES[row.frontier]))
         if view.mixed:
@@ -194,6 +217,10 @@ def _more(row: Row) -> list[str]:
         number(row.tokens_per_item),
         number(milliseconds),
     ]
+
+
+def _carbon(row: Row, grams: Unit) -> str:
+    return MISSING if row.carbon_g_per_1k is None else number(row.carbon_g_per_1k * grams.factor)
 
 
 def _may_guess(row: Row) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from joulemark.harness.record import MeterInfo
+from joulemark.harness.record import Carbon, MeterInfo
 from joulemark.harness.store import Run
 from joulemark.meters.errors import Incomparable
 from joulemark.meters.types import GRADES
@@ -49,6 +49,7 @@ class View:
         mixed: Whether unlike entrants stand side by side.
         asked: What was asked, by task, as canonical JSON of its hash and settings.
         meters: Those that the energy comes from.
+        carbon: What its runs take a kilowatt-hour to stand for, each figure once.
         notes: What a reader must know besides the rows, a sentence each.
         rows: One for each entrant.
         unfinished: Its runs that lack cells of their plan.
@@ -68,12 +69,21 @@ class View:
     notes: tuple[str, ...]
     rows: tuple[Row, ...]
     unfinished: tuple[Progress, ...] = ()
+    carbon: tuple[Carbon, ...] = ()
     peculiar: str = ""
 
     @property
     def ranked(self) -> tuple[Row, ...]:
         """The rows that have a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def modelled_by(self) -> str | None:
+        """What modelled joules follow: CPU time, by our own meter, or another's power model; None for measured ones."""
+        if self.grade != "modelled":
+            return None
+        ours = all(meter.id.startswith("modelled:") for meter in self.meters)
+        return "CPU time" if ours else "a power model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,6 +142,7 @@ def make_views(
                 notes=notes + own,
                 rows=rows,
                 unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
+                carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
             )
         )
     return _told_apart(views)

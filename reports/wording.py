@@ -12,6 +12,7 @@ __all__ = [
     "TIMES",
     "Unit",
     "ascii_only",
+    "carbon_unit",
     "decimals_for",
     "draws_share",
     "energy_unit",
@@ -45,6 +46,15 @@ def energy_unit(wh: Iterable[float | None]) -> Unit:
         if middle >= above:
             return Unit(name, factor)
     return Unit("nWh", 1e9)
+
+
+def carbon_unit(grams: Iterable[float | None]) -> Unit:
+    """The unit in which the middle one of these grams reads well."""
+    middle = _middle(grams)
+    for name, factor, above in (("kg", 1e-3, 1e3), ("g", 1.0, 1.0), ("mg", 1e3, 1e-3)):
+        if middle >= above:
+            return Unit(name, factor)
+    return Unit("\u00b5g", 1e6)
 
 
 def rate_unit(per_wh: Iterable[float | None]) -> Unit:

@@ -1,10 +1,15 @@
-/* A small libnvidia-ml.so.1 for tests: GPUs that draw a constant power.
+/* A small libnvidia-ml.so.1 for tests: GPUs that draw a constant power, or one that swings.
  *
- * FAKE_GPUS   one word a GPU, "WATTS", "WATTS/mig" (split) or "WATTS/old" (no energy counter)
- * FAKE_LOST   a path: while a file is there, the GPUs have fallen off the bus
- * FAKE_RESET  a path: while a file is there, the counters read 0 (the driver was loaded anew)
+ * FAKE_GPUS       one word a GPU, "WATTS", "WATTS/mig" (split) or "WATTS/old" (no energy counter)
+ * FAKE_STEP_MS    how often counters and powers are renewed; 20 unless set
+ * FAKE_SWING      how far the power swings around WATTS, as a share of it; 0 unless set
+ * FAKE_PERIOD_MS  of the swing, a sine that is 0 when the monotonic clock is; 700 unless set
+ * FAKE_LOST       a path: while a file is there, the GPUs have fallen off the bus
+ * FAKE_RESET      a path: while a file is there, the counters read 0 (the driver was loaded anew)
+ * FAKE_FROZEN     a path: while a file is there, the counters stand still, at its content in milliseconds
+ * FAKE_HOT        a path: while a file is there, heat holds the clocks down
  */
-#include <stdint.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,8 +17,6 @@
 #include <unistd.h>
 
 enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
-enum { STEP_MS = 20 };
-
 static struct gpu { unsigned index, watts; char mode[8]; } gpus[8];
 static unsigned count;
 static int ready;
@@ -22,6 +25,28 @@ static int there(const char *variable) {
     const char *path = getenv(variable);
     return path && access(path, F_OK) == 0;
 }
+
+static double setting(const char *variable, double otherwise) {
+    const char *text = getenv(variable);
+    return text ? atof(text) : otherwise;
+}
+
+/* Seconds of the monotonic clock at which the figures were last renewed. */
+static double renewed(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    double step = setting("FAKE_STEP_MS", 20) / 1e3, t = now.tv_sec + now.tv_nsec / 1e9;
+    const char *path = getenv("FAKE_FROZEN");
+    FILE *file = path ? fopen(path, "r") : NULL;
+    if (file) {
+        double ms;
+        if (fscanf(file, "%lf", &ms) == 1 && ms / 1e3 < t) t = ms / 1e3;
+        fclose(file);
+    }
+    return floor(t / step) * step;
+}
+
+static double omega(void) { return 2 * M_PI / (setting("FAKE_PERIOD_MS", 700) / 1e3); }
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
@@ -59,10 +84,31 @@ int nvmlDeviceGetTotalEnergyConsumption(struct gpu *gpu, unsigned long long *mj)
     if (!ready) return UNINITIALIZED;
     if (!strcmp(gpu->mode, "old")) return NOT_SUPPORTED;
     if (there("FAKE_LOST")) return GPU_IS_LOST;
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    uint64_t ms = (uint64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-    *mj = there("FAKE_RESET") ? 0 : ms / STEP_MS * STEP_MS * gpu->watts;
+    double t = renewed(), swing = setting("FAKE_SWING", 0);
+    double joules = gpu->watts * (t + swing / omega() * (1 - cos(omega() * t)));
+    *mj = there("FAKE_RESET") ? 0 : (unsigned long long)(joules * 1e3);
+    return OK;
+}
+int nvmlDeviceGetPowerUsage(struct gpu *gpu, unsigned *mw) {
+    if (!ready) return UNINITIALIZED;
+    if (there("FAKE_LOST")) return GPU_IS_LOST;
+    *mw = (unsigned)(1e3 * gpu->watts * (1 + setting("FAKE_SWING", 0) * sin(omega() * renewed())));
+    return OK;
+}
+int nvmlDeviceGetClockInfo(struct gpu *gpu, unsigned type, unsigned *mhz) {
+    (void)gpu, (void)type;
+    *mhz = there("FAKE_HOT") ? 600 : 1400;
+    return OK;
+}
+int nvmlDeviceGetTemperature(struct gpu *gpu, unsigned sensor, unsigned *celsius) {
+    (void)gpu, (void)sensor;
+    *celsius = there("FAKE_HOT") ? 95 : 55;
+    return OK;
+}
+int nvmlDeviceGetEnforcedPowerLimit(struct gpu *gpu, unsigned *mw) { return *mw = gpu->watts * 1000, OK; }
+int nvmlDeviceGetCurrentClocksThrottleReasons(struct gpu *gpu, unsigned long long *reasons) {
+    (void)gpu;
+    *reasons = there("FAKE_HOT") ? 0x20 : 0x4;
     return OK;
 }
 const char *nvmlErrorString(int code) {

@@ -128,7 +128,9 @@ def test_naming_a_meter_that_does_not_see_the_computing_is_refused(wanted: str, 
 
 
 def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
-    with pytest.raises(UsageError, match="no meter is called 'rappl'; there are rapl, nvml, modelled"):
+    with pytest.raises(
+        UsageError, match="no meter is called 'rappl'; there are rapl, perf, nvml, nvml-power, battery, zeus, modelled"
+    ):
         choose(["rappl"])
     with pytest.raises(UsageError, match=r"no domain 'rapl:package-7' here; it has rapl:package-0, "):
         total(RAPL, wanted=["rapl:package-7"])
@@ -149,7 +151,15 @@ def test_without_any_meter_it_fails_and_says_what_to_do() -> None:
 
 
 def test_the_built_in_meters_are_there_and_some_meter_works_on_any_machine() -> None:
-    assert [meter.id for meter in find_meters()][:3] == ["rapl", "nvml", "modelled"]
+    assert [meter.id for meter in find_meters()][:7] == [
+        "rapl",
+        "perf",
+        "nvml",
+        "nvml-power",
+        "battery",
+        "zeus",
+        "modelled",
+    ]
     assert any(p.domains for p in probe_all())
 
 

@@ -82,7 +82,7 @@ class WrongFacts(Steady):
 
 class WallClock(Steady):
     def read(self) -> Reading:
-        return replace(super().read(), t0_ns=time.time_ns(), t1_ns=time.time_ns())
+        return super().read()._replace(t0_ns=time.time_ns(), t1_ns=time.time_ns())
 
 
 class SinceBoot(Steady):
@@ -107,7 +107,7 @@ class NotANumber(Steady):
 
 class LosesADomain(Steady):
     def read(self) -> Reading:
-        return replace(super().read(), values={})
+        return super().read()._replace(values={})
 
 
 class NotForThreads(Steady):

@@ -8,8 +8,9 @@ import shutil
 import statistics
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
+from random import Random
 
 import pytest
 from machines import FakePowercap, PowerDriver, wave
@@ -61,6 +62,44 @@ class ScriptedMeter:
         self.closed += 1
 
 
+class SteppingMeter:
+    """A counter on a clock of its own, which looking at it moves: it shows the energy at its last tick, in steps of
+    ``unit_j``, and stands still from ``frozen_s`` on."""
+
+    id = "stepping"
+
+    def __init__(
+        self, energy_j: Callable[[float], float], *, tick_s: float = 0.001, unit_j: float = 1e-6, seed: int = 0
+    ) -> None:
+        self._energy_j, self._tick_s, self._unit_j = energy_j, tick_s, unit_j
+        self._random = Random(seed)
+        self._phase_s = self._random.random() * tick_s
+        self.now_s = 100.0
+        self.frozen_s = math.inf
+
+    def probe(self) -> Sequence[Domain]:
+        return [self.domain()]
+
+    def domain(self, **given: object) -> Domain:
+        return domain("stepping:a", update_s=self._tick_s, resolution_j=self._unit_j, **given)
+
+    def open(self, pid: int) -> None:
+        pass
+
+    def read(self) -> Reading:
+        t0_s = self.now_s
+        looked_s = t0_s + self._random.random() * 5e-6
+        self.now_s += 5e-6
+        # From one look to the next: a fiftieth of a tick, more or less.
+        t1_s, self.now_s = self.now_s, self.now_s + self._tick_s * self._random.uniform(0.01, 0.03)
+        ticked_s = (min(looked_s, self.frozen_s) - self._phase_s) // self._tick_s * self._tick_s + self._phase_s
+        joules = self._energy_j(ticked_s) // self._unit_j * self._unit_j
+        return Reading(t0_ns=round(t0_s * 1e9), t1_ns=round(t1_s * 1e9), values={"stepping:a": joules})
+
+    def close(self) -> None:
+        pass
+
+
 def record(domains: Sequence[Domain], *meters: Meter) -> tuple[float, float]:
     with Recorder(meters, domains, os.getpid()) as recorder:
         recorder.start()
@@ -81,26 +120,103 @@ def test_a_window_is_the_difference_of_two_readings_from_middle_to_middle() -> N
     assert found.domains == {"scripted:a": 25, "scripted:b": 2, "scripted:c": 90}
 
 
-def test_uncertainty_counts_steps_edges_and_the_length_of_a_look() -> None:
+def test_uncertainty_counts_the_size_of_steps_and_the_length_of_a_look() -> None:
     looks = [(10.0, {"scripted:a": 0.0}), (20.0, {"scripted:a": 1000.0})]
     _, exact = record([domain("scripted:a")], ScriptedMeter(*looks))
     _, steps = record([domain("scripted:a", resolution_j=2.0)], ScriptedMeter(*looks))
-    _, edges = record([domain("scripted:a", update_s=0.1)], ScriptedMeter(*looks))
     _, skew = record([domain("scripted:a")], ScriptedMeter(*looks, length_s=0.01))
     assert exact == 0
     assert steps == pytest.approx(2 / math.sqrt(6))
-    assert edges == pytest.approx(100 * 0.1 / math.sqrt(6))
     assert skew == pytest.approx(100 * 0.01 / math.sqrt(6))
 
 
+def test_ten_steps_of_a_counter_are_enough_for_one_percent_and_its_interval_holds_the_truth() -> None:
+    """A thousand windows of 10 to 200 ticks over a power that swings between 50 and 150 W, three times a second."""
+    energy_j = wave(period_s=0.33)
+    meter = SteppingMeter(energy_j)
+    lengths, errors, inside = Random(1), [], 0
+    with Recorder([meter], [meter.domain()], os.getpid()) as recorder:
+        for _ in range(1000):
+            recorder.start()
+            meter.now_s += lengths.uniform(0.010, 0.200)
+            found = recorder.stop()
+            began_s = found.began_ns / 1e9
+            truth_j = energy_j(began_s + found.window_s) - energy_j(began_s)
+            errors.append(found.gross_j / truth_j - 1)
+            inside += abs(found.gross_j - truth_j) <= 1.96 * found.u_j
+    assert max(map(abs, errors)) < 0.01
+    assert abs(statistics.fmean(errors)) < 1e-4
+    assert 930 <= inside <= 970
+
+
+def test_a_window_begins_and_ends_at_a_step_and_what_is_not_known_is_the_time_between_two_looks() -> None:
+    meter = SteppingMeter(lambda t: 100 * t, tick_s=0.004)
+    with Recorder([meter], [meter.domain()], os.getpid()) as recorder:
+        recorder.start()
+        meter.now_s += 0.1
+        found = recorder.stop()
+    ticks = found.window_s / 0.004
+    assert ticks == pytest.approx(round(ticks), abs=0.03)
+    assert found.u_j == pytest.approx(100 * 0.004 * 0.02 / math.sqrt(6), rel=0.5)
+
+
+def test_sources_with_steps_of_their_own_are_brought_to_one_window() -> None:
+    slow, fast = SteppingMeter(lambda t: 100 * t, tick_s=0.004), SteppingMeter(lambda t: 50 * t, seed=1)
+    slow.id, fast.id = "slow", "fast"
+
+    class Renamed(SteppingMeter):
+        """Two meters on one clock."""
+
+        def __init__(self, name: str, inner: SteppingMeter) -> None:
+            self.id, self._inner = name, inner
+
+        def read(self) -> Reading:
+            self._inner.now_s = max(slow.now_s, fast.now_s)
+            found = self._inner.read()
+            return Reading(t0_ns=found.t0_ns, t1_ns=found.t1_ns, values={f"{self.id}:a": found.values["stepping:a"]})
+
+    domains = [domain("slow:a", update_s=0.004), domain("fast:a", kind="dram", update_s=0.001)]
+    with Recorder([Renamed("fast", fast), Renamed("slow", slow)], domains, os.getpid()) as recorder:
+        recorder.start()
+        slow.now_s += 0.1
+        found = recorder.stop()
+    assert found.domains["slow:a"] == pytest.approx(100 * found.window_s, rel=0.002)
+    assert found.domains["fast:a"] == pytest.approx(50 * found.window_s, rel=0.002)
+
+
+def test_a_source_that_knows_its_moments_is_waited_for_and_its_errors_are_in_the_interval() -> None:
+    class Told(ScriptedMeter):
+        """Renews its figure at every third look, and tells when that was and how sure it is."""
+
+        def read(self) -> Reading:
+            self.looks = getattr(self, "looks", 0) + 1
+            moment_s = self.looks // 3 * 3
+            return Reading(
+                t0_ns=self.looks * 10**9,
+                t1_ns=self.looks * 10**9,
+                values={"told:a": 20.0 * moment_s},
+                moment_ns=moment_s * 1e9,
+                u_moment_s=0.05,
+                variances={"told:a": 2.0 * moment_s},
+            )
+
+    told = Told((0.0, {}))
+    told.id = "told"
+    with Recorder([told], [domain("told:a", grade="wall", kind="wall", update_s=0.003)], os.getpid()) as recorder:
+        recorder.start()
+        found = recorder.stop()
+    assert (found.window_s, found.gross_j) == (3, 60)
+    assert found.u_j == pytest.approx(math.hypot(20 * 0.05 * math.sqrt(2), math.sqrt(2 * 3)))
+
+
 def test_domains_of_one_meter_err_together_and_different_meters_do_not() -> None:
-    one = ScriptedMeter((10.0, {"one:a": 0, "one:b": 0}), (20.0, {"one:a": 10, "one:b": 10}))
-    two = ScriptedMeter((10.0, {"two:a": 0}), (20.0, {"two:a": 10}))
+    one = ScriptedMeter((10.0, {"one:a": 0, "one:b": 0}), (20.0, {"one:a": 10, "one:b": 10}), length_s=0.1)
+    two = ScriptedMeter((10.0, {"two:a": 0}), (20.0, {"two:a": 10}), length_s=0.1)
     single = 1 * 0.1 / math.sqrt(6)
-    _, together = record([domain("one:a", update_s=0.1), domain("one:b", update_s=0.1)], one)
+    _, together = record([domain("one:a"), domain("one:b")], one)
     assert together == pytest.approx(2 * single)
-    one = ScriptedMeter((10.0, {"one:a": 0}), (20.0, {"one:a": 10}))
-    _, apart = record([domain("one:a", update_s=0.1), domain("two:a", update_s=0.1)], one, two)
+    one = ScriptedMeter((10.0, {"one:a": 0}), (20.0, {"one:a": 10}), length_s=0.1)
+    _, apart = record([domain("one:a"), domain("two:a")], one, two)
     assert apart == pytest.approx(math.sqrt(2) * single)
 
 
@@ -125,13 +241,43 @@ def test_no_energy_less_than_none_and_no_number_are_never_results(joules: float)
 def test_a_package_that_stands_still_is_a_fault_even_while_memory_counts_on() -> None:
     meter = ScriptedMeter((10.0, {"s:a": 0, "s:b": 0}), (20.0, {"s:a": 0, "s:b": 10}))
     with pytest.raises(MeterLost, match=r"s:a stood still for 10 s: its counter is frozen"):
-        record([domain("s:a", update_s=0.001), domain("s:b", kind="dram")], meter)
+        record([domain("s:a"), domain("s:b", kind="dram")], meter)
+
+
+def test_a_counter_that_freezes_midway_is_a_fault_and_no_smaller_figure() -> None:
+    meter = SteppingMeter(lambda t: 100 * t, tick_s=0.004)
+    with Recorder([meter], [meter.domain()], os.getpid()) as recorder:
+        recorder.start()
+        meter.frozen_s = meter.now_s + 1.0
+        meter.now_s += 2.0
+        with pytest.raises(MeterLost, match=r"stepping:a stood still for 1 s: its counter is frozen"):
+            recorder.stop()
+
+
+def test_a_counter_that_froze_for_a_while_and_went_on_is_caught_by_the_sampler(powercap: FakePowercap) -> None:
+    package = powercap.add("intel-rapl:0", "package-0")
+    choice = choose()
+    with Recorder(choice.meters, choice.domains, os.getpid(), trace_s=0.05) as recorder:
+        recorder.start()
+        time.sleep(1.5)
+        package.spend(10)
+        with pytest.raises(MeterLost, match=r"rapl:package-0 stood still"):
+            recorder.stop()
+
+
+def test_a_figure_too_coarse_to_move_at_once_is_not_called_frozen() -> None:
+    meter = SteppingMeter(lambda t: 100 * t, tick_s=0.1, unit_j=3.6)
+    with Recorder([meter], [meter.domain()], os.getpid()) as recorder:
+        recorder.start()
+        meter.now_s += 20
+        found = recorder.stop()
+    assert found.gross_j == pytest.approx(100 * found.window_s, abs=1.96 * found.u_j)
 
 
 def test_a_window_shorter_than_the_meter_can_see_is_no_zero() -> None:
     meter = ScriptedMeter((10.0, {"s:a": 0}), (10.05, {"s:a": 0}))
     with pytest.raises(MeterLost, match="too short"):
-        record([domain("s:a", update_s=0.1)], meter)
+        record([domain("s:a")], meter)
 
 
 def test_a_total_never_mixes_grades() -> None:
@@ -146,9 +292,10 @@ def test_a_domain_that_probe_saw_and_readings_lack_is_a_fault() -> None:
 
 def test_windows_are_as_long_as_the_slowest_source_of_the_total_needs() -> None:
     rapl = domain("rapl:package-0", update_s=0.001)
-    slow = domain("rapl:package-1", update_s=0.05)
+    slow = domain("rapl:package-1", update_s=0.5)
     assert min_window_s([rapl]) == 1.0
-    assert min_window_s([rapl, slow]) == 10.0
+    assert min_window_s([rapl, slow]) == 5.0
+    assert min_window_s([domain("plug:plug", kind="wall", grade="wall", update_s=1.0)]) == 50.0
     assert min_window_s([rapl, domain("rapl:psys", update_s=1.0, summed=False)]) == 1.0
     assert min_window_s([rapl, domain("nvml:gpu-0", kind="gpu", update_s=0.02)]) == 10.0
     assert min_window_s([domain("modelled:cpu", grade="modelled", update_s=0.01)]) == 0.5
@@ -218,10 +365,15 @@ def test_a_lost_meter_closes_and_a_new_recorder_starts_afresh(one_socket: FakePo
         with pytest.raises(MeterLost):
             recorder.stop()
     one_socket["intel-rapl:0"].write(5_000_000)
-    with recorder:
+    package = one_socket["intel-rapl:0"]
+    with PowerDriver({package: 1.0}, lambda t: 100 * t) as driver, recorder:
+        began = time.monotonic()
         recorder.start()
-        one_socket["intel-rapl:0"].spend(4)
-        assert recorder.stop().gross_j == pytest.approx(4)
+        time.sleep(0.5)
+        found = recorder.stop()
+        assert found.gross_j == pytest.approx(100 * found.window_s, rel=0.1)
+        assert found.window_s <= time.monotonic() - began
+        assert driver.shown_j(began, time.monotonic()) > 0
 
 
 def test_stop_without_start_is_a_mistake_of_the_program() -> None:

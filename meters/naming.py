@@ -1,0 +1,121 @@
+"""Meters that a user names: ``NAME=KIND:key=value,key=value``, such as ``plug=shelly:host=192.0.2.7``."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import UsageError
+from .types import Meter
+
+__all__ = ["KINDS", "Named", "make_named", "meter_name", "parse_named"]
+
+KINDS: dict[str, str] = {
+    "shelly": "plugs:shelly",
+    "tasmota": "plugs:tasmota",
+    "prometheus": "prometheus:prometheus",
+    "redfish": "redfish:redfish",
+    "replay": "replay:replay",
+}
+"""Where what makes each kind is, ``MODULE:FUNCTION``."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Named:
+    """What a user wrote, taken apart."""
+
+    name: str
+    kind: str
+    args: Mapping[str, str]
+
+
+def meter_name(text: str) -> str:
+    """The meter's name, of a name, of a domain's id, or of ``NAME=KIND:...``."""
+    return text.partition(":")[0].partition("=")[0]
+
+
+def parse_named(text: str) -> Named | None:
+    """Read ``NAME=KIND:key=value,...``; None for a mere name. Commas in quotes and brackets belong to the value.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    head, _, rest = text.partition(":")
+    name, equals, kind = head.partition("=")
+    if not equals:
+        return None
+    if not _NAME.fullmatch(name):
+        raise UsageError(f"meter {text!r}: a meter's name is a letter, then letters, digits, '_', '.' or '-'")
+    args: dict[str, str] = {}
+    for part in _split(rest):
+        key, equals, value = part.partition("=")
+        if not equals or not key.isidentifier() or key in args:
+            raise UsageError(f"meter {name!r}: {part!r} should be key=value, each key once")
+        args[key] = _unquoted(value)
+    return Named(name=name, kind=kind, args=args)
+
+
+def make_named(named: Named, others: Mapping[str, Callable[[], Callable[..., Meter]]]) -> Meter:
+    """Make the meter.
+
+    Args:
+        named: What to make.
+        others: What loads the makers of kinds from outside, by kind.
+
+    Raises:
+        UsageError: There is no such kind, or it knows no such key, lacks one, or refuses a value.
+    """
+    make = _maker(named.kind, others)
+    keys = {key: p for key, p in inspect.signature(make).parameters.items() if key != "name"}
+    for key in named.args:
+        if key not in keys:
+            raise UsageError(f"meter {named.name!r}: {named.kind} has no {key!r}{_hint(key, keys)}")
+    for key, parameter in keys.items():
+        if parameter.default is parameter.empty and key not in named.args:
+            raise UsageError(f"meter {named.name!r}: {named.kind} needs {key}=...")
+    return make(name=named.name, **named.args)
+
+
+def _maker(kind: str, others: Mapping[str, Callable[[], Callable[..., Meter]]]) -> Callable[..., Meter]:
+    if kind in KINDS:
+        module, _, attribute = KINDS[kind].partition(":")
+        make: Callable[..., Meter] = getattr(importlib.import_module(f".{module}", __package__), attribute)
+        return make
+    if kind in others:
+        return others[kind]()
+    raise UsageError(f"there is no kind of meter {kind!r}{_hint(kind, [*KINDS, *others])}")
+
+
+def _hint(given: str, known: Any) -> str:
+    close = difflib.get_close_matches(given, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known) or 'none'}"
+
+
+def _unquoted(value: str) -> str:
+    """A value that is quoted whole, without its quotes."""
+    quoted = len(value) > 1 and value[0] == value[-1] and value[0] in "\"'" and value[0] not in value[1:-1]
+    return value[1:-1] if quoted else value
+
+
+def _split(text: str) -> list[str]:
+    """Split at commas outside of quotes and brackets."""
+    parts, depth, quote = [""], 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        else:
+            depth += (sign in "([{") - (sign in ")]}")
+        if sign == "," and depth == 0 and not quote:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts if text else []

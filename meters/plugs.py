@@ -1,0 +1,313 @@
+"""Metering plugs: the whole machine's power at the wall, asked over the local network.
+
+``plug=shelly:host=192.0.2.7`` and ``plug=tasmota:host=192.0.2.7``. Nothing but the machine that is measured may be
+behind the plug, and the plug must answer on a network that the machine reaches.
+
+The formats are those of the Shelly Gen2+ device API (``Switch.GetStatus``, ``PM1.GetStatus``) and of Tasmota's command
+``Status 8`` (tasmota.github.io/docs/JSON-Status-Responses and xdrv_03_energy.ino).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from .errors import UsageError
+from .http import Answer, Http, Refused
+from .polling import NoSample, PolledMeter
+from .remote import (
+    GaugeSource,
+    Identity,
+    Told,
+    count_decimals,
+    float32_step,
+    parse_login,
+    parse_seconds,
+    parse_share,
+    read_number,
+    read_watts,
+)
+from .types import Unavailable
+
+__all__ = ["shelly", "tasmota"]
+
+_WH_J, _KWH_J = 3_600.0, 3_600_000.0
+_BOUND_SERIAL, _BOUND_PULSES = 0.03, 0.05
+_SOURCE = (
+    "assumed within +-{:.0%}, uniform (a / sqrt(3), JCGM 100:2008, 4.3.7), which Tuya states for sockets with {}; "
+    "{} states no figure for its API"
+)
+_WATCH_S = 4.0
+
+
+def shelly(
+    name: str,
+    host: str,
+    channel: str = "0",
+    user: str = "admin",
+    password_env: str = "",
+    rel_u: str = "",
+    update_s: str = "",
+    interval_s: str = "0.5",
+    patience_s: str = "10",
+    timeout_s: str = "2",
+    still_s: str = "200",
+) -> PolledMeter:
+    """A Shelly of the second generation or newer.
+
+    Args:
+        name: What to call the meter.
+        host: Its address, with ``http://`` or without.
+        channel: Which of its outputs.
+        user: Login name; Shelly knows ``admin`` only.
+        password_env: The environment variable with its password, where it asks for one.
+        rel_u: Relative standard uncertainty of its power, where it was calibrated.
+        update_s: How often it renews its power; left out, it is watched for a few seconds.
+        interval_s: How often to ask.
+        patience_s: How long it may give nothing before the meter counts as lost.
+        timeout_s: For one answer.
+        still_s: How long its energy counter may stand still although power is drawn. It is documented by the minute
+            (``aenergy.by_minute``), so three of these by default.
+
+    Raises:
+        UsageError: An argument makes no sense.
+    """
+    if not channel.isdecimal():
+        raise UsageError(f"meter {name!r}: channel={channel}: channels are numbered 0, 1, ...")
+    _, password = parse_login(user if password_env else "", password_env)
+    http = Http(
+        host,
+        timeout_s=parse_seconds("timeout_s", timeout_s),
+        user=user if password_env else None,
+        password=password,
+        digest=True,
+    )
+    gauge = _Shelly(http, channel, _rel_u(rel_u))
+    return _meter(name, gauge, interval_s, patience_s, still_s, update_s)
+
+
+def tasmota(
+    name: str,
+    host: str,
+    channel: str = "",
+    user: str = "admin",
+    password_env: str = "",
+    rel_u: str = "",
+    update_s: str = "",
+    interval_s: str = "0.5",
+    patience_s: str = "10",
+    timeout_s: str = "2",
+    still_s: str = "200",
+) -> PolledMeter:
+    """A plug that runs Tasmota.
+
+    Args:
+        name: What to call the meter.
+        host: Its address, with ``http://`` or without.
+        channel: Which of its channels, from 1, where it has several.
+        user: Login name; Tasmota's is ``admin`` unless built otherwise.
+        password_env: The environment variable with its web password, where it asks for one. Tasmota takes it in the
+            address of every question, readable for everyone on that network.
+        rel_u: Relative standard uncertainty of its power, where it was calibrated (``PowerSet``).
+        update_s: How often it renews its power; left out, it is watched for a few seconds.
+        interval_s: How often to ask.
+        patience_s: How long it may give nothing before the meter counts as lost.
+        timeout_s: For one answer.
+        still_s: How long its energy counter may stand still although power is drawn; several of its steps at least.
+
+    Raises:
+        UsageError: An argument makes no sense.
+    """
+    if channel and (not channel.isdecimal() or int(channel) < 1):
+        raise UsageError(f"meter {name!r}: channel={channel}: channels are numbered 1, 2, ...")
+    _, password = parse_login(user if password_env else "", password_env)
+    login = {} if password is None else {"user": user, "password": password}
+    http = Http(host, timeout_s=parse_seconds("timeout_s", timeout_s))
+    gauge = _Tasmota(http, int(channel) if channel else None, login, _rel_u(rel_u))
+    return _meter(name, gauge, interval_s, patience_s, still_s, update_s)
+
+
+def _meter(
+    name: str, gauge: _Shelly | _Tasmota, interval_s: str, patience_s: str, still_s: str, update_s: str
+) -> PolledMeter:
+    source = GaugeSource(
+        name,
+        gauge,
+        interval_s=interval_s,
+        patience_s=patience_s,
+        still_s=still_s,
+        update_s=update_s,
+        watch_s=_WATCH_S,
+    )
+    return PolledMeter(name, source)
+
+
+def _rel_u(text: str) -> float | None:
+    return parse_share("rel_u", text) if text else None
+
+
+class _Shelly:
+    """One output of a Shelly."""
+
+    part = "plug"
+    usual_update_s = 1.0
+    slow_update_s = _WATCH_S
+
+    def __init__(self, http: Http, channel: str, rel_u: float | None) -> None:
+        self._http, self._channel, self._rel_u = http, channel, rel_u
+        self._method: str | None = None
+        self.fix = f"put this machine alone behind it, switch it on, and see what {http.base}/shelly says"
+
+    def identify(self) -> Identity | Unavailable:
+        """Its model, by the one question that needs no login."""
+        about = self._http.get("/shelly").content
+        if not isinstance(about, dict) or not isinstance(about.get("gen"), int) or about["gen"] < 2:
+            return Unavailable(
+                reason=f"{self._http.base} is no Shelly of the second generation or newer",
+                fix="the first generation speaks another language: use a newer one, or a plug with Tasmota (tasmota:)",
+            )
+        stated = _SOURCE.format(_BOUND_SERIAL, "serial metering chips (BL0942, HLW8032)", "Shelly")
+        return Identity(
+            part=self.part,
+            kind="wall",
+            grade="wall",
+            step_w=0.1,
+            rel_u=self._rel_u or _BOUND_SERIAL / math.sqrt(3),
+            source="the user's rel_u" if self._rel_u else stated,
+            provenance=f"Shelly {about.get('app')} {about.get('model')} {about.get('id')}, output {self._channel}, "
+            f"firmware {about.get('ver')}, at {self._http.base}",
+        )
+
+    def look(self) -> Told:
+        """Power and energy of the output; ``apower`` in W with one decimal, ``aenergy.total`` in Wh with three."""
+        answer = self._status()
+        said = answer.content
+        if isinstance(said, dict) and said.get("output") is False:
+            raise NoSample(f"output {self._channel} is switched off, so the machine this runs on is not behind it")
+        if isinstance(said, dict) and "apower" not in said:
+            raise NoSample(f"output {self._channel} has no power meter")
+        counted_wh = read_number(said, "aenergy", "total") if "aenergy" in said else None
+        return Told(
+            answer=answer,
+            watts=read_watts(said, "apower"),
+            shown=(said.get("apower"), said.get("voltage"), said.get("current")),
+            counted_j=None if counted_wh is None else counted_wh * _WH_J,
+            step_j=max(0.001, float32_step(counted_wh or 0.0)) * _WH_J,
+        )
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._method = None
+        self._http.close()
+
+    def _status(self) -> Answer:
+        """By the component that the device has: a switch that meters, or a meter alone."""
+        if self._method is not None:
+            return self._http.get(f"/rpc/{self._method}", id=self._channel)
+        try:
+            answer, method = self._http.get("/rpc/Switch.GetStatus", id=self._channel), "Switch.GetStatus"
+        except Refused as refused:
+            if refused.status not in (400, 404, 500):
+                raise
+            answer, method = self._http.get("/rpc/PM1.GetStatus", id=self._channel), "PM1.GetStatus"
+        self._method = method
+        return answer
+
+
+class _Tasmota:
+    """One channel of a plug with Tasmota.
+
+    Its ``Time`` is of no use here: it has whole seconds, and leaps with summer time and the network's clock.
+    """
+
+    part = "plug"
+    # The energy driver runs every second (xdrv_03_energy.ino, Energy200ms), with any metering chip.
+    usual_update_s = slow_update_s = 1.0
+
+    def __init__(self, http: Http, channel: int | None, login: dict[str, str], rel_u: float | None) -> None:
+        self._http, self._channel, self._login, self._rel_u = http, channel, login, rel_u
+        self._decimals = 0
+        self._decimals_w = 0
+        self.fix = (
+            f"put this machine alone behind it, switch it on, and see what {http.base}/cm?cmnd=Status%208 says; "
+            "for several channels give channel=1, 2, ..., for a login password_env=VARIABLE"
+        )
+
+    def identify(self) -> Identity | Unavailable:
+        """Its name and firmware; a plug that has none of these is as good."""
+        self.look()
+        stated = _SOURCE.format(_BOUND_PULSES, "pulse-counting metering chips (HLW8012, BL0937)", "Tasmota")
+        return Identity(
+            part=self.part,
+            kind="wall",
+            grade="wall",
+            step_w=10.0**-self._decimals_w,
+            rel_u=self._rel_u or _BOUND_PULSES / math.sqrt(3),
+            source="the user's rel_u" if self._rel_u else stated,
+            provenance=f"Tasmota {self._about('Status 2', 'StatusFWR', 'Version')} "
+            f"{self._about('Status', 'Status', 'DeviceName')}, channel {self._channel or 1}, at {self._http.base}",
+        )
+
+    def look(self) -> Told:
+        """Power and energy of the channel: ``ENERGY.Power`` in W, ``ENERGY.Total`` in kWh."""
+        answer = self._command("Status 8")
+        energy = _at(answer.content, "StatusSNS", "ENERGY")
+        if not isinstance(energy, dict):
+            raise NoSample("its Status 8 has no ENERGY: it has no power meter, or none is configured")
+        watts = read_watts({"Power": self._of_channel(energy.get("Power"))}, "Power")
+        self._decimals_w = max(self._decimals_w, count_decimals(watts))
+        total_kwh = self._of_counter(energy.get("Total"))
+        return Told(
+            answer=answer,
+            watts=watts,
+            shown=repr([energy.get(key) for key in ("Power", "ApparentPower", "ReactivePower", "Voltage", "Current")]),
+            counted_j=None if total_kwh is None else total_kwh * _KWH_J,
+            step_j=self._step_kwh(total_kwh) * _KWH_J,
+        )
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def _command(self, command: str) -> Answer:
+        answer = self._http.get("/cm", **self._login, cmnd=command)
+        if isinstance(answer.content, dict) and "WARNING" in answer.content:
+            raise Refused("it wants a login: " + str(answer.content["WARNING"])[:80], 401)
+        return answer
+
+    def _about(self, command: str, *path: str) -> str:
+        try:
+            found = _at(self._command(command).content, *path)
+        except NoSample:
+            found = None
+        return found if isinstance(found, str) else "(unknown)"
+
+    def _of_channel(self, figure: Any) -> Any:
+        """Figures of devices with several channels are lists, unless they are sums."""
+        if not isinstance(figure, list):
+            if self._channel not in (None, 1):
+                raise NoSample(f"it has one channel, so there is no channel={self._channel}")
+            return figure
+        if self._channel is None and len(figure) > 1:
+            raise NoSample(f"it has {len(figure)} channels; say channel=1 to channel={len(figure)}")
+        if (self._channel or 1) > len(figure):
+            raise NoSample(f"it has {len(figure)} channels, so there is no channel={self._channel}")
+        return figure[(self._channel or 1) - 1]
+
+    def _of_counter(self, total: Any) -> float | None:
+        """The channel's counter, or that of all of them: it moves as well if the channel draws power."""
+        figure = self._of_channel(total) if isinstance(total, list) else total
+        return None if figure is None else read_number({"Total": figure}, "Total")
+
+    def _step_kwh(self, total_kwh: float | None) -> float:
+        """``EnergyRes`` decimals, 0 to 5, as far as seen, of a number in single precision."""
+        if total_kwh is None:
+            return 0.0
+        self._decimals = max(self._decimals, min(count_decimals(total_kwh), 5))
+        return max(10.0**-self._decimals, float32_step(total_kwh))
+
+
+def _at(content: Any, *path: str) -> Any:
+    for key in path:
+        content = content.get(key) if isinstance(content, dict) else None
+    return content

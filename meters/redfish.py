@@ -1,0 +1,253 @@
+"""Redfish: the power of a whole server as its management controller (BMC) sees it at the power supplies.
+
+``bmc=redfish:host=https://192.0.2.9,user=NAME,password_env=VARIABLE``. It covers what a plug does, hence the kind
+``wall``. Its grade is ``polled``, not ``wall``: the figure comes from sensors inside the supplies, which the machine's
+maker chose and nobody calibrated as a meter, by way of a controller that renews and rounds it as it likes; and the
+joules are the sum of what was seen at the moments of asking. So a BMC never shares a ranking with a plug.
+
+The formats are DMTF's (DSP2046): ``EnvironmentMetrics`` with ``PowerWatts.Reading``, else the older ``Power`` with
+``PowerControl[].PowerConsumedWatts``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from .errors import UsageError
+from .http import Http, Refused, Silent
+from .polling import NoSample, PolledMeter
+from .remote import (
+    GaugeSource,
+    Identity,
+    Told,
+    count_decimals,
+    float32_step,
+    parse_login,
+    parse_seconds,
+    parse_share,
+    parse_yes,
+    read_number,
+    read_watts,
+)
+from .types import Unavailable
+
+__all__ = ["redfish"]
+
+_BOUND = 0.05
+_ASSUMED = (
+    "assumed within +-5 %, uniform (a / sqrt(3), JCGM 100:2008, 4.3.7): Redfish states no accuracy for this figure; "
+    "compare it with a plug's and say rel_u="
+)
+_KWH_J = 3_600_000.0
+_MOST_CHASSIS = 32
+_WATCH_S = 10.0
+
+
+def redfish(
+    name: str,
+    host: str,
+    user: str = "",
+    password_env: str = "",
+    verify: str = "yes",
+    chassis: str = "",
+    rel_u: str = "",
+    update_s: str = "",
+    interval_s: str = "1",
+    patience_s: str = "60",
+    timeout_s: str = "5",
+    still_s: str = "600",
+) -> PolledMeter:
+    """A server's BMC.
+
+    Args:
+        name: What to call the meter.
+        host: The BMC's address; ``https://`` may be left out.
+        user: Login name of an account that may read.
+        password_env: The environment variable with its password.
+        verify: ``no`` where the BMC has no valid certificate; whoever sits between can then read the password.
+        chassis: Which chassis, where several tell of power (the last part of its address).
+        rel_u: Relative standard uncertainty of the figure, where it was compared with a plug's.
+        update_s: How often the BMC renews its figure; left out, it is watched for ten seconds.
+        interval_s: How often to ask.
+        patience_s: How long it may give nothing before the meter counts as lost.
+        timeout_s: For one answer.
+        still_s: How long the BMC's energy counter, where it has one, may stand still although power is drawn.
+
+    Raises:
+        UsageError: An argument makes no sense.
+    """
+    if "/" in chassis:
+        raise UsageError(f"meter {name!r}: chassis={chassis}: give the last part of its address only")
+    login, password = parse_login(user, password_env)
+    http = Http(
+        host if "://" in host else f"https://{host}",
+        timeout_s=parse_seconds("timeout_s", timeout_s),
+        user=login,
+        password=password,
+        verify=parse_yes("verify", verify),
+    )
+    gauge = _Bmc(http, chassis, parse_share("rel_u", rel_u) if rel_u else None)
+    source = GaugeSource(
+        name,
+        gauge,
+        interval_s=interval_s,
+        patience_s=patience_s,
+        still_s=still_s,
+        update_s=update_s,
+        watch_s=_WATCH_S,
+    )
+    return PolledMeter(name, source)
+
+
+class _Bmc:
+    """The power of one chassis."""
+
+    part = "machine"
+    usual_update_s = 5.0
+    # Controllers renew their figure every second to every half a minute; unseen, the slowest is the honest guess.
+    slow_update_s = 30.0
+
+    def __init__(self, http: Http, chassis: str, rel_u: float | None) -> None:
+        self._http, self._wanted, self._rel_u = http, chassis, rel_u
+        self._place: _Place | None = None
+        self._decimals = 0
+        self.fix = (
+            f"see what {http.base}/redfish/v1/Chassis lists, and name one with chassis=...; verify=no takes any "
+            "certificate"
+        )
+
+    def identify(self) -> Identity | Unavailable:
+        """Which chassis it is, and what its sensor states of itself."""
+        place = self._place = self._find()
+        if place.chassis.get("PowerState") == "Off":
+            return Unavailable(
+                reason=f"{place.where} is switched off, so it is not the machine this runs on",
+                fix="name the BMC of this machine, or another of its chassis with chassis=...",
+            )
+        sensor = self._sensor(place)
+        stated = sensor.get("Accuracy")
+        bound = stated / 100 if isinstance(stated, int | float) and 0 < stated < 50 else None
+        source = _ASSUMED if bound is None else f"the sensor states +-{stated:g} %, uniform (JCGM 100:2008, 4.3.7)"
+        return Identity(
+            part=self.part,
+            kind="wall",
+            grade="polled",
+            step_w=1.0,
+            rel_u=self._rel_u or (bound or _BOUND) / math.sqrt(3),
+            source="the user's rel_u" if self._rel_u else source,
+            provenance=f"{place.name} of {place.where} ({place.maker}), at {self._http.base}",
+        )
+
+    def look(self) -> Told:
+        """Its power, and its energy where it counts that."""
+        if self._place is None:
+            self._place = self._find()
+        answer = self._http.get(self._place.path)
+        watts = read_watts(answer.content, *self._place.keys)
+        counted_j, step_j = self._counter(answer.content)
+        return Told(answer=answer, watts=watts, shown=watts, counted_j=counted_j, step_j=step_j)
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self._http.close()
+
+    def _find(self) -> _Place:
+        """The one place with the machine's power.
+
+        Raises:
+            NoSample: There is none, or more than one.
+        """
+        root = self._http.get("/redfish/v1/").content
+        every = self._http.get(_link(root.get("Chassis") if isinstance(root, dict) else None) or "/redfish/v1/Chassis")
+        members = [path for path in map(_link, _list(every.content, "Members")) if path]
+        if self._wanted:
+            members = [path for path in members if path.rstrip("/").rpartition("/")[2] == self._wanted]
+        found = [place for path in members[:_MOST_CHASSIS] if (place := self._place_in(path)) is not None]
+        if not found:
+            wanted = (
+                f"no chassis {self._wanted!r}" if self._wanted and not members else "no chassis that tells its power"
+            )
+            raise NoSample(f"{self._http.base} has {wanted}")
+        if len(found) > 1:
+            names = ", ".join(place.where.rpartition("/")[2] for place in found)
+            raise NoSample(f"{self._http.base} has several chassis that tell their power: {names}")
+        return found[0]
+
+    def _place_in(self, path: str) -> _Place | None:
+        chassis = self._http.get(path).content
+        for place in _places(path.rstrip("/"), chassis if isinstance(chassis, dict) else {}):
+            try:
+                read_number(self._http.get(place.path).content, *place.keys)
+            except Silent:
+                raise
+            except Refused as refused:
+                if refused.status in (401, 403):
+                    raise
+            except NoSample:
+                continue
+            else:
+                return place
+        return None
+
+    def _counter(self, content: Any) -> tuple[float | None, float]:
+        """Joules that the BMC counted by itself, and their step as far as it was seen."""
+        for key, unit_j in (("EnergyJoules", 1.0), ("EnergykWh", _KWH_J)):
+            try:
+                reading = read_number(content, key, "Reading")
+            except NoSample:
+                continue
+            self._decimals = max(self._decimals, min(count_decimals(reading), 6))
+            return reading * unit_j, max(10.0**-self._decimals, float32_step(reading)) * unit_j
+        return None, 0.0
+
+    def _sensor(self, place: _Place) -> dict[str, Any]:
+        """What lies behind the figure; nothing where the BMC does not say."""
+        try:
+            content: Any = self._http.get(place.path).content
+            for key in place.keys[:-1]:
+                content = content[key]
+            sensor = self._http.get(_path(content["DataSourceUri"]) or "").content
+        except (NoSample, LookupError, TypeError):
+            return {}
+        return sensor if isinstance(sensor, dict) else {}
+
+
+class _Place:
+    """Where a power stands: a resource, and the keys in it."""
+
+    def __init__(self, where: str, chassis: dict[str, Any], path: str, *keys: str | int) -> None:
+        self.where, self.chassis, self.path, self.keys = where, chassis, path, keys
+
+    @property
+    def name(self) -> str:
+        """The figure's, as in the provenance."""
+        return ".".join(map(str, self.keys))
+
+    @property
+    def maker(self) -> str:
+        """The machine's maker and model, as far as the BMC tells."""
+        return " ".join(str(self.chassis.get(key)) for key in ("Manufacturer", "Model"))
+
+
+def _places(where: str, chassis: dict[str, Any]) -> Iterator[_Place]:
+    """The newer resource first; of several ``PowerControl`` the first, which is the whole chassis by convention."""
+    if path := _link(chassis.get("EnvironmentMetrics")):
+        yield _Place(where, chassis, path, "PowerWatts", "Reading")
+    if path := _link(chassis.get("Power")):
+        yield _Place(where, chassis, path, "PowerControl", 0, "PowerConsumedWatts")
+
+
+def _list(content: Any, key: str) -> list[Any]:
+    found = content.get(key) if isinstance(content, dict) else None
+    return found if isinstance(found, list) else []
+
+
+def _link(resource: Any) -> str:
+    return _path(resource.get("@odata.id")) if isinstance(resource, dict) else ""
+
+
+def _path(link: Any) -> str:
+    """Links of a BMC lead to itself."""
+    return link if isinstance(link, str) and link.startswith("/redfish/") else ""

@@ -1,0 +1,159 @@
+"""Power over time, as somebody recorded it: the energy of any part, and how sure that is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import MeterLost, UsageError
+from .polling import MOST_MACHINE_W
+
+__all__ = ["Trace"]
+
+_Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trace:
+    """Power over time.
+
+    Between two samples the power went from the one to the other at a moment of which nothing is known, as in
+    `polling`: so on average it changed linearly, and the energy of the part from ``x`` to ``y`` of the time ``dt``
+    between samples ``P1`` and ``P2`` is that of the straight line. It errs as much as the moment is unknown: for a
+    moment that is uniform over ``dt`` and ``w = y - x``, the variance is ``((P2 - P1) dt)^2 (x w^2 + w^3/3 -
+    (x w + w^2/2)^2)``, which is ``((P2 - P1) dt)^2 / 12`` for the whole.
+
+    Where each figure is the mean of the span before its time, whole spans are exact. A span's part is taken at the
+    span's mean, whose error after a part ``x`` is ``D dt x (1 - x) / sqrt(3)``, if the power changed by ``D`` at any
+    moment in the span; ``D`` is taken to be the larger difference to the means of the two spans beside it.
+
+    Attributes:
+        times_s: Seconds, rising; shape (n,). Since whatever moment, such as the epoch.
+        watts: Power; shape (n,).
+        begin_s: When the first span began, where each figure is the mean of the span before its time; None where
+            figures are those of their moments.
+        max_gap_s: Samples further apart say nothing of the time between.
+        label: What to call it in messages.
+    """
+
+    times_s: _Floats
+    watts: _Floats
+    begin_s: float | None = None
+    max_gap_s: float = math.inf
+    label: str = "the trace"
+
+    def __post_init__(self) -> None:
+        """Raises UsageError for figures that cannot be, or too few of them."""
+        object.__setattr__(self, "times_s", np.array(self.times_s, dtype=np.float64))
+        object.__setattr__(self, "watts", np.array(self.watts, dtype=np.float64))
+        if self.times_s.shape != self.watts.shape or self.times_s.ndim != 1:
+            raise UsageError(f"{self.label}: as many times as figures of power, please, in one row each")
+        if len(self.edges_s) < 2:
+            raise UsageError(f"{self.label} holds {len(self.times_s)} samples, and energy takes at least 2")
+        if not np.all(np.isfinite(self.edges_s)) or not np.all(np.diff(self.edges_s) > 0):
+            raise UsageError(f"{self.label}: its times do not rise all along")
+        if not np.all((self.watts >= 0) & (self.watts <= MOST_MACHINE_W)):
+            raise UsageError(f"{self.label}: a power is below 0, above {MOST_MACHINE_W:.0f} W, or no number")
+
+    @cached_property
+    def edges_s(self) -> _Floats:
+        """Ends of the stretches it is made of, in seconds: its times, and the beginning of the first span."""
+        return self.times_s if self.begin_s is None else np.concatenate(([self.begin_s], self.times_s))
+
+    @property
+    def spacing_s(self) -> float:
+        """Median time from one sample to the next, in seconds."""
+        return float(np.median(np.diff(self.edges_s)))
+
+    def last_told_s(self, until_s: float) -> float:
+        """The last time up to ``until_s`` at which energy is known: among means, only spans' ends."""
+        if self.begin_s is None:
+            return min(until_s, float(self.edges_s[-1]))
+        return float(self.edges_s[max(0, int(np.searchsorted(self.edges_s, until_s, side="right")) - 1)])
+
+    def energy_j(self, start_s: float, end_s: float) -> tuple[float, float]:
+        """Joules between two times, and their variance in square joules.
+
+        Raises:
+            MeterLost: The trace does not reach so far, or has a gap there.
+            ValueError: The end is before the start.
+        """
+        edges, parts = self.edges_s, self._parts
+        if not start_s <= end_s:
+            raise ValueError(f"a window from {start_s} to {end_s} s")
+        if start_s < edges[0] or end_s > edges[-1]:
+            raise MeterLost(
+                f"{self.label} goes from {edges[0]:.3f} to {edges[-1]:.3f} s, "
+                f"and the window from {start_s:.3f} to {end_s:.3f} s"
+            )
+        if start_s == end_s:
+            return 0.0, 0.0
+        first = int(np.searchsorted(edges, start_s, side="right")) - 1
+        last = int(np.searchsorted(edges, end_s, side="left")) - 1
+        self._refuse_gap(first, last)
+        x = float((start_s - edges[first]) / parts.seconds[first])
+        y = float((end_s - edges[last]) / parts.seconds[last])
+        if first == last:
+            return parts.piece(first, x, y)
+        head, tail = parts.piece(first, x, 1.0), parts.piece(last, 0.0, y)
+        between = [float(sums[last] - sums[first + 1]) for sums in (parts.joules, parts.variances)]
+        return head[0] + between[0] + tail[0], head[1] + between[1] + tail[1]
+
+    @cached_property
+    def _parts(self) -> _Parts:
+        seconds, watts = np.diff(self.edges_s), self.watts
+        if self.begin_s is None:
+            left, right = watts[:-1], watts[1:]
+            steps = np.abs(right - left)
+            variances = (steps * seconds) ** 2 / 12
+        else:
+            left = right = watts
+            beside = np.abs(np.diff(watts)) if len(watts) > 1 else watts
+            steps = np.maximum(np.append(beside, beside[-1]), np.append(beside[0], beside))[: len(watts)]
+            variances = np.zeros(len(watts))
+        joules = (left + right) / 2 * seconds
+        return _Parts(seconds, left, right, steps, _sums(joules), _sums(variances), self.begin_s is not None)
+
+    def _refuse_gap(self, first: int, last: int) -> None:
+        if self.begin_s is not None:
+            return
+        seconds = self._parts.seconds[first : last + 1]
+        if np.any(wide := seconds > self.max_gap_s):
+            at = first + int(np.argmax(wide))
+            raise MeterLost(
+                f"{self.label} has a gap of {self._parts.seconds[at]:.3g} s from {self.edges_s[at]:.3f} s on, more "
+                f"than the {self.max_gap_s:.3g} s of max_gap_s"
+            )
+
+
+class _Parts(NamedTuple):
+    """The stretches of a trace: length, power at both ends, how much it may have jumped, and sums up to each."""
+
+    seconds: _Floats
+    left: _Floats
+    right: _Floats
+    steps: _Floats
+    joules: _Floats
+    variances: _Floats
+    are_means: bool
+
+    def piece(self, index: int, x: float, y: float) -> tuple[float, float]:
+        """Joules and variance of a stretch from its share ``x`` to its share ``y``; the formulas of `Trace`."""
+        seconds, left, right = float(self.seconds[index]), float(self.left[index]), float(self.right[index])
+        w = y - x
+        joules = seconds * w * (left + (right - left) * (x + y) / 2)
+        square = (float(self.steps[index]) * seconds) ** 2
+        if self.are_means:
+            share = ((x * (1 - x)) ** 2 + (y * (1 - y)) ** 2) / 3
+        else:
+            share = x * w**2 + w**3 / 3 - (x * w + w**2 / 2) ** 2
+        return max(0.0, joules), square * max(0.0, share)
+
+
+def _sums(values: _Floats) -> _Floats:
+    return np.concatenate(([0.0], np.cumsum(values)))

@@ -1,0 +1,66 @@
+"""Carbon beside energy: only where a run was told what a kilowatt-hour stands for, and never as if it were measured."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from joulemark.harness.store import Run, read_run
+from joulemark.reports.documents import as_json
+from joulemark.reports.provenance import again
+from joulemark.reports.table import print_views
+from joulemark.reports.views import View, make_views
+
+Make = Callable[..., Run]
+FRANCE = {"g_per_kwh": 56.0, "source": "France (FRA), codecarbon 3.3.2's table of countries", "year": 2023}
+
+
+def told(run: Run, carbon: dict[str, object]) -> Run:
+    """The run as it is stored where it was told."""
+    file = run.path / "run.json"
+    header = json.loads(file.read_text(encoding="utf-8"))
+    header["plan"]["carbon"] = "FRA"
+    file.write_text(json.dumps(header | {"carbon": carbon}), encoding="utf-8")
+    return read_run(run.path)
+
+
+def printed(views: Sequence[View], *, carbon: bool, width: int = 160) -> str:
+    out = io.StringIO()
+    print_views(views, out, width, carbon=carbon)
+    return " ".join(out.getvalue().split())
+
+
+def test_carbon_is_the_energy_times_what_the_run_was_told(make_run: Make) -> None:
+    [view, *_] = make_views([told(make_run(), FRANCE)])
+    for row in view.rows:
+        assert row.energy_wh_per_1k is not None
+        assert row.carbon_g_per_1k == pytest.approx(row.energy_wh_per_1k / 1000 * 56)
+    assert as_json([view])["views"][0]["carbon"] == [FRANCE]
+
+
+def test_runs_that_were_told_nothing_have_no_carbon_rather_than_none_at_all(make_run: Make) -> None:
+    views = make_views([make_run()])
+    assert {row.carbon_g_per_1k for row in views[0].rows} == {None}
+    assert "joulemark run --carbon" in printed(views[:1], carbon=True)
+
+
+def test_the_table_shows_it_when_asked_with_its_source_and_year(make_run: Make) -> None:
+    views = make_views([told(make_run(), FRANCE)])[:1]
+    text = printed(views, carbon=True)
+    assert "CO2e per" in text
+    assert "56.0 g/kWh (France (FRA), codecarbon 3.3.2's table of countries, mean of 2023)" in text
+    assert "stated, not measured" in text
+    assert "CO2" not in printed(views, carbon=False)
+
+
+def test_the_table_with_carbon_still_fits_80_columns(make_run: Make) -> None:
+    out = io.StringIO()
+    print_views(make_views([told(make_run(), FRANCE)])[:1], out, 80, carbon=True)
+    assert max(map(len, out.getvalue().splitlines())) <= 80
+
+
+def test_the_command_that_measures_again_says_it_too(make_run: Make) -> None:
+    assert "--carbon FRA" in again([told(make_run(), FRANCE)])[0]
