@@ -9,8 +9,8 @@ that of the tick which ends there:
 
 - resolution ``r``: each reading is off by a uniform error of width ``r``, two of them: ``r / sqrt(6)``;
 - moments: when a figure held is known to within a width ``w``, at either end: ``P w / sqrt(12)`` each. The width is
-  the time between the two looks that saw the step, and the length of a look; that length alone where a source is
-  exact at any time; the time ``update_s`` between steps where no step was seen; or what the meter says;
+  the time between the two looks that saw the step; the length of the look where a source is exact at any time; the
+  time ``update_s`` between steps where no step was seen; or what the meter says;
 - joining: ``P d / sqrt(12)`` where the domain's own window is ``d`` longer or shorter than that of the total;
 - integration: what the meter says that adding up its samples has cost (`Reading.variances`).
 
@@ -395,13 +395,12 @@ def _patience_s(domain: Domain, reading: Reading, *, must_step: bool) -> float:
 def _at_step(before: Reading, now: Reading, domain: Domain) -> _Shown:
     """A figure renewed between two readings; if several times, then last within a tick before the second.
 
-    When inside of a reading the domain was looked at is not known either.
+    When inside of a reading the domain was looked at is not known either, but it is the same moment in both.
     """
     between_s, tick_s = (now.t_ns - before.t_ns) / 1e9, domain.update_s or 0.0
     width_s = min(between_s, tick_s)
-    u_s = math.hypot(width_s, (now.t1_ns - now.t0_ns) / 1e9) / math.sqrt(12)
     power_w = (now.values[domain.id] - before.values[domain.id]) / max(between_s, tick_s)
-    return replace(_shown(now, domain, now.t_ns - width_s / 2 * 1e9, u_s), power_w=power_w)
+    return replace(_shown(now, domain, now.t_ns - width_s / 2 * 1e9, width_s / math.sqrt(12)), power_w=power_w)
 
 
 def _plainly(reading: Reading, domains: Sequence[Domain]) -> dict[str, _Shown]:

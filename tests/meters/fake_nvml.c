@@ -89,6 +89,10 @@ int nvmlDeviceGetTotalEnergyConsumption(struct gpu *gpu, unsigned long long *mj)
     *mj = there("FAKE_RESET") ? 0 : (unsigned long long)(joules * 1e3);
     return OK;
 }
+int nvmlDeviceGetArchitecture(struct gpu *gpu, unsigned *arch) {
+    enum { PASCAL = 4, AMPERE = 7 };
+    return *arch = strcmp(gpu->mode, "old") ? AMPERE : PASCAL, OK;
+}
 int nvmlDeviceGetPowerUsage(struct gpu *gpu, unsigned *mw) {
     if (!ready) return UNINITIALIZED;
     if (there("FAKE_LOST")) return GPU_IS_LOST;
