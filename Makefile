@@ -29,10 +29,12 @@ tasks: .venv/installed
 claims: .venv/installed
 	$(BIN)/python tools/claims.py
 
-# What measuring itself costs, beside the same work without it; what selective models save.
+# What measuring itself costs, beside the same work without it; what selective models save; how far off the meters are,
+# beside their peers (as root, for the tree of counters that it mounts).
 bench: .venv/installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/selective.py
+	$(BIN)/python benchmarks/meters.py
 
 clean:
 	rm -rf .venv build/lib build/bdist* dist *.egg-info
