@@ -22,6 +22,7 @@ COMMANDS = {
     "tasks": ("joulemark.harness.commands:tasks", "Tasks that can be named."),
     "rank": ("joulemark.reports.commands:rank", "The table: who gives the most quality for the energy."),
     "report": ("joulemark.reports.commands:report", "Report, pictures and data of one or more runs."),
+    "remeter": ("joulemark.harness.commands:remeter", "Take a run's energy anew from a recorded power trace."),
 }
 """Command -> where it is, and its line in ``joulemark --help``."""
 

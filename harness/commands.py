@@ -1,8 +1,9 @@
-"""The commands that measure and that tell what can be measured."""
+"""The commands that measure, or measure again, and that tell what can be measured."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,10 +13,12 @@ from typing import Any
 
 import click
 
+from joulemark.meters.errors import MeasuringFailed
+
 from .models import card, reference_models
 from .plan import PRESETS, make_plan
 
-__all__ = ["Measured", "doctor", "meters", "models", "run", "tasks"]
+__all__ = ["Measured", "doctor", "meters", "models", "remeter", "run", "tasks"]
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,45 @@ def run(
         with Shown() as progress:
             result = measure(whole, out, progress)
     return Measured(result.path, as_json, result.problem)
+
+
+@click.command()
+@click.argument("measured", type=click.Path(path_type=Path, file_okay=False), metavar="RUN")
+@click.option("--meter", "named", multiple=True, required=True, metavar="NAME=replay:file=...",
+              help="What recorded the power while the run was measured.")  # fmt: skip
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="The run to make.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def remeter(measured: Path, named: tuple[str, ...], out: Path, as_json: bool) -> None:
+    """Take a run's energy anew from a power trace that was recorded meanwhile, into a run of its own.
+
+    The answers stay as they are, and RUN is only read. Cells whose windows the trace does not cover fail.
+    """
+    from .remeter import remeter as measure_again
+
+    if len(named) > 1:
+        raise click.UsageError("one trace makes a run's energy; give --meter once.")
+    made = measure_again(measured, named[0], out)
+    for note in made.notes:
+        click.echo(note, err=True)
+    if as_json:
+        _print_json(
+            {
+                "schema": "joulemark.remetered/1",
+                "run_id": made.header.run_id,
+                "remetered_from": made.header.remetered_from,
+                "path": str(made.path),
+                "meters": [meter.model_dump(mode="json") for meter in made.header.meters],
+                "cells": made.cells,
+                "remetered": made.done,
+                "problem": made.problem,
+            }
+        )
+    else:
+        [meter] = made.header.meters
+        click.echo(f"{made.done} of {made.cells} cells have the energy of {meter.provenance}: {made.path}")
+        click.echo(f"joulemark rank {shlex.quote(str(made.path))}")
+    if made.problem:
+        raise MeasuringFailed(f"{made.problem} What could be is in {made.path}.")
 
 
 @click.command()

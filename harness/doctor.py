@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import statistics
@@ -12,20 +13,29 @@ from typing import Any
 import psutil
 
 from joulemark.meters.conditions import host_conditions
-from joulemark.meters.errors import JoulemarkError
+from joulemark.meters.errors import MeasuringFailed, UsageError
+from joulemark.meters.naming import meter_name
 from joulemark.meters.registry import Choice, Probed, choose, find_meters, probe_all
 from joulemark.meters.totals import min_window_s
-from joulemark.meters.types import Domain, EnergyRecord
+from joulemark.meters.types import GRADES, Domain, EnergyRecord
 from joulemark.meters.window import Recorder
 
 from .machine import describe_machine
+from .plan import make_plan
 
 __all__ = ["examine", "list_meters", "look", "show"]
 
 IDLE_WINDOWS, IDLE_WINDOW_S, IDLE_TICKS = 6, 0.5, 4
+LEAST_WINDOWS, LEAST_IDLE_TICKS, LONG_S = 3, 2, 30.0
+"""What the idle power is measured with: so many windows, of so many ticks of the slowest source; fewer, down to the
+least, where that would take longer than `LONG_S`."""
 WINDOWS_S = (1, 10, 60)
 """Lengths of windows whose error is told."""
 BUSY_PERCENT = 20
+LONG_RUN_S = 1800
+"""A run that is told how long it takes before it begins."""
+LEAST_SPREAD_W, TOO_SHORT = 0.01, 0.5
+NAMES_WIDTH = 12
 
 
 def look(named: Sequence[str] = ()) -> tuple[Probed, ...]:
@@ -88,29 +98,25 @@ def examine(
         say: Is told what takes time.
 
     Raises:
-        UsageError: A meter that was named does not exist.
+        UsageError: A meter or domain that was named does not exist.
     """
     say = say or _say_nothing
     say("Looking at the meters ...")
     probed = look(named)
     found: dict[str, Any] = {"schema": "joulemark.doctor/1", "meters": list_meters(probed), "best": None, "idle": None}
+    found["named"] = list(dict.fromkeys(map(meter_name, named)))
     load = psutil.cpu_percent(interval=0.5)
+    choice = None
     try:
-        choice = choose(named or None, probed=probed)
+        choice, found["apart"] = _choose(named, probed)
         found["idle"] = _idle(choice, say)
-        found["best"] = {
-            "grade": choice.grade,
-            "scope": choice.scope,
-            "meters": [domain.id for domain in choice.summed],
-            "rel_u": max(domain.rel_u for domain in choice.summed),
-            "min_window_s": min_window_s(choice.summed),
-        }
-        if check:
-            from .crosscheck import cross_check
-
-            found["check"] = cross_check(probed, say)
-    except JoulemarkError as problem:
+        found["best"] = _best(choice)
+    except MeasuringFailed as problem:
         found["problem"] = str(problem)
+    if check:
+        from .crosscheck import cross_check
+
+        found["check"] = cross_check(probed, say, total=choice.summed if choice else ())
     found["noise"] = _noise(load)
     return found
 
@@ -119,13 +125,55 @@ def _say_nothing(text: str) -> None:
     """Where nobody listens."""
 
 
+def _choose(named: Sequence[str], probed: Sequence[Probed]) -> tuple[Choice, str | None]:
+    """The total that a run would use; of named meters that make none together, the best, and why they make none.
+
+    Raises:
+        UsageError: One that was named does not exist.
+        MeasuringFailed: One that was named does not work here, or nothing does.
+    """
+    if not named:
+        return choose(probed=probed), None
+    alone = [_choose_for_any_device([name], probed) for name in named]
+    try:
+        return _choose_for_any_device(named, probed), None
+    except UsageError as problem:
+        return min(alone, key=lambda choice: GRADES.index(choice.grade)), str(problem)
+
+
+def _choose_for_any_device(named: Sequence[str], probed: Sequence[Probed]) -> Choice:
+    """Meters of a GPU alone are as welcome here as those that see the CPU."""
+    try:
+        return choose(named, probed=probed)
+    except UsageError:
+        with contextlib.suppress(UsageError):
+            return choose(named, device="cuda", probed=probed)
+        raise
+
+
+def _best(choice: Choice) -> dict[str, Any]:
+    least_s = min_window_s(choice.summed)
+    quick = make_plan(None, {})
+    cells = len(quick.models) * len(quick.tasks) * quick.repeats
+    return {
+        "grade": choice.grade,
+        "scope": choice.scope,
+        "meters": [domain.id for domain in choice.summed],
+        "rel_u": max(domain.rel_u for domain in choice.summed),
+        "min_window_s": least_s,
+        "quick_cells": cells,
+        "quick_at_least_s": cells * least_s,
+    }
+
+
 def _idle(choice: Choice, say: Callable[[str], None]) -> dict[str, Any]:
     """Power in several windows one after the other, and what one of them says of the error of longer ones."""
-    window_s = max(IDLE_WINDOW_S, *(IDLE_TICKS * (domain.update_s or 0.0) for domain in choice.summed))
-    say(f"Measuring the idle power, about {IDLE_WINDOWS * window_s:.0f} s ...")
+    slowest_s = max(domain.update_s or 0.0 for domain in choice.summed)
+    window_s, count = _idle_windows(slowest_s)
+    say(f"Measuring the idle power, about {count * (window_s + slowest_s / 2):.0f} s ...")
     windows: list[EnergyRecord] = []
     with Recorder(choice.meters, choice.domains, os.getpid()) as recorder:
-        for _ in range(IDLE_WINDOWS):
+        for _ in range(count):
             recorder.start()
             time.sleep(window_s)
             windows.append(recorder.stop())
@@ -140,6 +188,13 @@ def _idle(choice: Choice, say: Callable[[str], None]) -> dict[str, Any]:
         "windows": len(windows),
         "window_error": {f"{length}": 1.96 * edges_j / (power_w * length) for length in WINDOWS_S},
     }
+
+
+def _idle_windows(slowest_s: float) -> tuple[float, int]:
+    """How long, and how many: with a source that is renewed slowly, fewer and of fewer ticks, to be done in a while."""
+    ticks_s = min(IDLE_TICKS * slowest_s, max(LEAST_IDLE_TICKS * slowest_s, LONG_S / LEAST_WINDOWS))
+    window_s = max(IDLE_WINDOW_S, ticks_s)
+    return window_s, max(LEAST_WINDOWS, min(IDLE_WINDOWS, int(LONG_S / window_s)))
 
 
 def _noise(load: float) -> dict[str, Any]:
@@ -158,59 +213,77 @@ def _noise(load: float) -> dict[str, Any]:
 
 def show(found: dict[str, Any]) -> None:
     """Print what `examine` found for people."""
-    from rich import box
     from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
 
     console = Console(markup=False, highlight=False)
-    working = [meter for meter in found["meters"] if meter["available"]]
-    if working:
-        table = Table(box=box.SIMPLE_HEAD, pad_edge=False, header_style="bold")
-        for head in ("Works here", "Grade", "Scope", "Steps of", "Renewed", "Error (95 %)"):
-            table.add_column(head, no_wrap=head == "Works here")
-        for meter in working:
-            beside = "" if meter["summed"] else " *"
-            table.add_row(
-                meter["id"] + beside,
-                meter["grade"],
-                meter["scope"],
-                _joules(meter["resolution_j"]),
-                _seconds(meter["update_s"]),
-                _error(meter["rel_u"]),
-            )
-        console.print(table)
-        if not all(meter["summed"] for meter in working):
-            console.print("* not part of a total by itself; name it by --meter\n", style="dim")
-    missing: dict[tuple[str, str], list[str]] = {}
-    for meter in found["meters"]:
-        if not meter["available"]:
-            missing.setdefault((meter["reason"], meter["fix"]), []).append(meter["id"])
-    if missing:
-        console.print(Text("Does not work here", style="bold"))
-    for (reason, fix), names in missing.items():
-        console.print(Text(f"{', '.join(names)}: ", style="bold") + Text(f"{reason}.", style="not bold"))
-        console.print(Text(f"  To have it: {fix}."))
-    console.print()
+    _show_working(console, [meter for meter in found["meters"] if meter["available"]], found["named"])
+    _show_missing(console, [meter for meter in found["meters"] if not meter["available"]])
     _show_best(console, found)
+    _show_noise(console, found["noise"])
     if "check" in found:
         from .crosscheck import show_check
 
         show_check(console, found["check"])
 
 
+def _show_working(console: Any, meters: Sequence[dict[str, Any]], named: Sequence[str]) -> None:
+    from rich import box
+    from rich.table import Table
+
+    if not meters:
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for head in ("Works here", "Grade", "Scope", "In steps of", "Renewed every", "Error (95 %)"):
+        table.add_column(head, no_wrap=head == "Works here")
+    for meter in meters:
+        table.add_row(
+            meter["id"] + ("" if meter["summed"] else " *"),
+            meter["grade"],
+            meter["scope"],
+            _joules(meter["resolution_j"]),
+            _seconds(meter["update_s"]),
+            _error(meter["rel_u"]),
+        )
+    console.print(table)
+    if not all(meter["summed"] for meter in meters):
+        console.print("* not part of a total by itself; name it by --meter", style="dim")
+    for meter in meters:
+        if meter_name(meter["id"]) in named:
+            console.print(f"{meter['id']} is {meter['provenance']}.")
+    console.print()
+
+
+def _show_missing(console: Any, meters: Sequence[dict[str, Any]]) -> None:
+    """Those that do not work for one reason together, their names beside it."""
+    from rich.table import Table
+
+    if not meters:
+        return
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for meter in meters:
+        by_reason.setdefault((meter["reason"], meter["fix"]), []).append(meter["id"])
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(max_width=NAMES_WIDTH)
+    table.add_column(overflow="fold")
+    for (reason, fix), names in by_reason.items():
+        table.add_row(", ".join(names), f"{reason}. To have it: {fix}.")
+    console.print("Does not work here", style="bold")
+    console.print(table)
+    console.print()
+
+
 def _joules(joules: float | None) -> str:
     if joules is None:
         return "-"
     return (
-        f"{joules:.3g} J" if joules >= 0.1 else f"{joules * 1e3:.2g} mJ" if joules >= 1e-4 else f"{joules * 1e6:.2g} uJ"
+        f"{joules:.3g} J" if joules >= 0.1 else f"{joules * 1e3:.2g} mJ" if joules >= 1e-4 else f"{joules * 1e6:.2g} µJ"
     )
 
 
 def _seconds(seconds: float | None) -> str:
     if seconds is None:
         return "-"
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.2g} ms"
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{seconds * 1e3:.0f} ms" if seconds >= 1e-3 else "below 1 ms"
 
 
 def _error(rel_u: float) -> str:
@@ -219,32 +292,56 @@ def _error(rel_u: float) -> str:
 
 
 def _show_best(console: Any, found: dict[str, Any]) -> None:
-    best, idle, noise = found["best"], found["idle"], found["noise"]
+    best = found["best"]
+    if found.get("apart"):
+        console.print(f"Not together: {found['apart']}.")
     if best is None:
-        console.print(f"Nothing here can measure: {found['problem']}")
+        what = "What was named cannot measure" if found["named"] else "Nothing here can measure"
+        console.print(f"{what}: {found['problem']}.")
         return
     by_cpu_time = all(name.startswith("modelled:") for name in best["meters"])
-    what = (
-        f"{'CPU time' if by_cpu_time else 'a power model'}, not measured joules; "
-        if best["grade"] == "modelled"
-        else ""
-    )
+    model = f"{'CPU time' if by_cpu_time else 'a power model'}, not measured joules; "
+    command = "joulemark run with this --meter" if found["named"] else "joulemark run"
     console.print(
-        f"joulemark run will use {', '.join(best['meters'])} ({what}grade {best['grade']}, scope {best['scope']}), "
-        f"in windows of at least {best['min_window_s']:g} s."
+        f"{command} will use {', '.join(best['meters'])} ({model if best['grade'] == 'modelled' else ''}grade "
+        f"{best['grade']}, scope {best['scope']}), in windows of at least {best['min_window_s']:.3g} s."
     )
+    if best["quick_at_least_s"] > LONG_RUN_S:
+        console.print(
+            f"Such windows take their time: the {best['quick_cells']} cells of --preset quick at least "
+            f"{_hours(best['quick_at_least_s'])}. Ask fewer models, tasks or repeats, or let the meter renew its "
+            "figure more often."
+        )
+    _show_idle(console, found["idle"])
+
+
+def _show_idle(console: Any, idle: dict[str, Any]) -> None:
+    spread_w = idle["spread_w"]
+    spread = f"spread {spread_w:.2g} W" if spread_w >= LEAST_SPREAD_W else f"spread below {LEAST_SPREAD_W:g} W"
     console.print(
-        f"Idle power: {idle['power_w']:.3g} W, spread {idle['spread_w']:.2g} W over {idle['windows']} windows of "
+        f"Idle power: {idle['power_w']:.3g} W, {spread} over {idle['windows']} windows of "
         f"{idle['duration_s'] / idle['windows']:.1f} s."
     )
-    errors = ", ".join(f"±{100 * error:.2g} % in {length} s" for length, error in idle["window_error"].items())
-    console.print(f"Error of one window beside calibration: {errors}.")
-    told = [f"other load {noise['cpu_busy_percent']:.0f} % of the CPU"]
+    errors = [f"{length} s {_window_error(error)}" for length, error in idle["window_error"].items()]
+    console.print(f"Error of one window beside the meter's own (95 %): {', '.join(errors)}.")
+
+
+def _window_error(error: float) -> str:
+    return f"±{100 * error:.2g} %" if error < TOO_SHORT else "too short for this meter"
+
+
+def _hours(seconds: float) -> str:
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+
+
+def _show_noise(console: Any, noise: dict[str, Any]) -> None:
+    told = [f"other programs use {noise['cpu_busy_percent']:.0f} % of the CPU"]
     told += [f"governor {noise['governor']}"] if noise["governor"] else []
     told += [f"{noise['clock_mhz']:.0f} MHz"] if noise["clock_mhz"] else []
     told += [f"{noise['temperature_c']:.0f} °C"] if noise["temperature_c"] else []
     told += ["held down by heat before"] if noise["slowed_s"] else []
-    told += ["in a virtual machine, whose neighbours are not seen"] if noise["virtualised"] else []
+    told += ["what a virtual machine's neighbours do is not seen"] if noise["virtualised"] else []
     console.print(f"Noise: {', '.join(told)}.")
     if noise["cpu_busy_percent"] > BUSY_PERCENT:
         console.print("Figures from a busy machine scatter: stop what else runs, or wait, before you measure.")

@@ -100,12 +100,34 @@ class MeterInfo(Record):
     summed: bool = True
 
 
+class DeviceState(Record):
+    """What a device told of itself at an edge of a window; None where it does not."""
+
+    device: str
+    clock_mhz: float | None = None
+    temperature_c: float | None = None
+    power_cap_w: float | None = None
+    slowed_by: tuple[str, ...] = ()
+    slowed_s: float | None = None
+
+
+class Span(Record):
+    """One window: when it was, by the wall clock, and how the devices were at its edges."""
+
+    began_at: str
+    window_s: float
+    before: tuple[DeviceState, ...] = ()
+    after: tuple[DeviceState, ...] = ()
+
+
 class Idle(Record):
-    """Power with the models loaded and nothing asked, before and after measuring."""
+    """Power with the models loaded and nothing asked, before and after measuring; and when that was."""
 
     before_w: float | None
     after_w: float | None
     duration_s: float
+    before: Span | None = None
+    after: Span | None = None
 
 
 class Carbon(Record):
@@ -133,6 +155,8 @@ class RunHeader(Record):
     meters: tuple[MeterInfo, ...]
     idle: Idle
     carbon: Carbon | None = None
+    remetered_from: str | None = None
+    """The run that the answers are of, where the energy was taken from a recorded trace afterwards."""
 
 
 class Energy(Record):
@@ -153,26 +177,6 @@ class Energy(Record):
     loops: int
     carbon_g: float | None = None
     """Grams of CO2 equivalent of ``gross_j`` by the run's ``carbon``; None where either is missing."""
-
-
-class DeviceState(Record):
-    """What a device told of itself at an edge of a window; None where it does not."""
-
-    device: str
-    clock_mhz: float | None = None
-    temperature_c: float | None = None
-    power_cap_w: float | None = None
-    slowed_by: tuple[str, ...] = ()
-    slowed_s: float | None = None
-
-
-class Span(Record):
-    """One window of a cell: when it was, by the wall clock, and how the devices were at its edges."""
-
-    began_at: str
-    window_s: float
-    before: tuple[DeviceState, ...] = ()
-    after: tuple[DeviceState, ...] = ()
 
 
 class Phases(Record):

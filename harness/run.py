@@ -25,7 +25,7 @@ from joulemark.meters.types import EnergyRecord
 from joulemark.meters.window import PowerSample, Recorder
 
 from .alone import measuring_alone
-from .cells import failed_cell, finished_cell, power_table
+from .cells import _span, failed_cell, finished_cell, power_table
 from .machine import describe_software
 from .models import REFERENCE, ModelSpec
 from .plan import Plan
@@ -109,7 +109,8 @@ def resume(path: Path, progress: Progress) -> RunResult:
         UsageError: It is no run, or not one that may go on here.
         MeasuringFailed: As `measure`.
     """
-    read_run(path)
+    if read_run(path).header.remetered_from:
+        raise UsageError(f"{path} was made by `joulemark remeter`: go on with the run it is from, then remeter that.")
     with RunWriter(path) as writer:
         # Read again now that nobody else can write.
         before = read_run(path)
@@ -222,7 +223,8 @@ class _Measuring:
         self.idle = self._measure_idle("before")
         if self.idle is not None and self.header.idle.before_w is None:
             duration_s = round(self.idle.window_s, 3)
-            self._note_idle(before_w=self.idle.gross_j / self.idle.window_s, duration_s=duration_s)
+            before_w = self.idle.gross_j / self.idle.window_s
+            self._note_idle(before_w=before_w, duration_s=duration_s, before=_span(self.idle))
 
     def _measure_idle_after(self) -> None:
         try:
@@ -233,7 +235,7 @@ class _Measuring:
         if after is None or self.idle is None:
             return
         before_w, after_w = (window.gross_j / window.window_s for window in (self.idle, after))
-        self._note_idle(after_w=after_w)
+        self._note_idle(after_w=after_w, after=_span(after))
         if abs(after_w - before_w) > IDLE_DRIFT * before_w:
             self.progress.say(
                 f"The idle power went from {before_w:.3g} to {after_w:.3g} W while measuring: net figures are off by "
@@ -266,8 +268,8 @@ class _Measuring:
                 "Cells that had company are flagged busy_machine."
             )
 
-    def _note_idle(self, **watts: float) -> None:
-        idle = self.header.idle.model_copy(update=watts)
+    def _note_idle(self, **facts: Any) -> None:
+        idle = self.header.idle.model_copy(update=facts)
         self.header = self.header.model_copy(update={"idle": idle})
         self.writer.write_header(self.header)
 

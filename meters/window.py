@@ -11,7 +11,7 @@ that of the tick which ends there:
 - moments: when a figure held is known to within a width ``w``, at either end: ``P w / sqrt(12)`` each. The width is
   the time between the two looks that saw the step; the length of the look where a source is exact at any time; the
   time ``update_s`` between steps where no step was seen; or what the meter says;
-- joining: ``P d / sqrt(12)`` where the domain's own window is ``d`` longer or shorter than that of the total;
+- joining: ``P d / sqrt(12)`` at either end, where the domain's own moment lies ``d`` before that of the total;
 - integration: what the meter says that adding up its samples has cost (`Reading.variances`).
 
 These add in quadrature within a domain, since they have nothing to do with one another. Domains of one meter share
@@ -40,14 +40,18 @@ __all__ = ["PowerSample", "Recorder", "min_window_s"]
 
 _LEAST_W = 1.0
 """Less than a package or a GPU that is switched on draws: a figure too coarse to show that is not called frozen."""
-_FROZEN_TICKS, _FROZEN_S = 10, 1.0
-"""A source that shows no step for so many of its ticks, and for so long, is frozen."""
-_SPIN_BELOW_S, _PAUSE_AT_MOST_S = 0.005, 0.005
+_FROZEN_TICKS, _FROZEN_S, _FROZEN_LOOKS = 10, 5.0, 3
+"""A counter that shows no step for so many of its ticks, so long and in so many looks of the sampler, is frozen."""
+_SPIN_BELOW_S, _LEAST_PAUSE_S, _PAUSE_AT_MOST_S = 0.005, 0.0002, 0.005
 _WAIT_TICKS, _WAIT_S = 2.0, 0.02
 """How long a step, or a sharper one, is waited for where none need come."""
 _SHARP = 0.05
 """The uncertainty of a step's moment, as a share of the tick, that no sharper one is waited for."""
-_SILENT_S = 10.0
+_AT_MOST_S = 600.0
+"""How long a source that knows its moments is waited for: it raises MeterLost by itself where it is silent."""
+_EDGE_TICKS = 4
+"""Of a trace: power between two looks that are closer together than so many ticks says more of the ticks than of it."""
+_SLEPT_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +101,7 @@ class Recorder:
         self._trace: tuple[PowerSample, ...] = ()
         self._start: _Look | None = None
         self._before: tuple[Conditions, ...] = ()
+        self._slept_s = 0.0
         self._lost: MeterLost | None = None
         self._closing = threading.Event()
         self._sampler: threading.Thread | None = None
@@ -129,10 +134,10 @@ class Recorder:
         if self._sampler is not None:
             self._sampler.join()
             self._sampler = None
-        if self._is_open:
-            for meter in self._meters:
-                meter.close()
-        self._is_open = False
+        was_open, self._is_open = self._is_open, False
+        with contextlib.ExitStack() as all_of_them:
+            for meter in self._meters if was_open else ():
+                all_of_them.callback(meter.close)
 
     def __enter__(self) -> Self:
         self.open()
@@ -154,6 +159,7 @@ class Recorder:
         with self._lock:
             self._sampled = []
         self._before = self._conditions()
+        self._slept_s = _slept_s()
         self._start = self._look_at_steps()
 
     def stop(self) -> EnergyRecord:
@@ -167,14 +173,16 @@ class Recorder:
             raise RuntimeError("Recorder.stop without start")
         start, self._start = self._start, None
         self._raise_if_lost()
-        # Before the meters are waited for: that is when the devices have just worked.
-        after = self._conditions()
         end = self._look_at_steps(must_step=True)
+        # Not before the meters: asking many CPUs for their clocks takes longer than many a step.
+        after = self._conditions()
+        if (slept_s := _slept_s() - self._slept_s) > _SLEPT_S:
+            raise MeterLost(f"the machine slept for {slept_s:.0f} s in the middle of a window")
         self._raise_if_lost()
         with self._lock:
             inside = [look for look in self._sampled if start.t_ns < look.t_ns < end.t_ns]
         window = _Window(start, end, self._domains)
-        self._trace = window.power_between(inside) if self._keep_trace else ()
+        self._trace = window.power_between(inside, self._domains) if self._keep_trace else ()
         return self._record(window, after)
 
     @property
@@ -201,8 +209,12 @@ class Recorder:
         )
 
     def _conditions(self) -> tuple[Conditions, ...]:
-        told = [meter.conditions() for meter in self._meters if hasattr(meter, "conditions")]
-        return (host_conditions(), *itertools.chain.from_iterable(told))
+        told = [host_conditions()]
+        for meter in self._meters:
+            # They are told beside the joules, which are good without them.
+            with contextlib.suppress(Exception):
+                told += meter.conditions() if hasattr(meter, "conditions") else ()
+        return tuple(told)
 
     def _look(self) -> _Look:
         """Every meter as it is now."""
@@ -211,10 +223,16 @@ class Recorder:
     def _look_at_steps(self, *, must_step: bool = False) -> _Look:
         """Every meter as it is when its sources next renew their figures, the slowest first."""
         meters = sorted(self._meters, key=self._slowness_s, reverse=True)
-        return self._checked([_wait_for_steps(meter, self._domains, must_step=must_step) for meter in meters])
+        shown: list[dict[str, _Shown]] = []
+        since_ns: float | None = None
+        for meter in meters:
+            first = _read(meter)
+            since_ns = first.t0_ns if since_ns is None else since_ns
+            shown.append(_wait_for_steps(meter, first, self._domains, since_ns, must_step=must_step))
+        return self._checked(shown)
 
     def _slowness_s(self, meter: Meter) -> float:
-        return max((d.update_s or 0.0 for d in self._summed if _steps(d) and _is_of(d, meter)), default=0.0)
+        return max((d.update_s or 0.0 for d in self._summed if _is_of(d, meter)), default=0.0)
 
     def _checked(self, shown: Sequence[Mapping[str, _Shown]]) -> _Look:
         found = {name: figure for part in shown for name, figure in part.items()}
@@ -285,28 +303,32 @@ class _Window:
         for domain in summed:
             name, power_w = domain.id, self.joules[domain.id] / self.seconds
             start, end = self.start.shown[name], self._end.shown[name]
-            joining_s = (self.seconds - self._own_s[name]) / math.sqrt(12)
             meter = name.partition(":")[0]
-            edges_j = (edge.u_moment_s * (power_w if edge.power_w is None else edge.power_w) for edge in (start, end))
-            moments_j = math.hypot(*edges_j, power_w * joining_s)
+            edges_j = (edge.u_moment_s * _edge_w(edge, power_w) for edge in (start, end))
+            early_s = [(look.t_ns - look.shown[name].moment_ns) / 1e9 for look in (self.start, self._end)]
+            moments_j = math.hypot(*edges_j, *(power_w * early / math.sqrt(12) for early in early_s))
             together[meter] = together.get(meter, 0.0) + moments_j
             apart += (domain.resolution_j or 0.0) ** 2 / 6 + max(0.0, end.variance - start.variance)
         return math.hypot(*together.values(), math.sqrt(apart))
 
-    def power_between(self, inside: Sequence[_Look]) -> tuple[PowerSample, ...]:
-        """Mean power between looks, the window's own and those ``inside`` it."""
-        looks = [self.start, *inside, self._end]
-        return tuple(
-            PowerSample(
-                t_s=(after.t_ns - self.start.t_ns) / 1e9,
-                watts={
-                    name: (self._at_t(name, after) - self._at_t(name, before)) * 1e9 / (after.t_ns - before.t_ns)
-                    for name in self.joules
-                },
-            )
-            for before, after in itertools.pairwise(looks)
-            if after.t_ns > before.t_ns
-        )
+    def power_between(self, inside: Sequence[_Look], domains: Sequence[Domain]) -> tuple[PowerSample, ...]:
+        """Mean power between looks, the window's own and those ``inside`` it; of a slow source between some of them."""
+        watts: dict[float, dict[str, float]] = {}
+        for domain in domains:
+            looks = self._looks_that_tell(domain, inside)
+            for before, after in itertools.pairwise(looks):
+                joules = self._at_t(domain.id, after) - self._at_t(domain.id, before)
+                watts.setdefault(after.t_ns, {})[domain.id] = joules * 1e9 / (after.t_ns - before.t_ns)
+        return tuple(PowerSample(t_s=(t_ns - self.start.t_ns) / 1e9, watts=watts[t_ns]) for t_ns in sorted(watts))
+
+    def _looks_that_tell(self, domain: Domain, inside: Sequence[_Look]) -> list[_Look]:
+        """Looks far enough apart, in ticks of the domain, and from both ends."""
+        apart_ns = _EDGE_TICKS * (domain.update_s or 0.0) * 1e9
+        looks = [self.start]
+        for look in inside:
+            if look.t_ns - looks[-1].t_ns > apart_ns and self._end.t_ns - look.t_ns > apart_ns:
+                looks.append(look)
+        return [*looks, self._end]
 
     def _gained_j(self, name: str) -> float:
         return self._end.shown[name].joules - self.start.shown[name].joules
@@ -317,59 +339,75 @@ class _Window:
         return shown.joules + self.joules[name] / self.seconds * (look.t_ns - shown.moment_ns) / 1e9
 
 
+def _edge_w(edge: _Shown, mean_w: float) -> float:
+    """Power at an edge: not below half the mean, since a tick that is taken for longer than it is makes it too small."""
+    return mean_w if edge.power_w is None else max(edge.power_w, mean_w / 2)
+
+
 class _Watch:
-    """Sees whether a source stands still while it is sampled."""
+    """Sees whether a counter stands still while it is sampled."""
 
     def __init__(self, summed: Sequence[Domain]) -> None:
         self._domains = [domain for domain in summed if _must_move(domain)]
         self._moved: dict[str, _Shown] = {}
+        self._still: dict[str, int] = {}
 
     def refuse_standing_still(self, look: _Look) -> None:
-        """Raises MeterLost where a source has not moved for long enough to be called frozen."""
+        """Raises MeterLost where a counter has not moved for long enough to be called frozen."""
         for domain in self._domains:
-            now = look.shown[domain.id]
-            last = self._moved.get(domain.id)
+            now, last = look.shown[domain.id], self._moved.get(domain.id)
             if last is None or now.joules != last.joules:
-                self._moved[domain.id] = now
-            elif (still_s := (now.moment_ns - last.moment_ns) / 1e9) > _frozen_after_s(domain):
+                self._moved[domain.id], self._still[domain.id] = now, 0
+                continue
+            self._still[domain.id] += 1
+            still_s = (now.moment_ns - last.moment_ns) / 1e9
+            if still_s > _frozen_after_s(domain) and self._still[domain.id] >= _FROZEN_LOOKS:
                 raise _frozen(domain, still_s)
 
 
-def _wait_for_steps(meter: Meter, domains: Sequence[Domain], *, must_step: bool) -> dict[str, _Shown]:
-    """What a meter shows once those of its domains that are summed and step have done so.
+def _wait_for_steps(
+    meter: Meter, first: Reading, domains: Sequence[Domain], since_ns: float, *, must_step: bool
+) -> dict[str, _Shown]:
+    """What a meter shows once those of its domains that are summed and step have done so after ``since_ns``.
 
     A step that was seen late, since something else ran meanwhile, is passed over for the next ones while there is
-    time. A source without any step is taken as it is; at the end of a window it is given the time in which only a
+    time. A counter without any step is taken as it is; at the end of a window it is given the time in which only a
     frozen one would show none.
     """
-    first = now = _read(meter)
-    awaited = [domain for domain in domains if domain.summed and _steps(domain) and domain.id in first.values]
+    now = first
+    awaited = [d for d in domains if d.summed and d.id in first.values and _steps(d, first)]
     slowest_s = max((domain.update_s or 0.0 for domain in awaited), default=0.0)
     stepped: dict[str, _Shown] = {}
-    pending = bool(awaited)
+    waited_s, pending, began_s = 0.0, bool(awaited), time.monotonic()
     while pending:
-        if slowest_s > _SPIN_BELOW_S:
-            time.sleep(min(slowest_s / 50, _PAUSE_AT_MOST_S))
+        # Looking without a pause costs energy, so it must soon lead to something.
+        if slowest_s > _SPIN_BELOW_S or waited_s > _WAIT_TICKS * slowest_s:
+            time.sleep(min(max(slowest_s / 50, _LEAST_PAUSE_S), _PAUSE_AT_MOST_S))
         before, now = now, _read(meter)
-        waited_s = (now.t_ns - first.t_ns) / 1e9
+        waited_s = max((now.t_ns - first.t_ns) / 1e9, time.monotonic() - began_s)
         for domain in awaited:
-            seen, best = _step_between(before, now, domain, first.t0_ns), stepped.get(domain.id)
+            seen, best = _step_between(before, now, domain, since_ns), stepped.get(domain.id)
             # Of sharp ones the last, so that all domains are seen at nearly one moment.
             if seen is not None and (best is None or seen.u_moment_s < max(best.u_moment_s, _sharp_s(domain))):
                 stepped[domain.id] = seen
         pending = any(_is_awaited(domain, stepped.get(domain.id), now, waited_s, must_step) for domain in awaited)
-    return _plainly(now, domains) | stepped
+    return _plainly(now, domains, still_s=waited_s) | stepped
 
 
 def _is_awaited(domain: Domain, best: _Shown | None, now: Reading, waited_s: float, must_step: bool) -> bool:
-    """Whether a sharp step of a domain is still to be waited for; raises MeterLost where it is frozen."""
+    """Whether a sharp step of a domain is still to be waited for; raises MeterLost where there will be none."""
     if domain.id not in now.values:
         return False  # It is missed by whoever puts the meters together.
-    if best is not None and (now.moment_ns is not None or best.u_moment_s < _sharp_s(domain)):
+    if now.moment_ns is not None:
+        if best is None and waited_s > _AT_MOST_S:
+            raise MeterLost(f"{domain.id} gave no new figure in {waited_s:.0f} s")
+        return best is None
+    if best is not None and best.u_moment_s < _sharp_s(domain):
         return False
-    if waited_s <= _patience_s(domain, now, must_step=must_step and best is None):
+    frozen = must_step and best is None and _must_move(domain)
+    if waited_s <= (_frozen_after_s(domain) if frozen else _WAIT_TICKS * (domain.update_s or 0.0) + _WAIT_S):
         return True
-    if best is None and must_step and _must_move(domain):
+    if frozen:
         raise _frozen(domain, waited_s)
     return False
 
@@ -383,15 +421,6 @@ def _step_between(before: Reading, now: Reading, domain: Domain, since_ns: float
     return _at_step(before, now, domain) if now.values[domain.id] != before.values[domain.id] else None
 
 
-def _patience_s(domain: Domain, reading: Reading, *, must_step: bool) -> float:
-    """How long a step is waited for."""
-    tick_s = domain.update_s or 0.0
-    if reading.moment_ns is not None:
-        # Such a meter raises MeterLost by itself when its source is silent.
-        return 3 * tick_s + _SILENT_S
-    return _frozen_after_s(domain) if must_step and _must_move(domain) else _WAIT_TICKS * tick_s + _WAIT_S
-
-
 def _at_step(before: Reading, now: Reading, domain: Domain) -> _Shown:
     """A figure renewed between two readings; if several times, then last within a tick before the second.
 
@@ -403,20 +432,21 @@ def _at_step(before: Reading, now: Reading, domain: Domain) -> _Shown:
     return replace(_shown(now, domain, now.t_ns - width_s / 2 * 1e9, width_s / math.sqrt(12)), power_w=power_w)
 
 
-def _plainly(reading: Reading, domains: Sequence[Domain]) -> dict[str, _Shown]:
-    """What a reading says by itself: nothing of how old the figures of sources that step are within their tick."""
+def _plainly(reading: Reading, domains: Sequence[Domain], *, still_s: float = 0.0) -> dict[str, _Shown]:
+    """What a reading says by itself: of a source that steps nothing of how old the figure is within its tick, nor
+    within the time ``still_s`` that it was watched in vain."""
     width_s = (reading.t1_ns - reading.t0_ns) / 1e9
     found = {}
     for domain in domains:
         if domain.id not in reading.values:
             continue
-        tick_s = domain.update_s or 0.0
         if reading.moment_ns is not None:
             found[domain.id] = _shown(reading, domain, reading.moment_ns, reading.u_moment_s)
         else:
-            mean_age_ns = tick_s / 2 * 1e9 if _steps(domain) else 0.0
-            u_s = math.hypot(width_s, tick_s) / math.sqrt(12)
-            found[domain.id] = _shown(reading, domain, reading.t_ns - mean_age_ns, u_s)
+            steps = _steps(domain, reading)
+            oldest_s = (domain.update_s or 0.0) + (still_s if steps and domain.summed else 0.0)
+            u_s = math.hypot(width_s, oldest_s) / math.sqrt(12)
+            found[domain.id] = _shown(reading, domain, reading.t_ns - (oldest_s / 2 * 1e9 if steps else 0.0), u_s)
     return found
 
 
@@ -425,9 +455,10 @@ def _shown(reading: Reading, domain: Domain, moment_ns: float, u_moment_s: float
     return _Shown(reading.values[domain.id], moment_ns, u_moment_s, variance)
 
 
-def _steps(domain: Domain) -> bool:
-    """Whether its figure stands still between renewals. A model's does not: it is of the moment it is asked."""
-    return domain.update_s is not None and domain.grade != "modelled"
+def _steps(domain: Domain, reading: Reading) -> bool:
+    """Whether its figure stands still between renewals. That of our own model does not: it is of the moment it is
+    asked."""
+    return reading.moment_ns is not None or (domain.update_s is not None and domain.grade != "modelled")
 
 
 def _sharp_s(domain: Domain) -> float:
@@ -435,9 +466,11 @@ def _sharp_s(domain: Domain) -> float:
 
 
 def _must_move(domain: Domain) -> bool:
-    """Whether its figure moves as long as its source works. Memory that does nothing may round down to 0 J."""
+    """Whether its figure moves as long as its source works: a counter's does, but for memory that does nothing, which
+    may round down to 0 J. A power may well be 0 W, such as that of a part which is switched off."""
     coarse_s = (domain.resolution_j or 0.0) / _LEAST_W
-    return domain.summed and domain.kind != "dram" and coarse_s < _frozen_after_s(domain)
+    coarse = coarse_s > _frozen_after_s(domain)
+    return domain.summed and domain.grade == "counter" and domain.kind != "dram" and not coarse
 
 
 def _frozen_after_s(domain: Domain) -> float:
@@ -448,6 +481,12 @@ def _frozen(domain: Domain, still_s: float) -> MeterLost:
     return MeterLost(f"{domain.id} stood still for {still_s:.3g} s: its counter is frozen; see joulemark doctor")
 
 
+def _slept_s() -> float:
+    """Seconds that the machine was suspended since it started, which its counters and our clock see differently."""
+    boottime = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.clock_gettime(boottime) - time.monotonic() if boottime is not None else 0.0
+
+
 def _is_of(domain: Domain, meter: Meter) -> bool:
     return domain.id.partition(":")[0] == meter.id
 
@@ -455,7 +494,9 @@ def _is_of(domain: Domain, meter: Meter) -> bool:
 def _read(meter: Meter) -> Reading:
     try:
         return meter.read()
-    except (OSError, ValueError, ArithmeticError, LookupError) as error:
+    except MeterLost:
+        raise
+    except Exception as error:
         # A meter from outside may break its promise; what it measures is lost all the same.
         raise MeterLost(f"{meter.id}: {type(error).__name__}: {error}") from error
 

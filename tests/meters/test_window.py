@@ -250,7 +250,7 @@ def test_a_counter_that_freezes_midway_is_a_fault_and_no_smaller_figure() -> Non
         recorder.start()
         meter.frozen_s = meter.now_s + 1.0
         meter.now_s += 2.0
-        with pytest.raises(MeterLost, match=r"stepping:a stood still for 1 s: its counter is frozen"):
+        with pytest.raises(MeterLost, match=r"stepping:a stood still for 5 s: its counter is frozen"):
             recorder.stop()
 
 
@@ -259,7 +259,7 @@ def test_a_counter_that_froze_for_a_while_and_went_on_is_caught_by_the_sampler(p
     choice = choose()
     with Recorder(choice.meters, choice.domains, os.getpid(), trace_s=0.05) as recorder:
         recorder.start()
-        time.sleep(1.5)
+        time.sleep(6)
         package.spend(10)
         with pytest.raises(MeterLost, match=r"rapl:package-0 stood still"):
             recorder.stop()

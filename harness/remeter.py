@@ -1,0 +1,369 @@
+"""A run's energy anew, from a power trace that something else recorded while the run was measured.
+
+Cells keep when their windows were by the wall clock, and the trace says what was drawn meanwhile. The independent part
+of the uncertainty (k=1) of what is read so has two parts, which add in quadrature:
+
+- the trace's own, as `Trace` says;
+- its moment: how far the two clocks are apart is known to ``u_offset_s``, and when a window began to the millisecond
+  that its stamp is cut to, ``1 ms / sqrt(12)``; together ``u``. Both move windows and stretch none. So energy is read
+  with all windows of a cell moved by up to ``sqrt(3) u`` either way, the half-width of a uniform error that has the
+  standard deviation ``u``. The largest difference ``M`` bounds the error that comes from it: ``M / sqrt(3)``, as of a
+  uniform error again (JCGM 100:2008, GUM, 4.3.7). It is nothing where the power is steady.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
+from joulemark.meters.naming import parse_named
+from joulemark.meters.registry import Choice, find_meters
+from joulemark.meters.replay import U_OFFSET_S, ReplayMeter, Trace
+from joulemark.meters.types import Domain, EnergyRecord
+
+from .cells import _energy, _phases
+from .models import ModelSpec
+from .record import Cell, Energy, Phases, RunHeader, Span
+from .run import SEEN_BY
+from .session import meter_infos
+from .store import Run, RunWriter, read_run, refuse_used
+
+__all__ = ["Remetered", "remeter"]
+
+STAMP_S = 0.001
+"""A window's ``began_at`` is cut to whole milliseconds: on average it began half of one later."""
+_MOVES = 17
+"""Moments at which energy is looked at, from one end of the clocks' error to the other."""
+_CLOCK_STEP_S = 0.05
+_LEAST_EPOCH_S = 1e9
+"""Before 2001 nothing was measured: such times are not since the epoch."""
+_TOO_OLD = (
+    "it was measured by a version that did not keep when its windows were, so nothing tells which part of a trace "
+    "is its own; measure it again"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remetered:
+    """The new run, and what became of the cells.
+
+    Attributes:
+        path: Where it lies.
+        header: Its ``run.json``.
+        cells: How many cells it has.
+        done: How many of these have their energy from the trace.
+        problem: Why others have not; None where all have.
+        notes: What else is to be told, a sentence each.
+    """
+
+    path: Path
+    header: RunHeader
+    cells: int
+    done: int
+    problem: str | None
+    notes: tuple[str, ...]
+
+
+def remeter(path: Path, meter: str, out: Path) -> Remetered:
+    """Write a new run that has the answers of a run and the energy of a recorded trace.
+
+    Nothing is written where no cell can be measured again.
+
+    Args:
+        path: The run; only read.
+        meter: ``NAME=replay:file=...``.
+        out: The new run's directory.
+
+    Raises:
+        UsageError: The run or the trace cannot be read or is none, the trace's times are of no day, or ``out`` is used.
+        MeasuringFailed: No cell can be measured again, or the disk is full.
+    """
+    refuse_used(out)
+    run = read_run(path)
+    if path.resolve() in out.resolve().parents:
+        raise UsageError(f"{out} lies in the run itself; choose another folder with --out.")
+    again = _Again(run, _find_recording(meter))
+    made = again.cells()
+    done = sum(_has_energy(cell) for cell, _ in made)
+    problem = _problem(path, [cell for cell, _ in made])
+    if not done:
+        raise MeasuringFailed(f"{problem} Nothing was written.")
+    header = again.header(meter)
+    with RunWriter(out) as writer:
+        writer.write_header(header)
+        for cell, items in made:
+            writer.append(cell.model_copy(update={"run_id": header.run_id}), items)
+        writer.compact()
+    notes = (*run.notes, *again.notes)
+    return Remetered(path=out, header=header, cells=len(made), done=done, problem=problem, notes=notes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Recording:
+    """A trace, and where in it the moments of this run are.
+
+    Attributes:
+        trace: Power over time.
+        domain: What its power is of.
+        ahead_s: The trace's time less the wall clock of the machine that ran, in seconds.
+        u_moment_s: Standard uncertainty of where a window lies in the trace.
+    """
+
+    trace: Trace
+    domain: Domain
+    ahead_s: float
+    u_moment_s: float
+
+    def measure(self, spans: Sequence[Span]) -> EnergyRecord:
+        """Energy of some windows together; the formula at the top of this module.
+
+        Raises:
+            MeterLost: The trace does not cover them, or tells of no power there.
+        """
+        windows = [self._place(span) for span in spans]
+        reach_s = math.sqrt(3) * self.u_moment_s
+        for start_s, end_s in windows:
+            self._refuse_uncovered(start_s - reach_s, end_s + reach_s)
+        gross_j, variance = self._energy(windows, 0.0)
+        if gross_j <= 0:
+            raise MeterLost(f"{self.trace.label} says 0 W all along its windows, which no machine that works draws")
+        moved = (self._energy(windows, by_s)[0] for by_s in np.linspace(-reach_s, reach_s, _MOVES))
+        most_j = max(abs(joules - gross_j) for joules in moved)
+        return EnergyRecord(
+            gross_j=gross_j,
+            u_j=math.sqrt(variance + most_j**2 / 3),
+            began_ns=0,
+            window_s=sum(span.window_s for span in spans),
+            grade=self.domain.grade,
+            scope=self.domain.kind,
+            domains={self.domain.id: gross_j},
+            rel_u_scale=self.domain.rel_u_scale,
+            rel_u_workload=self.domain.rel_u_workload,
+        )
+
+    def _place(self, span: Span) -> tuple[float, float]:
+        """A window's start and end in the trace's time."""
+        start_s = datetime.fromisoformat(span.began_at).timestamp() + STAMP_S / 2 + self.ahead_s
+        return start_s, start_s + span.window_s
+
+    def _energy(self, windows: Sequence[tuple[float, float]], by_s: float) -> tuple[float, float]:
+        """Joules and their variance, with all windows moved by so many seconds."""
+        parts = [self.trace.energy_j(start_s + by_s, end_s + by_s) for start_s, end_s in windows]
+        return sum(joules for joules, _ in parts), sum(variance for _, variance in parts)
+
+    def _refuse_uncovered(self, start_s: float, end_s: float) -> None:
+        """Raises MeterLost as the trace itself would, but in times that can be read."""
+        trace, edges = self.trace, self.trace.edges_s
+        if start_s < edges[0] or end_s > edges[-1]:
+            raise MeterLost(
+                f"{trace.label} goes from {self._tell(edges[0])} to {self._tell(edges[-1])} UTC, which does not cover "
+                f"its window from {self._tell(start_s)} to {self._tell(end_s)} (the clocks' error included); check "
+                "zone= and offset_s="
+            )
+        first = int(np.searchsorted(edges, start_s, side="right")) - 1
+        last = int(np.searchsorted(edges, end_s, side="left"))
+        seconds = np.diff(edges[first : last + 1])
+        if trace.begin_s is None and np.any(seconds > trace.max_gap_s):
+            at = int(np.argmax(seconds))
+            raise MeterLost(
+                f"{trace.label} has a gap of {seconds[at]:.3g} s in its window, from {self._tell(edges[first + at])} "
+                f"UTC on, more than the {trace.max_gap_s:.3g} s of max_gap_s"
+            )
+
+    def _tell(self, trace_s: float) -> str:
+        """A time of the trace by the clock of the machine that ran."""
+        moment = datetime.fromtimestamp(float(trace_s) - self.ahead_s, UTC)
+        return moment.isoformat(sep=" ", timespec="milliseconds").removesuffix("+00:00")
+
+
+class _Again:
+    """A run's header and cells with the energy of a recording.
+
+    Attributes:
+        notes: What is to be told of them.
+    """
+
+    def __init__(self, run: Run, recording: _Recording) -> None:
+        """Reads the idle power from the trace, and the items that the run has."""
+        self.notes: list[str] = []
+        self._run, self._recording = run, recording
+        self._items = {str(name): rows.drop(columns="cell_id") for name, rows in run.items().groupby("cell_id")}
+        self._before = self._idle("before", run.header.idle.before)
+        self._after = self._idle("after", run.header.idle.after)
+
+    def cells(self) -> list[tuple[Cell, pd.DataFrame | None]]:
+        """Each cell with its energy or why it has none, and its items."""
+        return [self._cell(cell) for cell in self._run.cells]
+
+    def header(self, meter: str) -> RunHeader:
+        """The run's, with another meter."""
+        old, domain = self._run.header, self._recording.domain
+        choice = Choice(meters=(), domains=(domain,), grade=domain.grade, scope=domain.kind)
+        return old.model_copy(
+            update={
+                "run_id": f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+                "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "joulemark_version": version("joulemark"),
+                "plan": old.plan | {"meters": [meter]},
+                "meters": meter_infos(choice),
+                "idle": old.idle.model_copy(update={"before_w": _watts(self._before), "after_w": _watts(self._after)}),
+                "remetered_from": old.run_id,
+            }
+        )
+
+    def _idle(self, when: str, span: Span | None) -> EnergyRecord | None:
+        """The idle power's window; None where the trace does not tell, which is never guessed."""
+        reason = "the run does not say when that was"
+        if span is not None:
+            try:
+                return self._recording.measure([span])
+            except MeterLost as problem:
+                reason = str(problem)
+        so = ", so there is no net energy" if when == "before" else ""
+        self.notes.append(f"The idle power {when} measuring is not known{so}: {reason}.")
+        return None
+
+    def _cell(self, cell: Cell) -> tuple[Cell, pd.DataFrame | None]:
+        if cell.status != "ok":
+            return cell.model_copy(update={"energy": None, "phases": Phases()}), None
+        if cell.energy is None or not cell.windows:
+            return _failed(cell, _TOO_OLD), None
+        if not _sees(self._recording.domain, cell, cell.energy):
+            return self._outside(cell, cell.energy), _shared(self._items[cell.cell_id], None)
+        try:
+            _refuse_set_clock(cell)
+            record = self._recording.measure(cell.windows)
+        except MeterLost as problem:
+            return _failed(cell, str(problem)), None
+        return self._measured(cell, cell.energy, record)
+
+    def _measured(self, cell: Cell, old: Energy, record: EnergyRecord) -> tuple[Cell, pd.DataFrame]:
+        energy = _energy([record], self._before, old.loops)
+        if self._run.header.carbon and energy.gross_j is not None:
+            grams = energy.gross_j / 3.6e6 * self._run.header.carbon.g_per_kwh
+            energy = energy.model_copy(update={"carbon_g": grams})
+        unresolved = ("net_unresolved",) if energy.net_j is None else ()
+        flags = tuple(flag for flag in cell.flags if flag != "net_unresolved")
+        changed = {"energy": energy, "phases": _rescaled(cell.phases, old, energy), "flags": unresolved + flags}
+        return cell.model_copy(update=changed), _shared(self._items[cell.cell_id], energy.net_j)
+
+    def _outside(self, cell: Cell, old: Energy) -> Cell:
+        """A cell of whose energy the trace says nothing, as a run has it."""
+        domain = self._recording.domain
+        unknown = dict.fromkeys(("gross_j", "net_j", "idle_j", "u_j", "idle_w", "carbon_g"))
+        by = {"grade": domain.grade, "scope": domain.kind}
+        scales = {"rel_u_scale": domain.rel_u_scale, "rel_u_workload": domain.rel_u_workload}
+        energy = old.model_copy(update={**unknown, **by, **scales, "domains": {}})
+        flags = tuple(flag for flag in cell.flags if flag not in ("net_unresolved", "outside_meter"))
+        changed = {"energy": energy, "phases": Phases(), "flags": ("outside_meter", *flags)}
+        return cell.model_copy(update=changed)
+
+
+def _find_recording(meter: str) -> _Recording:
+    """The trace that a user named, with times of the day.
+
+    Raises:
+        UsageError: It is no recorded trace, cannot be read, or nothing says when its times were.
+    """
+    named = parse_named(meter)
+    if named is None or named.kind != "replay":
+        raise UsageError(f"meter {meter!r}: a run is measured again from a recorded trace, NAME=replay:file=...")
+    [made] = find_meters([meter])
+    assert isinstance(made, ReplayMeter)
+    # Its `probe` asks for a trace that reaches the present, which one of the past does not.
+    source, domain = made._source, made._domain
+    # It goes by neither where a trace is replayed from its start; here they place the trace in the day.
+    ahead_s = float(named.args.get("offset_s", 0.0))
+    u_offset_s = float(named.args.get("u_offset_s", U_OFFSET_S))
+    if not source.is_absolute and source.trace.edges_s[0] - ahead_s < _LEAST_EPOCH_S:
+        raise UsageError(
+            f"{source.path}: its times count from some start, and nothing says when that was; where you know, "
+            "give offset_s=-SECONDS, the Unix time of its 0"
+        )
+    return _Recording(
+        trace=source.trace,
+        domain=replace(domain, summed=True),
+        ahead_s=ahead_s,
+        u_moment_s=math.hypot(u_offset_s, STAMP_S / math.sqrt(12)),
+    )
+
+
+def _sees(domain: Domain, cell: Cell, old: Energy) -> bool:
+    """Whether the domain sees the model compute, in each of the places where it may have done so.
+
+    A cell does not say where that was. A reference model computes on the CPU; of others it is known what kinds of
+    domain saw them.
+    """
+    backend, _, args = cell.model_args.partition(":")
+    if "outside_meter" in cell.flags:
+        return False
+    if not ModelSpec(name=cell.model, backend=backend, args=args).takes_gpu:
+        return domain.kind in SEEN_BY["cpu"]
+    saw = set(old.scope.split("+"))
+    places = [kinds for kinds in SEEN_BY.values() if kinds & saw]
+    return bool(places) and all(domain.kind in kinds for kinds in places)
+
+
+def _refuse_set_clock(cell: Cell) -> None:
+    """Raises MeterLost where a window does not lie within its cell: then the wall clock was set meanwhile."""
+    started_s = datetime.fromisoformat(cell.started_at).timestamp()
+    for span in cell.windows:
+        after_s = datetime.fromisoformat(span.began_at).timestamp() - started_s
+        if after_s < -_CLOCK_STEP_S or after_s + span.window_s > cell.duration_s + _CLOCK_STEP_S:
+            raise MeterLost("the wall clock was set while it was measured, so its windows cannot be found in a trace")
+
+
+def _failed(cell: Cell, reason: str) -> Cell:
+    """The cell without what it answered, as a run has it where measuring failed."""
+    kept = ("run_id", "cell_id", "machine_id", "model", "model_args", "task", "setting", "repeat", "order", "attempt")
+    facts = {key: getattr(cell, key) for key in (*kept, "started_at", "duration_s")}
+    return Cell(**facts, status="failed", error=reason)
+
+
+def _rescaled(phases: Phases, old: Energy, energy: Energy) -> Phases:
+    """The phases' shares of the net energy stay what they were; loading is not in the windows."""
+    parts = {"prefill_share": phases.prefill_j, "decode_share": phases.decode_j}
+    shares = {key: joules / old.net_j if old.net_j and joules is not None else None for key, joules in parts.items()}
+    return _phases(energy, shares, None)
+
+
+def _shared(items: pd.DataFrame, net_j: float | None) -> pd.DataFrame:
+    """Items with their shares of the net energy: as before, or equal where they had none.
+
+    What each computed, which shares go by, is not kept but in them.
+    """
+    had = items["energy_j"]
+    weights = had if had.notna().all() and had.sum() > 0 else pd.Series(1.0, index=items.index)
+    return items.assign(energy_j=np.nan if net_j is None else net_j * weights / weights.sum())
+
+
+def _watts(record: EnergyRecord | None) -> float | None:
+    return None if record is None else record.gross_j / record.window_s
+
+
+def _has_energy(cell: Cell) -> bool:
+    return cell.status == "ok" and cell.energy is not None and cell.energy.gross_j is not None
+
+
+def _problem(path: Path, cells: Sequence[Cell]) -> str | None:
+    """Why some cells have no energy of the trace; None where all have."""
+    if not cells:
+        return f"{path} has no cells."
+    without = [cell for cell in cells if not _has_energy(cell)]
+    if not without:
+        return None
+    first = without[0]
+    reason = first.error or "its model computes where this trace does not look, or may do so"
+    return (
+        f"{len(without)} of {len(cells)} cells could not be measured again; the first: {first.model} on "
+        f"{first.task}, repeat {first.repeat}: {reason.rstrip('.')}."
+    )
