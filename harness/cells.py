@@ -18,7 +18,7 @@ from joulemark.meters.window import PowerSample
 from .record import ITEM_COLUMNS, Cell, Computed, DeviceState, Energy, Latency, Phases, RunHeader, Span, Tokens
 from .schedule import CellPlan
 
-__all__ = ["failed_cell", "finished_cell", "power_table"]
+__all__ = ["energy_of", "failed_cell", "finished_cell", "phases_of", "power_table", "span_of"]
 
 BUSY_CORES = 0.2
 """Other work beside a cell that is flagged; a quiet machine's is a few hundredths."""
@@ -67,7 +67,7 @@ def finished_cell(
     """
     result = answered["result"]
     passes = result["passes"]
-    energy = _energy(windows, idle, passes["loops"])
+    energy = energy_of(windows, idle, passes["loops"])
     flags = []
     if outside:
         energy = energy.model_copy(
@@ -98,8 +98,8 @@ def finished_cell(
         metric=result["metric"],
         other_metrics=result["others"],
         energy=energy,
-        windows=tuple(map(_span, windows)),
-        phases=_phases(energy, passes, load_j),
+        windows=tuple(map(span_of, windows)),
+        phases=phases_of(energy, passes, load_j),
         tokens=Tokens(
             prompt=_sum(result["items"], "prompt_tokens"),
             generated=_sum(result["items"], "generated_tokens"),
@@ -142,7 +142,7 @@ def _identity(header: RunHeader, plan: CellPlan, attempt: int) -> dict[str, Any]
     }
 
 
-def _energy(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops: int) -> Energy:
+def energy_of(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops: int) -> Energy:
     """Add the windows up; net is gross less the idle power over the same time.
 
     Net is None where it is not above its own error, which the idle power's error is part of.
@@ -178,7 +178,8 @@ def _energy(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops: i
     )
 
 
-def _span(window: EnergyRecord) -> Span:
+def span_of(window: EnergyRecord) -> Span:
+    """When a window was, by the wall clock, and how the devices were at its edges."""
     began_s = time.time() - (time.monotonic_ns() - window.began_ns) / 1e9
     return Span(
         began_at=datetime.fromtimestamp(began_s, UTC).isoformat(timespec="milliseconds"),
@@ -194,7 +195,7 @@ def _states(told: Sequence[Conditions]) -> tuple[DeviceState, ...]:
     return tuple(state for state in states if state != DeviceState(device=state.device))
 
 
-def _phases(energy: Energy, passes: dict[str, Any], load_j: float | None) -> Phases:
+def phases_of(energy: Energy, passes: dict[str, Any], load_j: float | None) -> Phases:
     """Net joules by the CPU time of each phase; the rest is Python's and lm-eval's around the model."""
     prefill, decode = passes["prefill_share"], passes["decode_share"]
     if energy.net_j is None or prefill is None or decode is None:

@@ -351,8 +351,7 @@ def _pairs(sights: Sequence[_Sight], total: Sequence[Domain]) -> list[_Pair]:
                 both = {one.name, other.name} <= added
                 pairs += _same(_add([(one, (kind,))]), _add([(other, (kind,))]), added_up=both)
     for outer, kind in _outer(sights, added):
-        parts = [(sight, _inside(kind, sight)) for sight in sights if sight.name not in outer.names]
-        for inner in [*([part] for part in parts), *_together(parts)]:
+        for inner in _inner([(sight, _inside(kind, sight)) for sight in sights if sight.name not in outer.names]):
             pairs += _holding(outer, _add(inner))
     return pairs
 
@@ -387,12 +386,19 @@ def _inside(outer: ScopeKind, sight: _Sight) -> tuple[ScopeKind, ...]:
     return tuple(held) if set(held) <= set(_BESIDE) else tuple(held[:1])
 
 
-def _together(parts: Sequence[_Part]) -> list[list[_Part]]:
-    """The best measured figure of each kind, where it takes several meters to have them all."""
+def _inner(parts: Sequence[_Part]) -> list[list[_Part]]:
+    """What is set beside what contains it: each meter's own sum, a model's only where nothing is measured."""
+    there = [part for part in parts if part[1]]
+    measured = [part for part in there if part[0].grade != "modelled"]
+    return [*([part] for part in measured or there), *_joint(measured)]
+
+
+def _joint(measured: Sequence[_Part]) -> list[list[_Part]]:
+    """The best figure of each kind, where it takes several meters to have them all."""
     chosen: dict[ScopeKind, _Sight] = {}
-    for sight, kinds in sorted(parts, key=lambda part: GRADES.index(part[0].grade)):
+    for sight, kinds in sorted(measured, key=lambda part: GRADES.index(part[0].grade)):
         for kind in kinds:
-            if kind in _BESIDE and sight.grade != "modelled":
+            if kind in _BESIDE:
                 chosen.setdefault(kind, sight)
     taken = {sight.name: sight for sight in chosen.values()}
     joint = [(sight, tuple(kind for kind in chosen if chosen[kind] is sight)) for sight in taken.values()]

@@ -14,7 +14,7 @@ import psutil
 
 from joulemark.meters.conditions import host_conditions
 from joulemark.meters.errors import MeasuringFailed, UsageError
-from joulemark.meters.naming import meter_name
+from joulemark.meters.naming import meter_name, parse_named
 from joulemark.meters.registry import Choice, Probed, choose, find_meters, probe_all
 from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import GRADES, Domain, EnergyRecord
@@ -104,15 +104,17 @@ def examine(
     say("Looking at the meters ...")
     probed = look(named)
     found: dict[str, Any] = {"schema": "joulemark.doctor/1", "meters": list_meters(probed), "best": None, "idle": None}
-    found["named"] = list(dict.fromkeys(map(meter_name, named)))
+    found["named"] = list(named)
     load = psutil.cpu_percent(interval=0.5)
-    choice = None
+    choice, found["apart"], found["best_gpu"] = None, None, None
     try:
         choice, found["apart"] = _choose(named, probed)
         found["idle"] = _idle(choice, say)
         found["best"] = _best(choice)
+        found["best_gpu"] = None if named else _best_for_gpus(choice, probed)
     except MeasuringFailed as problem:
-        found["problem"] = str(problem)
+        # Meters that fail say where to look for help, which is here.
+        found["problem"] = str(problem).removesuffix("; see joulemark doctor")
     if check:
         from .crosscheck import cross_check
 
@@ -149,6 +151,15 @@ def _choose_for_any_device(named: Sequence[str], probed: Sequence[Probed]) -> Ch
         with contextlib.suppress(UsageError):
             return choose(named, device="cuda", probed=probed)
         raise
+
+
+def _best_for_gpus(choice: Choice, probed: Sequence[Probed]) -> dict[str, Any] | None:
+    """What a run uses for models on a GPU, where that is something else."""
+    try:
+        other = choose(device="cuda", probed=probed)
+    except MeasuringFailed:
+        return None
+    return None if other.summed == choice.summed else _best(other)
 
 
 def _best(choice: Choice) -> dict[str, Any]:
@@ -216,7 +227,8 @@ def show(found: dict[str, Any]) -> None:
     from rich.console import Console
 
     console = Console(markup=False, highlight=False)
-    _show_working(console, [meter for meter in found["meters"] if meter["available"]], found["named"])
+    made = [meter_name(text) for text in found["named"] if parse_named(text) is not None]
+    _show_working(console, [meter for meter in found["meters"] if meter["available"]], made)
     _show_missing(console, [meter for meter in found["meters"] if not meter["available"]])
     _show_best(console, found)
     _show_noise(console, found["noise"])
@@ -226,15 +238,17 @@ def show(found: dict[str, Any]) -> None:
         show_check(console, found["check"])
 
 
-def _show_working(console: Any, meters: Sequence[dict[str, Any]], named: Sequence[str]) -> None:
+def _show_working(console: Any, meters: Sequence[dict[str, Any]], made: Sequence[str]) -> None:
+    """A table; below it, what the meters are that the user made."""
     from rich import box
     from rich.table import Table
 
     if not meters:
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
-    for head in ("Works here", "Grade", "Scope", "In steps of", "Renewed every", "Error (95 %)"):
-        table.add_column(head, no_wrap=head == "Works here")
+    table.add_column("Works here", overflow="fold")
+    for head in ("Grade", "Scope", "Steps of", "Renewed", "Error (95 %)"):
+        table.add_column(head, no_wrap=True)
     for meter in meters:
         table.add_row(
             meter["id"] + ("" if meter["summed"] else " *"),
@@ -248,7 +262,7 @@ def _show_working(console: Any, meters: Sequence[dict[str, Any]], named: Sequenc
     if not all(meter["summed"] for meter in meters):
         console.print("* not part of a total by itself; name it by --meter", style="dim")
     for meter in meters:
-        if meter_name(meter["id"]) in named:
+        if meter_name(meter["id"]) in made:
             console.print(f"{meter['id']} is {meter['provenance']}.")
     console.print()
 
@@ -266,7 +280,7 @@ def _show_missing(console: Any, meters: Sequence[dict[str, Any]]) -> None:
     table.add_column(max_width=NAMES_WIDTH)
     table.add_column(overflow="fold")
     for (reason, fix), names in by_reason.items():
-        table.add_row(", ".join(names), f"{reason}. To have it: {fix}.")
+        table.add_row(", ".join(names), f"{reason}. Fix: {fix}.")
     console.print("Does not work here", style="bold")
     console.print(table)
     console.print()
@@ -293,26 +307,31 @@ def _error(rel_u: float) -> str:
 
 def _show_best(console: Any, found: dict[str, Any]) -> None:
     best = found["best"]
-    if found.get("apart"):
+    if found["apart"]:
         console.print(f"Not together: {found['apart']}.")
     if best is None:
         what = "What was named cannot measure" if found["named"] else "Nothing here can measure"
         console.print(f"{what}: {found['problem']}.")
         return
-    by_cpu_time = all(name.startswith("modelled:") for name in best["meters"])
-    model = f"{'CPU time' if by_cpu_time else 'a power model'}, not measured joules; "
-    command = "joulemark run with this --meter" if found["named"] else "joulemark run"
-    console.print(
-        f"{command} will use {', '.join(best['meters'])} ({model if best['grade'] == 'modelled' else ''}grade "
-        f"{best['grade']}, scope {best['scope']}), in windows of at least {best['min_window_s']:.3g} s."
-    )
+    how = " with one of them alone" if found["apart"] else " with this --meter" if found["named"] else ""
+    console.print(f"joulemark run{how} will use {_total(best)}.")
+    if found["best_gpu"]:
+        console.print(f"For models on a GPU: {_total(found['best_gpu'])}.")
     if best["quick_at_least_s"] > LONG_RUN_S:
         console.print(
             f"Such windows take their time: the {best['quick_cells']} cells of --preset quick at least "
-            f"{_hours(best['quick_at_least_s'])}. Ask fewer models, tasks or repeats, or let the meter renew its "
-            "figure more often."
+            f"{_hours(best['quick_at_least_s'])}. Fewer models, tasks or repeats take less."
         )
     _show_idle(console, found["idle"])
+
+
+def _total(best: dict[str, Any]) -> str:
+    by_cpu_time = all(name.startswith("modelled:") for name in best["meters"])
+    model = f"{'CPU time' if by_cpu_time else 'a power model'}, not measured joules; "
+    return (
+        f"{', '.join(best['meters'])} ({model if best['grade'] == 'modelled' else ''}grade {best['grade']}, scope "
+        f"{best['scope']}), in windows of at least {best['min_window_s']:.3g} s"
+    )
 
 
 def _show_idle(console: Any, idle: dict[str, Any]) -> None:
@@ -322,12 +341,10 @@ def _show_idle(console: Any, idle: dict[str, Any]) -> None:
         f"Idle power: {idle['power_w']:.3g} W, {spread} over {idle['windows']} windows of "
         f"{idle['duration_s'] / idle['windows']:.1f} s."
     )
-    errors = [f"{length} s {_window_error(error)}" for length, error in idle["window_error"].items()]
-    console.print(f"Error of one window beside the meter's own (95 %): {', '.join(errors)}.")
-
-
-def _window_error(error: float) -> str:
-    return f"±{100 * error:.2g} %" if error < TOO_SHORT else "too short for this meter"
+    fine = {length: error for length, error in idle["window_error"].items() if error < TOO_SHORT}
+    errors = [f"±{100 * error:.2g} % in {length} s" for length, error in fine.items()]
+    errors += [f"{length} s is too short" for length in idle["window_error"] if length not in fine]
+    console.print(f"Error of one window, beside the meter's own above: {', '.join(errors)}.")
 
 
 def _hours(seconds: float) -> str:

@@ -30,7 +30,7 @@ from joulemark.meters.registry import Choice, find_meters
 from joulemark.meters.replay import U_OFFSET_S, ReplayMeter, Trace
 from joulemark.meters.types import Domain, EnergyRecord
 
-from .cells import _energy, _phases
+from .cells import energy_of, phases_of
 from .models import ModelSpec
 from .record import Cell, Energy, Phases, RunHeader, Span
 from .run import SEEN_BY
@@ -247,7 +247,7 @@ class _Again:
         return self._measured(cell, cell.energy, record)
 
     def _measured(self, cell: Cell, old: Energy, record: EnergyRecord) -> tuple[Cell, pd.DataFrame]:
-        energy = _energy([record], self._before, old.loops)
+        energy = energy_of([record], self._before, old.loops)
         if self._run.header.carbon and energy.gross_j is not None:
             grams = energy.gross_j / 3.6e6 * self._run.header.carbon.g_per_kwh
             energy = energy.model_copy(update={"carbon_g": grams})
@@ -280,7 +280,7 @@ def _find_recording(meter: str) -> _Recording:
     [made] = find_meters([meter])
     assert isinstance(made, ReplayMeter)
     # Its `probe` asks for a trace that reaches the present, which one of the past does not.
-    source, domain = made._source, made._domain
+    source, domain = made.source, made.domain
     # It goes by neither where a trace is replayed from its start; here they place the trace in the day.
     ahead_s = float(named.args.get("offset_s", 0.0))
     u_offset_s = float(named.args.get("u_offset_s", U_OFFSET_S))
@@ -333,7 +333,7 @@ def _rescaled(phases: Phases, old: Energy, energy: Energy) -> Phases:
     """The phases' shares of the net energy stay what they were; loading is not in the windows."""
     parts = {"prefill_share": phases.prefill_j, "decode_share": phases.decode_j}
     shares = {key: joules / old.net_j if old.net_j and joules is not None else None for key, joules in parts.items()}
-    return _phases(energy, shares, None)
+    return phases_of(energy, shares, None)
 
 
 def _shared(items: pd.DataFrame, net_j: float | None) -> pd.DataFrame:

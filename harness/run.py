@@ -25,7 +25,7 @@ from joulemark.meters.types import EnergyRecord
 from joulemark.meters.window import PowerSample, Recorder
 
 from .alone import measuring_alone
-from .cells import _span, failed_cell, finished_cell, power_table
+from .cells import failed_cell, finished_cell, power_table, span_of
 from .machine import describe_software
 from .models import REFERENCE, ModelSpec
 from .plan import Plan
@@ -224,7 +224,7 @@ class _Measuring:
         if self.idle is not None and self.header.idle.before_w is None:
             duration_s = round(self.idle.window_s, 3)
             before_w = self.idle.gross_j / self.idle.window_s
-            self._note_idle(before_w=before_w, duration_s=duration_s, before=_span(self.idle))
+            self._note_idle(before_w=before_w, duration_s=duration_s, before=span_of(self.idle))
 
     def _measure_idle_after(self) -> None:
         try:
@@ -235,7 +235,7 @@ class _Measuring:
         if after is None or self.idle is None:
             return
         before_w, after_w = (window.gross_j / window.window_s for window in (self.idle, after))
-        self._note_idle(after_w=after_w, after=_span(after))
+        self._note_idle(after_w=after_w, after=span_of(after))
         if abs(after_w - before_w) > IDLE_DRIFT * before_w:
             self.progress.say(
                 f"The idle power went from {before_w:.3g} to {after_w:.3g} W while measuring: net figures are off by "
@@ -247,8 +247,9 @@ class _Measuring:
         worker = next((worker for worker in self.workers.values() if worker.alive), None)
         if worker is None:
             return None
-        seconds = self.session.plan.idle_s
-        if self.session.choice.by_cpu_time:
+        choice = self.session.choice
+        seconds = max(self.session.plan.idle_s, min_window_s(choice.summed))
+        if choice.by_cpu_time:
             # Nothing is looked at that could scatter.
             seconds = MODELLED_IDLE_S
         else:
@@ -257,7 +258,14 @@ class _Measuring:
         with self._recorder(worker) as recorder:
             recorder.start()
             time.sleep(seconds)
-            record = recorder.stop()
+            try:
+                record = recorder.stop()
+            except MeterLost as problem:
+                # What is shared out among processes may well give one that does nothing a share of 0 J.
+                if choice.grade != "modelled":
+                    raise
+                self.progress.say(f"The idle power {when} measuring is not known: {problem}.")
+                return None
         self._warn_of_other_load(psutil.cpu_percent())
         return record
 

@@ -112,7 +112,9 @@ class BatterySource:
             return self._last[1]
         renewed_ns = self._looked_ns if self._last is None else (before_ns + self._looked_ns) / 2
         # How old the gauge's own figure is when it is shown, nobody tells: as old as it may get.
-        sample = Sample(moment_ns=renewed_ns, u_moment_s=self._update_s / math.sqrt(12), watts={_DOMAIN: look.total_w})
+        sample = Sample(
+            moment_ns=renewed_ns, u_moment_s=self._update_s / math.sqrt(12), watts={_DOMAIN: look.total_w}, means=True
+        )
         self._last = look, sample
         return sample
 

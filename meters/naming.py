@@ -73,14 +73,18 @@ def make_named(named: Named, others: Mapping[str, Callable[[], Callable[..., Met
         UsageError: There is no such kind, or it knows no such key, lacks one, or refuses a value.
     """
     make = _maker(named.kind, others)
-    keys = {key: p for key, p in inspect.signature(make).parameters.items() if key != "name"}
+    parameters = inspect.signature(make).parameters
+    keys = {key: p for key, p in parameters.items() if key != "name" and p.kind is not p.VAR_KEYWORD}
     for key in named.args:
         if key not in keys:
             raise UsageError(f"meter {named.name!r}: {named.kind} has no {key!r}{_hint(key, keys)}")
     for key, parameter in keys.items():
         if parameter.default is parameter.empty and key not in named.args:
             raise UsageError(f"meter {named.name!r}: {named.kind} needs {key}=...")
-    return make(name=named.name, **named.args)
+    try:
+        return make(name=named.name, **named.args)
+    except (TypeError, ValueError) as problem:
+        raise UsageError(f"meter {named.name!r}: {named.kind} refuses these arguments: {problem}") from problem
 
 
 def _maker(kind: str, others: Mapping[str, Callable[[], Callable[..., Meter]]]) -> Callable[..., Meter]:

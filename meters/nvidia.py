@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import ModuleType
@@ -59,6 +60,9 @@ class Gpu:
     index: int
     name: str
     uuid: str
+    tells_instant: bool
+    averaged_s: float
+    """Seconds that its power is a mean over, where it does not tell that of the moment."""
 
     @property
     def where(self) -> str:
@@ -70,8 +74,20 @@ class Gpu:
         return int(self._ask("nvmlDeviceGetTotalEnergyConsumption"))
 
     def power_w(self) -> float:
-        """Watts now, as the card's sensor has them."""
+        """Watts of the moment, or the mean of the last ``averaged_s`` seconds, as the card's sensor has them."""
+        if self.tells_instant:
+            return float(self._ask("nvmlDeviceGetFieldValues", [_POWER_INSTANT])[0].value.uiVal) / 1e3
         return float(self._ask("nvmlDeviceGetPowerUsage")) / 1e3
+
+    def tells_power(self) -> bool:
+        """Whether it has a power sensor."""
+        try:
+            self.nvml.nvmlDeviceGetPowerUsage(self.handle)
+        except (self.nvml.NVMLError_NotSupported, self.nvml.NVMLError_FunctionNotFound):
+            return False
+        except self.nvml.NVMLError as error:
+            raise MeterLost(f"{self.where} is lost: {error}; {_SEE}") from error
+        return True
 
     def counts_energy(self) -> bool:
         """Whether it has an energy counter."""
@@ -96,7 +112,9 @@ class Gpu:
 
     def _slowed_by(self) -> tuple[str, ...]:
         reasons = self._tell("nvmlDeviceGetCurrentClocksThrottleReasons")
-        return tuple(name for bit, name in _SLOWED_BY.items() if reasons is not None and int(reasons) & bit)
+        if reasons is None:
+            return ()
+        return tuple(dict.fromkeys(name for bit, name in _SLOWED_BY.items() if int(reasons) & bit))
 
     def _slowed_s(self) -> float | None:
         """Seconds that heat has slowed it down since the driver was loaded."""
@@ -112,12 +130,26 @@ class Gpu:
         except (self.nvml.NVMLError, AttributeError):
             return None
 
-    def _ask(self, function: str) -> Any:
-        try:
-            return getattr(self.nvml, function)(self.handle)
-        except self.nvml.NVMLError as error:
-            raise MeterLost(f"{self.where} is lost: {error}; {_SEE}") from error
+    def _ask(self, function: str, *args: Any) -> Any:
+        for left in reversed(range(_TRIES)):
+            try:
+                return getattr(self.nvml, function)(self.handle, *args)
+            except self.nvml.NVMLError as error:
+                gone = isinstance(error, self.nvml.NVMLError_GpuIsLost | self.nvml.NVMLError_Uninitialized)
+                if gone or not left:
+                    raise MeterLost(f"{self.where} is lost: {error}; {_SEE}") from error
+                time.sleep(_TRY_AGAIN_S)
+        raise AssertionError(function)
 
+
+_TRIES, _TRY_AGAIN_S = 3, 0.01
+"""A driver that is busy with something else may fail to answer once."""
+_POWER_INSTANT = 186
+"""NVML_FI_DEV_POWER_INSTANT in nvml.h: since driver 530, on Ampere and newer."""
+_AVERAGED_S = 1.0
+"""On Ampere and newer, except GA100 (A100, A30, A800), nvmlDeviceGetPowerUsage is a mean over the last second (NVML API
+reference)."""
+_GA100 = ("A100", "A30", "A800")
 
 _SLOWED_BY = {
     0x4: "power cap",
@@ -198,7 +230,22 @@ def _find_gpus(nvml: ModuleType) -> list[Gpu] | Unavailable:
 def _gpu(nvml: ModuleType, index: int) -> Gpu:
     handle = nvml.nvmlDeviceGetHandleByIndex(index)
     name, uuid = (_decode(get(handle)) for get in (nvml.nvmlDeviceGetName, nvml.nvmlDeviceGetUUID))
-    return Gpu(nvml, handle, index, name, uuid)
+    return Gpu(nvml, handle, index, name, uuid, _tells_instant(nvml, handle), _averaged_s(nvml, handle, name))
+
+
+def _tells_instant(nvml: ModuleType, handle: Any) -> bool:
+    try:
+        return bool(nvml.nvmlDeviceGetFieldValues(handle, [_POWER_INSTANT])[0].nvmlReturn == nvml.NVML_SUCCESS)
+    except nvml.NVMLError:
+        return False
+
+
+def _averaged_s(nvml: ModuleType, handle: Any, name: str) -> float:
+    try:
+        averages = nvml.nvmlDeviceGetArchitecture(handle) >= nvml.NVML_DEVICE_ARCH_AMPERE
+    except nvml.NVMLError:
+        averages = False
+    return _AVERAGED_S if averages and not any(word in _GA100 for word in name.replace("-", " ").split()) else 0.0
 
 
 def _decode(text: str | bytes) -> str:

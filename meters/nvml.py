@@ -20,13 +20,13 @@ _SOURCE = (
     "NVIDIA, NVML API reference: power readings within +-5 % (nvmlDeviceGetPowerUsage); on A100 and H100 the sensor "
     "looks a quarter of the time (arXiv 2312.02741), so only windows of 10 s and more average that out"
 )
+_SEEN_ENOUGH, _POLL_AT_MOST_S = 4, 1.2
+"""Figures are renewed every 10 to 100 ms, depending on the card (arXiv 2312.02741): one is watched until it was renewed
+so often, or for so many seconds."""
 _UPDATE_S = 0.1
-"""Counters and powers are renewed every 10 to 100 ms, depending on the card (arXiv 2312.02741): the slowest, for one
-that does not move while it is watched."""
-_POLL_AT_MOST_S = 0.35
-_AVERAGED_S = 1.0
-"""On Ampere and newer, except GA100, the power is a mean over the last second (NVML API reference)."""
+"""For a power that stays the same while it is watched: the slowest."""
 _POWER_EVERY_S, _PATIENCE_S = 0.05, 2.0
+_LEAP_W, _LEAP_S = 5_000.0, 1.0
 
 
 class NvmlMeter:
@@ -38,10 +38,12 @@ class NvmlMeter:
         self._lock = threading.Lock()
         self._nvidia: Nvidia | None = None
         self._opened_mj: list[int] = []
+        self._last_mj: list[int] = []
+        self._last_ns = 0
 
     def probe(self) -> Sequence[Domain] | Unavailable:
-        """The visible GPUs, and how often their counters are renewed (found out by looking for up to 350 ms)."""
-        return _probe(self.id, _no_counter, lambda gpu: gpu.energy_mj(), grade="counter")
+        """The visible GPUs, and how often their counters are renewed (found out by looking for up to 1.2 s)."""
+        return _probe(_no_counter, _counter_domain)
 
     def open(self, pid: int) -> None:  # noqa: ARG002 - the counters cover whole GPUs
         """Start counting.
@@ -52,7 +54,8 @@ class NvmlMeter:
         self.close()
         found = _start()
         try:
-            self._opened_mj = [gpu.energy_mj() for gpu in found.gpus]
+            self._opened_mj = self._last_mj = [gpu.energy_mj() for gpu in found.gpus]
+            self._last_ns = time.monotonic_ns()
         except BaseException:
             found.close()
             raise
@@ -71,11 +74,14 @@ class NvmlMeter:
             t0_ns = time.monotonic_ns()
             now_mj = [gpu.energy_mj() for gpu in gpus]
             t1_ns = time.monotonic_ns()
-            values = {}
-            for gpu, start, now in zip(gpus, self._opened_mj, now_mj, strict=True):
-                if now < start:
-                    raise MeterLost(f"{gpu.where} went backwards: {start} to {now} mJ since it was opened")
-                values[f"nvml:gpu-{gpu.index}"] = (now - start) / 1e3
+            possible_mj = _LEAP_W * ((t1_ns - self._last_ns) / 1e9 + _LEAP_S) * 1e3
+            for gpu, last, now in zip(gpus, self._last_mj, now_mj, strict=True):
+                if not last <= now <= last + possible_mj:
+                    how = "went backwards" if now < last else "leapt"
+                    raise MeterLost(f"{gpu.where} {how}: {last} to {now} mJ")
+            self._last_mj, self._last_ns = now_mj, t1_ns
+            gained = zip(gpus, self._opened_mj, now_mj, strict=True)
+            values = {f"nvml:gpu-{gpu.index}": (now - start) / 1e3 for gpu, start, now in gained}
         return Reading(t0_ns=t0_ns, t1_ns=t1_ns, values=values)
 
     def conditions(self) -> Sequence[Conditions]:
@@ -101,8 +107,8 @@ class NvmlPowerMeter:
         self._poller = Poller(self.id, self._ask, interval_s=_POWER_EVERY_S, patience_s=_PATIENCE_S)
 
     def probe(self) -> Sequence[Domain] | Unavailable:
-        """The visible GPUs, and how often their power is renewed (found out by looking for up to 350 ms)."""
-        return _probe(self.id, lambda gpu: None, lambda gpu: gpu.power_w(), grade="polled")  # noqa: ARG005
+        """The visible GPUs, and how often their power is renewed (found out by looking for up to 1.2 s)."""
+        return _probe(_no_power, _power_domain)
 
     def open(self, pid: int) -> None:  # noqa: ARG002 - the figures cover whole GPUs
         """Start asking.
@@ -139,13 +145,17 @@ class NvmlPowerMeter:
 
     def _ask(self) -> Sample:
         assert self._nvidia is not None
-        t0_ns = time.monotonic_ns()
-        watts = {f"nvml-power:gpu-{gpu.index}": gpu.power_w() for gpu in self._nvidia.gpus}
-        # How long a figure is the mean of is not told; where between now and that long ago it holds is not known.
+        t0_ns, gpus = time.monotonic_ns(), self._nvidia.gpus
+        watts = {f"nvml-power:gpu-{gpu.index}": gpu.power_w() for gpu in gpus}
+        asked_ns = (t0_ns + time.monotonic_ns()) / 2
+        # A mean over some time holds in its middle; besides it may be as old as it takes to be renewed.
+        averaged_s = [0.0 if gpu.tells_instant else gpu.averaged_s for gpu in gpus]
+        age_s = (max(averaged_s) + min(averaged_s)) / 4 + _UPDATE_S / 2
         return Sample(
-            moment_ns=(t0_ns + time.monotonic_ns()) / 2,
-            u_moment_s=_AVERAGED_S / math.sqrt(12),
+            moment_ns=asked_ns - age_s * 1e9,
+            u_moment_s=math.hypot(_UPDATE_S, (max(averaged_s) - min(averaged_s)) / 2) / math.sqrt(12),
             watts=watts,
+            means=min(averaged_s) > 0,
         )
 
 
@@ -157,19 +167,22 @@ def _start() -> Nvidia:
 
 
 def _probe(
-    meter: str, refuse: Callable[[Gpu], Unavailable | None], look: Callable[[Gpu], float], *, grade: Grade
+    refuse: Callable[[Gpu], Unavailable | None], describe: Callable[[Gpu], Domain | Unavailable]
 ) -> Sequence[Domain] | Unavailable:
     nvidia = Nvidia.start()
     if isinstance(nvidia, Unavailable):
         return nvidia
     try:
+        domains: list[Domain] = []
         for gpu in nvidia.gpus:
-            if (problem := refuse(gpu)) is not None:
-                return problem
-        update_s = _probe_update(lambda: look(nvidia.gpus[0]))
-        return [_domain(meter, gpu, update_s, grade) for gpu in nvidia.gpus]
+            found = refuse(gpu) or describe(gpu)
+            if isinstance(found, Unavailable):
+                return found
+            domains.append(found)
     except MeterLost as error:
         return Unavailable(reason=str(error), fix="see what nvidia-smi says")
+    else:
+        return domains
     finally:
         nvidia.close()
 
@@ -181,6 +194,29 @@ def _no_counter(gpu: Gpu) -> Unavailable | None:
         reason=f"{gpu.where} has no energy counter (it came with Volta, and not on every card)",
         fix="nothing to do: nvml-power adds up its power instead; or hide this GPU with CUDA_VISIBLE_DEVICES",
     )
+
+
+def _no_power(gpu: Gpu) -> Unavailable | None:
+    if gpu.tells_power():
+        return None
+    return Unavailable(
+        reason=f"{gpu.where} does not tell its power",
+        fix="hide this GPU with CUDA_VISIBLE_DEVICES, or measure at the wall",
+    )
+
+
+def _counter_domain(gpu: Gpu) -> Domain | Unavailable:
+    update_s = _probe_update(gpu.energy_mj)
+    if update_s is None:
+        return Unavailable(
+            reason=f"the energy counter of {gpu.where} stood still for {_POLL_AT_MOST_S:g} s",
+            fix="nothing to do: nvml-power adds up its power instead",
+        )
+    return _domain(NvmlMeter.id, gpu, update_s, "counter")
+
+
+def _power_domain(gpu: Gpu) -> Domain:
+    return _domain(NvmlPowerMeter.id, gpu, _probe_update(gpu.power_w) or _UPDATE_S, "polled")
 
 
 def _domain(meter: str, gpu: Gpu, update_s: float, grade: Grade) -> Domain:
@@ -198,16 +234,16 @@ def _domain(meter: str, gpu: Gpu, update_s: float, grade: Grade) -> Domain:
     )
 
 
-def _probe_update(look: Callable[[], float]) -> float:
-    """Seconds between renewals of a figure; `_UPDATE_S` where it did not move twice while watched."""
+def _probe_update(look: Callable[[], float]) -> float | None:
+    """Seconds between renewals of a figure; None where it did not move twice while it was watched."""
     began_ns = time.monotonic_ns()
     changes_ns: list[int] = []
     last = look()
-    while len(changes_ns) < 4 and time.monotonic_ns() - began_ns < _POLL_AT_MOST_S * 1e9:
+    while len(changes_ns) < _SEEN_ENOUGH and time.monotonic_ns() - began_ns < _POLL_AT_MOST_S * 1e9:
         time.sleep(0.001)
         now = look()
         if now != last:
             changes_ns.append(time.monotonic_ns())
         last = now
     gaps = sorted((b - a) / 1e9 for a, b in itertools.pairwise(changes_ns))
-    return gaps[len(gaps) // 2] if gaps else _UPDATE_S
+    return gaps[len(gaps) // 2] if gaps else None

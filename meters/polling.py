@@ -1,8 +1,13 @@
 """From power that is asked for now and then to joules: a thread that asks, and the sum of what it was told.
 
-Between two samples the power went from the one to the other at some moment, of which nothing is known: so the mean of
-both counts for the time between them, right on average for a step at any moment, with an error that is uniform over
-the difference of the two (JCGM 100:2008, 4.3.7): ``|P2 - P1| dt / sqrt(12)``. A figure that stays the same is held.
+Between two samples nothing is known of the power, so the mean of both counts for the time between them; a figure that
+stays the same is held. The error (k=1) of that time's joules, with ``dP`` the difference of the two samples:
+
+- of figures that are means over the time since the last one: the power went from the one to the other at some moment
+  between them, so the error is uniform over ``dP dt``: ``|dP| dt / sqrt(12)`` (JCGM 100:2008, 4.3.7);
+- of figures of a moment: each stands for its whole interval, though the power may have been anything in it. If samples
+  scatter by ``s`` and have nothing to do with one another, the sum of ``n`` is off by ``sqrt(n) s dt``, and ``dP``
+  scatters by ``sqrt(2) s``: ``|dP| dt / sqrt(2)`` each adds up to that.
 """
 
 from __future__ import annotations
@@ -15,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from .errors import MeterLost
-from .types import Domain, Reading, Unavailable
+from .types import Conditions, Domain, Reading, Unavailable
 
 __all__ = ["NoSample", "PolledMeter", "Poller", "Sample", "Source"]
 
@@ -36,12 +41,14 @@ class Sample:
         u_moment_s: Standard uncertainty of it: the journey, and how old the figure may have been.
         watts: By domain id.
         joules: By domain id, for what a source counts by itself; from any beginning, never falling.
+        means: Whether each power is a mean over the time since the one before, and not of a moment.
     """
 
     moment_ns: float
     u_moment_s: float
     watts: Mapping[str, float] = field(default_factory=dict)
     joules: Mapping[str, float] = field(default_factory=dict)
+    means: bool = False
 
 
 class Source(Protocol):
@@ -97,6 +104,11 @@ class PolledMeter:
         """
         return self._poller.reading()
 
+    def conditions(self) -> Sequence[Conditions]:
+        """What the source tells of its devices' state, if it does."""
+        told: Sequence[Conditions] = self._source.conditions() if hasattr(self._source, "conditions") else ()
+        return told
+
     def close(self) -> None:
         """Ask no more."""
         self._poller.stop()
@@ -135,14 +147,25 @@ class Poller:
         """
         self.stop()
         self._lost = None
-        try:
-            self._sum = _Sum(_checked(self._ask()))
-        except NoSample as problem:
-            raise MeterLost(f"{self._name}: {problem}") from problem
+        self._sum = self._first()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(self._sum, self._stopping), name=self._name)
         self._thread.daemon = True
         self._thread.start()
+
+    def _first(self) -> _Sum:
+        """The sum that a first sample begins, asked for as long as it may be missing."""
+        until_s = time.monotonic() + self._patience_s
+        while True:
+            try:
+                return _Sum(_checked(self._ask()))
+            except MeterLost as lost:
+                raise MeterLost(f"{self._name}: {lost}") from lost
+            except Exception as problem:
+                if time.monotonic() > until_s:
+                    why = str(problem) if isinstance(problem, NoSample) else repr(problem)
+                    raise MeterLost(f"{self._name}: {why}") from problem
+            time.sleep(min(self._interval_s, 1.0))
 
     @property
     def started(self) -> bool:
@@ -220,13 +243,13 @@ class _Sum:
     def add(self, now: Sample) -> None:
         """Raises MeterLost where a counter fell, and `NoSample` where something is missing."""
         last, seconds = self.last, (now.moment_ns - self.last.moment_ns) / 1e9
-        if missing := self.joules.keys() - now.watts.keys() - now.joules.keys():
-            raise NoSample(f"{', '.join(sorted(missing))} is missing from the answer")
+        if changed := self.joules.keys() ^ (now.watts.keys() | now.joules.keys()):
+            raise NoSample(f"{', '.join(sorted(changed))} came or went")
         if seconds <= 0:
             return  # The same figure once more.
         for name, watts in now.watts.items():
             self.joules[name] += (last.watts[name] + watts) / 2 * seconds
-            self.variances[name] += ((watts - last.watts[name]) * seconds) ** 2 / 12
+            self.variances[name] += ((watts - last.watts[name]) * seconds) ** 2 / (12 if now.means else 2)
         for name, joules in now.joules.items():
             gained_j = joules - last.joules[name]
             if gained_j < 0 or gained_j > MOST_MACHINE_W * (seconds + 1):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -14,7 +15,7 @@ from .naming import Named, make_named, meter_name, parse_named
 from .nvml import NvmlMeter, NvmlPowerMeter
 from .perf import PerfMeter
 from .rapl import RaplMeter
-from .totals import grade_of, scope_of
+from .totals import HOLDS, grade_of, scope_of
 from .types import GRADES, Domain, Grade, Meter, Reading, ScopeKind, Unavailable
 from .zeus import ZeusMeter
 
@@ -179,20 +180,18 @@ def _pick_named(wanted: Sequence[str], probed: Sequence[Probed]) -> list[Domain]
 
 
 def _overlap(picked: Sequence[Domain], wanted: Sequence[str]) -> str | None:
-    """A domain that sees what others of them see: at the wall all is seen already, what is not summed by default lies
-    inside or around what is, and two meters that were found, not made by the user, may read one counter."""
-    walls = [domain.id for domain in picked if domain.kind == "wall"]
-    if walls and len(walls) < len(picked):
-        return walls[0]
-    inside = [domain.id for domain in picked if not domain.summed]
-    if inside and len(picked) > 1:
-        return inside[0]
+    """A domain that sees what another of them sees.
+
+    Within a meter what is not summed by default lies inside or around what is. Of two meters one may hold the other;
+    two of one kind may read one counter, unless the user made both and so knows what each is for.
+    """
     made = {meter_name(text) for text in wanted if parse_named(text) is not None}
-    seen: dict[ScopeKind, str] = {}
-    for domain in picked:
-        meter = meter_name(domain.id)
-        if meter not in made and seen.setdefault(domain.kind, meter) != meter:
-            return domain.id
+    for one, other in itertools.permutations(picked, 2):
+        meters = {meter_name(one.id), meter_name(other.id)}
+        inside = len(meters) == 1 and not one.summed
+        twice = len(meters) == 2 and one.kind == other.kind and not meters <= made
+        if inside or twice or other.kind in HOLDS.get(one.kind, ()):
+            return one.id
     return None
 
 

@@ -324,6 +324,8 @@ class GaugeSource:
             moment_ns=told.answer.moment_ns - self._update_s / 2 * 1e9,
             u_moment_s=math.hypot(told.answer.u_moment_s, self._update_s / math.sqrt(12)),
             watts={self._id: told.watts},
+            # Meters of this kind add up the power between two renewals.
+            means=True,
         )
 
     def close(self) -> None:

@@ -121,7 +121,7 @@ class ReplayMeter:
             u_offset_s: Standard uncertainty of that.
         """
         self.id = name
-        self._source, self._domain = source, domain
+        self.source, self.domain = source, domain
         self._offset_s = offset_s if source.is_absolute else 0.0
         self._u_moment_s = u_offset_s if source.is_absolute else 0.0
         self._lock = threading.Lock()
@@ -130,8 +130,8 @@ class ReplayMeter:
 
     def probe(self) -> Sequence[Domain] | Unavailable:
         """Its one domain; a file with times of the day only while its logger goes on."""
-        if not self._source.is_absolute:
-            return [self._domain]
+        if not self.source.is_absolute:
+            return [self.domain]
         try:
             self._refresh()
             self._start_s(self._find_zero_ns())
@@ -141,7 +141,7 @@ class ReplayMeter:
                 fix="start the logger first, so that it writes while Joulemark measures; if it does: check zone= and "
                 "offset_s=, and that it flushes every line",
             )
-        return [self._domain]
+        return [self.domain]
 
     def open(self, pid: int) -> None:  # noqa: ARG002 - what was recorded is recorded
         """Begin, at the trace's first moment or at the present.
@@ -166,7 +166,7 @@ class ReplayMeter:
                 raise MeterLost(f"{self.id} is not open")
             self._refuse_set_clock()
             self._refresh()
-            trace = self._source.trace
+            trace = self.source.trace
             now_s = _seconds_since(self._zero_ns)
             self._refuse_end(now_s)
             until_s = max(self._from_s, trace.last_told_s(now_s))
@@ -174,10 +174,10 @@ class ReplayMeter:
             return Reading(
                 t0_ns=t0_ns,
                 t1_ns=time.monotonic_ns(),
-                values={self._domain.id: joules},
+                values={self.domain.id: joules},
                 moment_ns=self._zero_ns + until_s * 1e9,
                 u_moment_s=self._u_moment_s,
-                variances={self._domain.id: variance},
+                variances={self.domain.id: variance},
             )
 
     def close(self) -> None:
@@ -187,38 +187,38 @@ class ReplayMeter:
 
     def _refresh(self) -> None:
         try:
-            self._source.refresh()
+            self.source.refresh()
         except UsageError as error:
             raise MeterLost(str(error)) from error
 
     def _find_zero_ns(self) -> int:
-        if self._source.is_absolute:
+        if self.source.is_absolute:
             return -_wall_ahead_ns() - round(self._offset_s * 1e9)
-        return time.monotonic_ns() - round(float(self._source.trace.edges_s[0]) * 1e9)
+        return time.monotonic_ns() - round(float(self.source.trace.edges_s[0]) * 1e9)
 
     def _start_s(self, zero_ns: int) -> float:
         """Where in the trace to begin; raises MeterLost where it does not hold the present."""
-        first_s, last_s = (float(self._source.trace.edges_s[at]) for at in (0, -1))
-        if not self._source.is_absolute:
+        first_s, last_s = (float(self.source.trace.edges_s[at]) for at in (0, -1))
+        if not self.source.is_absolute:
             return first_s
         now_s = _seconds_since(zero_ns)
         if now_s < first_s:
-            raise MeterLost(f"{self._source.path} begins {first_s - now_s:.1f} s from now")
+            raise MeterLost(f"{self.source.path} begins {first_s - now_s:.1f} s from now")
         self._refuse_end(now_s)
         return min(now_s, last_s)
 
     def _refuse_end(self, now_s: float) -> None:
         """Raises MeterLost where the trace is over, or its logger silent for too long."""
-        trace = self._source.trace
+        trace = self.source.trace
         late_s = now_s - float(trace.edges_s[-1])
         # Less than what the recorder waits for a new figure: it must not take an old one for it.
-        patience_s = _SILENT_TICKS * trace.spacing_s + _SILENT_S if self._source.is_absolute else 0.0
+        patience_s = _SILENT_TICKS * trace.spacing_s + _SILENT_S if self.source.is_absolute else 0.0
         if late_s > patience_s:
-            raise MeterLost(f"{self._source.path} ended {late_s:.1f} s ago")
+            raise MeterLost(f"{self.source.path} ended {late_s:.1f} s ago")
 
     def _refuse_set_clock(self) -> None:
         """Raises MeterLost where the wall clock jumped, and with it the stamps of a logger on this machine."""
-        if not self._source.is_absolute:
+        if not self.source.is_absolute:
             return
         jumped_s = (self._zero_ns - self._find_zero_ns()) / 1e9
         if abs(jumped_s) > max(_CLOCK_STEP_S, 3 * self._u_moment_s):

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .errors import UsageError
-from .types import MOST_PLAUSIBLE_W, SCOPE_KINDS, Domain, Grade
+from .types import MOST_PLAUSIBLE_W, SCOPE_KINDS, Domain, Grade, ScopeKind
 
-__all__ = ["grade_of", "min_window_s", "sampling_interval_s", "scope_of"]
+__all__ = ["HOLDS", "grade_of", "min_window_s", "sampling_interval_s", "scope_of"]
+
+HOLDS: dict[ScopeKind, frozenset[ScopeKind]] = {
+    "wall": frozenset(SCOPE_KINDS) - {"wall"},
+    "platform": frozenset({"package", "dram", "gpu", "soc"}),
+    "soc": frozenset({"package", "dram", "gpu"}),
+}
+"""What lies inside of what: it is never added to it, and can't draw more."""
 
 _LEAST_INTERVAL_S, _MOST_INTERVAL_S = 0.01, 10.0
-_STEPS_PER_WINDOW, _SAMPLES_PER_WINDOW = 10, 50
+_QUICK_S, _QUICK_STEPS, _SLOW_STEPS = 0.01, 10, 50
 
 
 def grade_of(summed: Sequence[Domain]) -> Grade:
@@ -34,8 +41,9 @@ def scope_of(summed: Sequence[Domain]) -> str:
 def min_window_s(domains: Sequence[Domain]) -> float:
     """How long a window must be for its edges to weigh less than 1 % of the total, in seconds.
 
-    Ten steps of a counter, since windows begin and end at steps, and at least a second. Fifty samples of a source of
-    power, whose figure may be as old as it takes to renew it (``sqrt(1/6) / 50`` is 0.8 %). At least ten seconds for
+    Ten steps of a quick counter, since windows begin and end at steps, and at least a second. Fifty of a slow one: from
+    the last answer to the next step is up to a step of idle power, which gross energy holds. Fifty samples of a power,
+    whose figure may be as old as it takes to renew it (``sqrt(1/6) / 50`` is 0.8 %). At least ten seconds for
     GPUs, whose sensors look a part of the time only (arXiv 2312.02741). Half a second where energy is modelled from
     CPU clocks, which are exact whenever a process waits.
     """
@@ -55,7 +63,8 @@ def sampling_interval_s(domains: Sequence[Domain], trace_s: float | None = None)
 
 
 def _least_window_s(domain: Domain) -> float:
-    if domain.grade == "modelled" and domain.update_s is not None and domain.update_s < 0.1:
+    update_s = domain.update_s or 0.0
+    if domain.grade == "modelled" and update_s < 0.1:
         return 0.5
-    updates = _STEPS_PER_WINDOW if domain.grade == "counter" else _SAMPLES_PER_WINDOW
-    return max(10.0 if domain.kind == "gpu" else 1.0, updates * (domain.update_s or 0.0))
+    updates = _QUICK_STEPS if domain.grade == "counter" and update_s <= _QUICK_S else _SLOW_STEPS
+    return max(10.0 if domain.kind == "gpu" else 1.0, updates * update_s)

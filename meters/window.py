@@ -27,28 +27,20 @@ import math
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
 from .conditions import host_conditions
 from .errors import MeterLost
+from .steps import Shown, StepFinder, frozen, frozen_after_s, must_move, read
 from .totals import grade_of, min_window_s, sampling_interval_s, scope_of
-from .types import Conditions, Domain, EnergyRecord, Meter, Reading
+from .types import Conditions, Domain, EnergyRecord, Meter
 
 __all__ = ["PowerSample", "Recorder", "min_window_s"]
 
-_LEAST_W = 1.0
-"""Less than a package or a GPU that is switched on draws: a figure too coarse to show that is not called frozen."""
-_FROZEN_TICKS, _FROZEN_S, _FROZEN_LOOKS = 10, 5.0, 3
-"""A counter that shows no step for so many of its ticks, so long and in so many looks of the sampler, is frozen."""
-_SPIN_BELOW_S, _LEAST_PAUSE_S, _PAUSE_AT_MOST_S = 0.005, 0.0002, 0.005
-_WAIT_TICKS, _WAIT_S = 2.0, 0.02
-"""How long a step, or a sharper one, is waited for where none need come."""
-_SHARP = 0.05
-"""The uncertainty of a step's moment, as a share of the tick, that no sharper one is waited for."""
-_AT_MOST_S = 600.0
-"""How long a source that knows its moments is waited for: it raises MeterLost by itself where it is silent."""
+_FROZEN_LOOKS = 3
+"""A counter is called frozen after so many looks of the sampler at the earliest."""
 _EDGE_TICKS = 4
 """Of a trace: power between two looks that are closer together than so many ticks says more of the ticks than of it."""
 _SLEPT_S = 0.5
@@ -93,6 +85,7 @@ class Recorder:
         self._domains = tuple(domains)
         self._summed = tuple(domain for domain in self._domains if domain.summed)
         self._grade = grade_of(self._summed)
+        self._finder = StepFinder(self._domains)
         self._pid = pid
         self._interval_s = sampling_interval_s(self._domains, trace_s)
         self._keep_trace = trace_s is not None
@@ -218,23 +211,23 @@ class Recorder:
 
     def _look(self) -> _Look:
         """Every meter as it is now."""
-        return self._checked([_plainly(reading, self._domains) for reading in map(_read, self._meters)])
+        return self._checked([self._finder.take(reading) for reading in map(read, self._meters)])
 
     def _look_at_steps(self, *, must_step: bool = False) -> _Look:
         """Every meter as it is when its sources next renew their figures, the slowest first."""
         meters = sorted(self._meters, key=self._slowness_s, reverse=True)
-        shown: list[dict[str, _Shown]] = []
+        shown: list[dict[str, Shown]] = []
         since_ns: float | None = None
         for meter in meters:
-            first = _read(meter)
+            first = read(meter)
             since_ns = first.t0_ns if since_ns is None else since_ns
-            shown.append(_wait_for_steps(meter, first, self._domains, since_ns, must_step=must_step))
+            shown.append(self._finder.wait(meter, first, since_ns, must_step=must_step))
         return self._checked(shown)
 
     def _slowness_s(self, meter: Meter) -> float:
-        return max((d.update_s or 0.0 for d in self._summed if _is_of(d, meter)), default=0.0)
+        return max((d.update_s or 0.0 for d in self._summed if d.id.partition(":")[0] == meter.id), default=0.0)
 
-    def _checked(self, shown: Sequence[Mapping[str, _Shown]]) -> _Look:
+    def _checked(self, shown: Sequence[Mapping[str, Shown]]) -> _Look:
         found = {name: figure for part in shown for name, figure in part.items()}
         missing = [domain.id for domain in self._domains if domain.id not in found]
         if missing:
@@ -263,25 +256,11 @@ class Recorder:
 
 
 @dataclass(frozen=True)
-class _Shown:
-    """What a domain showed: joules, the moment at which they held with its standard uncertainty, and their variance.
-
-    ``power_w`` is that of the tick which ended at the moment, where it was seen to end.
-    """
-
-    joules: float
-    moment_ns: float
-    u_moment_s: float
-    variance: float
-    power_w: float | None = None
-
-
-@dataclass(frozen=True)
 class _Look:
     """Every domain, as if at one moment: the last of the total's."""
 
     t_ns: float
-    shown: Mapping[str, _Shown]
+    shown: Mapping[str, Shown]
 
 
 class _Window:
@@ -339,8 +318,8 @@ class _Window:
         return shown.joules + self.joules[name] / self.seconds * (look.t_ns - shown.moment_ns) / 1e9
 
 
-def _edge_w(edge: _Shown, mean_w: float) -> float:
-    """Power at an edge: not below half the mean, since a tick that is taken for longer than it is makes it too small."""
+def _edge_w(edge: Shown, mean_w: float) -> float:
+    """Power at an edge: not below half the mean, since a tick that is taken for longer than it is makes it smaller."""
     return mean_w if edge.power_w is None else max(edge.power_w, mean_w / 2)
 
 
@@ -348,8 +327,8 @@ class _Watch:
     """Sees whether a counter stands still while it is sampled."""
 
     def __init__(self, summed: Sequence[Domain]) -> None:
-        self._domains = [domain for domain in summed if _must_move(domain)]
-        self._moved: dict[str, _Shown] = {}
+        self._domains = [domain for domain in summed if must_move(domain)]
+        self._moved: dict[str, Shown] = {}
         self._still: dict[str, int] = {}
 
     def refuse_standing_still(self, look: _Look) -> None:
@@ -361,124 +340,8 @@ class _Watch:
                 continue
             self._still[domain.id] += 1
             still_s = (now.moment_ns - last.moment_ns) / 1e9
-            if still_s > _frozen_after_s(domain) and self._still[domain.id] >= _FROZEN_LOOKS:
-                raise _frozen(domain, still_s)
-
-
-def _wait_for_steps(
-    meter: Meter, first: Reading, domains: Sequence[Domain], since_ns: float, *, must_step: bool
-) -> dict[str, _Shown]:
-    """What a meter shows once those of its domains that are summed and step have done so after ``since_ns``.
-
-    A step that was seen late, since something else ran meanwhile, is passed over for the next ones while there is
-    time. A counter without any step is taken as it is; at the end of a window it is given the time in which only a
-    frozen one would show none.
-    """
-    now = first
-    awaited = [d for d in domains if d.summed and d.id in first.values and _steps(d, first)]
-    slowest_s = max((domain.update_s or 0.0 for domain in awaited), default=0.0)
-    stepped: dict[str, _Shown] = {}
-    waited_s, pending, began_s = 0.0, bool(awaited), time.monotonic()
-    while pending:
-        # Looking without a pause costs energy, so it must soon lead to something.
-        if slowest_s > _SPIN_BELOW_S or waited_s > _WAIT_TICKS * slowest_s:
-            time.sleep(min(max(slowest_s / 50, _LEAST_PAUSE_S), _PAUSE_AT_MOST_S))
-        before, now = now, _read(meter)
-        waited_s = max((now.t_ns - first.t_ns) / 1e9, time.monotonic() - began_s)
-        for domain in awaited:
-            seen, best = _step_between(before, now, domain, since_ns), stepped.get(domain.id)
-            # Of sharp ones the last, so that all domains are seen at nearly one moment.
-            if seen is not None and (best is None or seen.u_moment_s < max(best.u_moment_s, _sharp_s(domain))):
-                stepped[domain.id] = seen
-        pending = any(_is_awaited(domain, stepped.get(domain.id), now, waited_s, must_step) for domain in awaited)
-    return _plainly(now, domains, still_s=waited_s) | stepped
-
-
-def _is_awaited(domain: Domain, best: _Shown | None, now: Reading, waited_s: float, must_step: bool) -> bool:
-    """Whether a sharp step of a domain is still to be waited for; raises MeterLost where there will be none."""
-    if domain.id not in now.values:
-        return False  # It is missed by whoever puts the meters together.
-    if now.moment_ns is not None:
-        if best is None and waited_s > _AT_MOST_S:
-            raise MeterLost(f"{domain.id} gave no new figure in {waited_s:.0f} s")
-        return best is None
-    if best is not None and best.u_moment_s < _sharp_s(domain):
-        return False
-    frozen = must_step and best is None and _must_move(domain)
-    if waited_s <= (_frozen_after_s(domain) if frozen else _WAIT_TICKS * (domain.update_s or 0.0) + _WAIT_S):
-        return True
-    if frozen:
-        raise _frozen(domain, waited_s)
-    return False
-
-
-def _step_between(before: Reading, now: Reading, domain: Domain, since_ns: float) -> _Shown | None:
-    """A figure that was renewed after ``since_ns`` and between two readings, or none."""
-    if domain.id not in now.values:
-        return None
-    if now.moment_ns is not None:
-        return _plainly(now, [domain])[domain.id] if now.moment_ns >= since_ns else None
-    return _at_step(before, now, domain) if now.values[domain.id] != before.values[domain.id] else None
-
-
-def _at_step(before: Reading, now: Reading, domain: Domain) -> _Shown:
-    """A figure renewed between two readings; if several times, then last within a tick before the second.
-
-    When inside of a reading the domain was looked at is not known either, but it is the same moment in both.
-    """
-    between_s, tick_s = (now.t_ns - before.t_ns) / 1e9, domain.update_s or 0.0
-    width_s = min(between_s, tick_s)
-    power_w = (now.values[domain.id] - before.values[domain.id]) / max(between_s, tick_s)
-    return replace(_shown(now, domain, now.t_ns - width_s / 2 * 1e9, width_s / math.sqrt(12)), power_w=power_w)
-
-
-def _plainly(reading: Reading, domains: Sequence[Domain], *, still_s: float = 0.0) -> dict[str, _Shown]:
-    """What a reading says by itself: of a source that steps nothing of how old the figure is within its tick, nor
-    within the time ``still_s`` that it was watched in vain."""
-    width_s = (reading.t1_ns - reading.t0_ns) / 1e9
-    found = {}
-    for domain in domains:
-        if domain.id not in reading.values:
-            continue
-        if reading.moment_ns is not None:
-            found[domain.id] = _shown(reading, domain, reading.moment_ns, reading.u_moment_s)
-        else:
-            steps = _steps(domain, reading)
-            oldest_s = (domain.update_s or 0.0) + (still_s if steps and domain.summed else 0.0)
-            u_s = math.hypot(width_s, oldest_s) / math.sqrt(12)
-            found[domain.id] = _shown(reading, domain, reading.t_ns - (oldest_s / 2 * 1e9 if steps else 0.0), u_s)
-    return found
-
-
-def _shown(reading: Reading, domain: Domain, moment_ns: float, u_moment_s: float) -> _Shown:
-    variance = reading.variances.get(domain.id, 0.0)
-    return _Shown(reading.values[domain.id], moment_ns, u_moment_s, variance)
-
-
-def _steps(domain: Domain, reading: Reading) -> bool:
-    """Whether its figure stands still between renewals. That of our own model does not: it is of the moment it is
-    asked."""
-    return reading.moment_ns is not None or (domain.update_s is not None and domain.grade != "modelled")
-
-
-def _sharp_s(domain: Domain) -> float:
-    return _SHARP * (domain.update_s or 0.0)
-
-
-def _must_move(domain: Domain) -> bool:
-    """Whether its figure moves as long as its source works: a counter's does, but for memory that does nothing, which
-    may round down to 0 J. A power may well be 0 W, such as that of a part which is switched off."""
-    coarse_s = (domain.resolution_j or 0.0) / _LEAST_W
-    coarse = coarse_s > _frozen_after_s(domain)
-    return domain.summed and domain.grade == "counter" and domain.kind != "dram" and not coarse
-
-
-def _frozen_after_s(domain: Domain) -> float:
-    return max(_FROZEN_TICKS * (domain.update_s or 0.0), _FROZEN_S)
-
-
-def _frozen(domain: Domain, still_s: float) -> MeterLost:
-    return MeterLost(f"{domain.id} stood still for {still_s:.3g} s: its counter is frozen; see joulemark doctor")
+            if still_s > frozen_after_s(domain) and self._still[domain.id] >= _FROZEN_LOOKS:
+                raise frozen(domain, still_s)
 
 
 def _slept_s() -> float:
@@ -487,27 +350,13 @@ def _slept_s() -> float:
     return time.clock_gettime(boottime) - time.monotonic() if boottime is not None else 0.0
 
 
-def _is_of(domain: Domain, meter: Meter) -> bool:
-    return domain.id.partition(":")[0] == meter.id
-
-
-def _read(meter: Meter) -> Reading:
-    try:
-        return meter.read()
-    except MeterLost:
-        raise
-    except Exception as error:
-        # A meter from outside may break its promise; what it measures is lost all the same.
-        raise MeterLost(f"{meter.id}: {type(error).__name__}: {error}") from error
-
-
 def _refuse_nonsense(domains: Sequence[Domain], joules: Mapping[str, float], window_s: float) -> None:
     """No energy, less than none and a counter that stands still are faults of the meter, never results."""
     for domain in domains:
         joule = joules[domain.id]
         if not math.isfinite(joule) or joule < 0:
             raise MeterLost(f"{domain.id} says {joule} J for a window of {window_s:.3g} s, which cannot be")
-        if joule == 0 and _must_move(domain) and window_s > _frozen_after_s(domain):
-            raise _frozen(domain, window_s)
+        if joule == 0 and must_move(domain) and window_s > frozen_after_s(domain):
+            raise frozen(domain, window_s)
     if sum(joules[domain.id] for domain in domains if domain.summed) <= 0:
         raise MeterLost(f"no energy seen in {window_s:.3g} s: the window is too short for this meter, or it is frozen")

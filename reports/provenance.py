@@ -62,8 +62,10 @@ def describe_run(run: Run) -> dict[str, Any]:
 
 
 def _measure(run: Run) -> str | None:
-    """The ``joulemark run`` whose plan is this run's."""
+    """The ``joulemark run`` whose plan is this run's; None where it is not told, or the energy came later."""
     plan = run.header.plan
+    if run.header.remetered_from is not None:
+        return None
     models, tasks = plan.get("models"), plan.get("tasks")
     if not isinstance(models, list | tuple) or not isinstance(tasks, list | tuple):
         return None

@@ -66,9 +66,9 @@ class Sensor:
             raise NoSample(f"{self._chip} is gone")
         t0_ns = time.monotonic_ns()
         watts = int(file.read_text()) / 1e6
-        # The figure is up to `UPDATE_S` old.
+        # The figure is up to `UPDATE_S` old, and half of that on average.
         return Sample(
-            moment_ns=(t0_ns + time.monotonic_ns()) / 2,
+            moment_ns=(t0_ns + time.monotonic_ns()) / 2 - UPDATE_S / 2 * 1e9,
             u_moment_s=UPDATE_S / math.sqrt(12),
             watts={f"{self._name}:board": watts},
         )

@@ -4,6 +4,7 @@
  * FAKE_STEP_MS    how often counters and powers are renewed; 20 unless set
  * FAKE_SWING      how far the power swings around WATTS, as a share of it; 0 unless set
  * FAKE_PERIOD_MS  of the swing, a sine that is 0 when the monotonic clock is; 700 unless set
+ * FAKE_AVERAGE    1: the power is the mean of the last second, and none of the moment is told
  * FAKE_LOST       a path: while a file is there, the GPUs have fallen off the bus
  * FAKE_RESET      a path: while a file is there, the counters read 0 (the driver was loaded anew)
  * FAKE_FROZEN     a path: while a file is there, the counters stand still, at its content in milliseconds
@@ -47,6 +48,10 @@ static double renewed(void) {
 }
 
 static double omega(void) { return 2 * M_PI / (setting("FAKE_PERIOD_MS", 700) / 1e3); }
+static double watts(struct gpu *gpu, double t) { return gpu->watts * (1 + setting("FAKE_SWING", 0) * sin(omega() * t)); }
+static double joules(struct gpu *gpu, double t) {
+    return gpu->watts * (t + setting("FAKE_SWING", 0) / omega() * (1 - cos(omega() * t)));
+}
 
 int nvmlInitWithFlags(unsigned flags) {
     (void)flags;
@@ -84,9 +89,7 @@ int nvmlDeviceGetTotalEnergyConsumption(struct gpu *gpu, unsigned long long *mj)
     if (!ready) return UNINITIALIZED;
     if (!strcmp(gpu->mode, "old")) return NOT_SUPPORTED;
     if (there("FAKE_LOST")) return GPU_IS_LOST;
-    double t = renewed(), swing = setting("FAKE_SWING", 0);
-    double joules = gpu->watts * (t + swing / omega() * (1 - cos(omega() * t)));
-    *mj = there("FAKE_RESET") ? 0 : (unsigned long long)(joules * 1e3);
+    *mj = there("FAKE_RESET") ? 0 : (unsigned long long)(joules(gpu, renewed()) * 1e3);
     return OK;
 }
 int nvmlDeviceGetArchitecture(struct gpu *gpu, unsigned *arch) {
@@ -96,7 +99,18 @@ int nvmlDeviceGetArchitecture(struct gpu *gpu, unsigned *arch) {
 int nvmlDeviceGetPowerUsage(struct gpu *gpu, unsigned *mw) {
     if (!ready) return UNINITIALIZED;
     if (there("FAKE_LOST")) return GPU_IS_LOST;
-    *mw = (unsigned)(1e3 * gpu->watts * (1 + setting("FAKE_SWING", 0) * sin(omega() * renewed())));
+    double t = renewed();
+    *mw = (unsigned)(setting("FAKE_AVERAGE", 0) ? 1e3 * (joules(gpu, t) - joules(gpu, t - 1)) : 1e3 * watts(gpu, t));
+    return OK;
+}
+/* The field that pynvml calls NVML_FI_DEV_POWER_INSTANT, and no other. */
+struct field { unsigned id, scope; long timestamp, latency; unsigned type, result; union { unsigned ui; double d; } value; };
+int nvmlDeviceGetFieldValues(struct gpu *gpu, int many, struct field *fields) {
+    for (int i = 0; i < many; i++) {
+        int told = fields[i].id == 186 && strcmp(gpu->mode, "old") && !setting("FAKE_AVERAGE", 0);
+        fields[i].result = there("FAKE_LOST") ? GPU_IS_LOST : told ? OK : NOT_SUPPORTED;
+        fields[i].value.ui = (unsigned)(1e3 * watts(gpu, renewed()));
+    }
     return OK;
 }
 int nvmlDeviceGetClockInfo(struct gpu *gpu, unsigned type, unsigned *mhz) {

@@ -163,10 +163,25 @@ def test_ten_ticks_of_the_counter_are_enough_for_one_percent(library: Path) -> N
     assert sum(line.endswith("True") for line in lines) >= 6
 
 
-def test_polled_power_adds_up_to_the_energy_within_its_interval(library: Path) -> None:
-    script = WINDOWS.replace("METER", "'nvml-power'").replace("COUNT", "4")
-    lines = run(script, library, FAKE_GPUS="300", FAKE_SWING="0.5").splitlines()
-    assert [line.split()[1] for line in lines] == ["True"] * 4
+@pytest.mark.parametrize(
+    "card", [{"FAKE_GPUS": "300"}, {"FAKE_GPUS": "300/old"}, {"FAKE_GPUS": "300", "FAKE_AVERAGE": "1"}]
+)
+def test_polled_power_adds_up_to_the_energy_also_where_it_is_a_mean_of_the_last_second(
+    library: Path, card: dict[str, str]
+) -> None:
+    """A power that rises or falls by up to 94 W a second, so that half a second's delay would be 16 % of it."""
+    script = WINDOWS.replace("METER", "'nvml-power'").replace("COUNT", "3").replace("0.25, 0.5", "1.5, 2")
+    script = script.replace("2 * pi / 0.7", "2 * pi / 10")
+    lines = run(script, library, **card, FAKE_SWING="0.5", FAKE_PERIOD_MS="10000").splitlines()
+    assert [line.split()[1] for line in lines] == ["True"] * 3
+    assert all(abs(float(line.split()[0])) < 0.02 for line in lines)
+
+
+def test_a_card_whose_counter_stands_still_is_polled_instead(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "frozen").write_text("1000")
+    text = run(PROBE, library, FAKE_GPUS="300", FAKE_FROZEN=str(tmp_path / "frozen"))
+    assert "stood still for 1.2 s" in text
+    assert "nvml-power adds up its power instead" in text
 
 
 def test_a_counter_that_freezes_is_a_fault(library: Path, tmp_path: Path) -> None:

@@ -116,6 +116,30 @@ def test_naming_what_overlaps_is_refused_since_it_would_count_twice(wanted: list
         total(RAPL, NVML, WALL, wanted=wanted)
 
 
+@pytest.mark.parametrize("kind", ["package", "platform", "soc", "wall"])
+def test_a_meter_that_the_user_made_is_not_added_to_one_that_sees_the_same(kind: str) -> None:
+    made = probed("mine", domain("mine:all", kind))
+    with pytest.raises(UsageError, match="twice"):
+        total(RAPL, made, wanted=["rapl", "mine=prometheus:url=http://127.0.0.1:9,query=x,unit=J,scope=package"])
+
+
+def test_two_plugs_of_one_machine_are_added_up() -> None:
+    left, right = (probed(name, domain(f"{name}:plug", "wall", "wall")) for name in ("left", "right"))
+    wanted = ["left=shelly:host=192.0.2.7", "right=shelly:host=192.0.2.8"]
+    assert total(left, right, wanted=wanted) == ({"left:plug", "right:plug"}, "wall", "wall")
+
+
+def test_what_belongs_in_no_total_by_itself_is_one_when_its_meter_is_named() -> None:
+    battery = probed("battery", domain("battery:machine", "platform", "polled", summed=False))
+    assert total(battery, MODELLED)[0] == {"modelled:cpu"}
+    assert total(battery, MODELLED, wanted=["battery"]) == ({"battery:machine"}, "polled", "platform")
+
+
+def test_a_system_on_a_chip_stands_alone_since_it_holds_the_rest() -> None:
+    mac = probed("zeus", domain("zeus:soc", "soc", "modelled"))
+    assert total(mac, MODELLED) == ({"zeus:soc"}, "modelled", "soc")
+
+
 def test_naming_meters_of_two_grades_is_refused() -> None:
     with pytest.raises(UsageError, match="one grade"):
         total(NVML, MODELLED, wanted=["nvml", "modelled"])

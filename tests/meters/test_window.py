@@ -9,6 +9,7 @@ import statistics
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -18,7 +19,7 @@ from machines import FakePowercap, PowerDriver, wave
 from joulemark.meters.errors import MeterLost, UsageError
 from joulemark.meters.registry import choose
 from joulemark.meters.totals import sampling_interval_s
-from joulemark.meters.types import Domain, Meter, Reading
+from joulemark.meters.types import Domain, Grade, Meter, Reading
 from joulemark.meters.window import Recorder, min_window_s
 
 
@@ -147,6 +148,99 @@ def test_ten_steps_of_a_counter_are_enough_for_one_percent_and_its_interval_hold
     assert max(map(abs, errors)) < 0.01
     assert abs(statistics.fmean(errors)) < 1e-4
     assert 930 <= inside <= 970
+
+
+@pytest.mark.parametrize("stated", [0.25, 0.5, 2, 5, 20])
+def test_a_tick_that_is_longer_or_shorter_than_stated_makes_no_figure_worse_than_it_says(stated: float) -> None:
+    energy_j = wave(period_s=0.33)
+    meter = SteppingMeter(energy_j)
+    lengths, inside = Random(1), 0
+    with Recorder([meter], [replace(meter.domain(), update_s=stated * 0.001)], os.getpid()) as recorder:
+        for _ in range(200):
+            recorder.start()
+            meter.now_s += lengths.uniform(0.010, 0.200)
+            found = recorder.stop()
+            began_s = found.began_ns / 1e9
+            truth_j = energy_j(began_s + found.window_s) - energy_j(began_s)
+            inside += abs(found.gross_j - truth_j) <= 1.96 * found.u_j
+    assert inside >= 180
+
+
+class Scraped:
+    """What a source that is asked now and then has told: every second, of a load that draws 300 W for a while and
+    30 W else, on a clock that looking moves by 10 ms."""
+
+    id = "scraped"
+
+    def __init__(self) -> None:
+        self.now_s = 1000.3
+        self.busy = (math.inf, math.inf)
+        self.silent_s = math.inf
+
+    def domain(self, grade: Grade) -> Domain:
+        return domain("scraped:a", update_s=1.0, grade=grade)
+
+    def energy_j(self, t: float) -> float:
+        begin, end = self.busy
+        return 30 * t + 270 * (min(max(t, begin), end) - begin if begin < math.inf else 0.0)
+
+    def probe(self) -> Sequence[Domain]:
+        return []
+
+    def open(self, pid: int) -> None:
+        pass
+
+    def read(self) -> Reading:
+        self.now_s += 0.01
+        if self.now_s > self.silent_s + 5:
+            raise MeterLost("scraped has said nothing for 5 s")
+        moment_s = math.floor(min(self.now_s, self.silent_s))
+        now_ns = round(self.now_s * 1e9)
+        values = {"scraped:a": self.energy_j(moment_s)}
+        return Reading(t0_ns=now_ns, t1_ns=now_ns, values=values, moment_ns=moment_s * 1e9, u_moment_s=0.001)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("grade", ["counter", "polled", "modelled"])
+def test_a_figure_that_lags_is_waited_for_so_that_all_of_the_work_lies_in_its_window(grade: Grade) -> None:
+    meter = Scraped()
+    with Recorder([meter], [meter.domain(grade)], os.getpid()) as recorder:
+        recorder.start()
+        began_s = meter.now_s
+        meter.now_s += 1.7
+        meter.busy = (began_s, meter.now_s)
+        found = recorder.stop()
+    assert found.began_ns / 1e9 <= began_s
+    assert found.began_ns / 1e9 + found.window_s >= began_s + 1.7
+    assert found.gross_j == pytest.approx(270 * 1.7 + 30 * found.window_s, abs=1)
+
+
+def test_a_source_that_is_silent_when_a_window_begins_is_lost_and_gives_no_older_window() -> None:
+    meter = Scraped()
+    with Recorder([meter], [meter.domain("wall")], os.getpid()) as recorder:
+        recorder.open()
+        meter.silent_s = meter.now_s
+        with pytest.raises(MeterLost, match="said nothing"):
+            recorder.start()
+
+
+def test_a_part_that_is_switched_off_draws_nothing_and_is_no_fault() -> None:
+    class Rails(Scraped):
+        """A processor at 30 W, and a GPU that is off."""
+
+        def read(self) -> Reading:
+            found = super().read()
+            return found._replace(values={"scraped:a": found.values["scraped:a"], "scraped:b": 0.0})
+
+    meter = Rails()
+    domains = [meter.domain("polled"), domain("scraped:b", kind="gpu", grade="polled", update_s=1.0)]
+    with Recorder([meter], domains, os.getpid()) as recorder:
+        recorder.start()
+        meter.now_s += 20
+        found = recorder.stop()
+    assert found.gross_j == pytest.approx(30 * found.window_s)
 
 
 def test_a_window_begins_and_ends_at_a_step_and_what_is_not_known_is_the_time_between_two_looks() -> None:
@@ -294,7 +388,7 @@ def test_windows_are_as_long_as_the_slowest_source_of_the_total_needs() -> None:
     rapl = domain("rapl:package-0", update_s=0.001)
     slow = domain("rapl:package-1", update_s=0.5)
     assert min_window_s([rapl]) == 1.0
-    assert min_window_s([rapl, slow]) == 5.0
+    assert min_window_s([rapl, slow]) == 25.0
     assert min_window_s([domain("plug:plug", kind="wall", grade="wall", update_s=1.0)]) == 50.0
     assert min_window_s([rapl, domain("rapl:psys", update_s=1.0, summed=False)]) == 1.0
     assert min_window_s([rapl, domain("nvml:gpu-0", kind="gpu", update_s=0.02)]) == 10.0
