@@ -35,6 +35,17 @@ def test_clock_heat_cap_and_slowing_down_are_read_from_the_kernel(powercap: Fake
     )
 
 
+def test_amds_heat_comes_from_hwmon_and_the_cap_is_that_of_packages_alone(powercap: FakePowercap) -> None:
+    for number, (chip, heat) in enumerate((("nvme", "31000"), ("k10temp", "71250"))):
+        write(powercap.sysfs / f"class/hwmon/hwmon{number}/name", chip)
+        write(powercap.sysfs / f"class/hwmon/hwmon{number}/temp1_input", heat)
+    for folder, label, limit in (("intel-rapl:0", "package-0", "15000000"), ("intel-rapl:1", "psys", "28000000")):
+        powercap.add(folder, label)
+        write(powercap.root / folder / "constraint_0_power_limit_uw", limit)
+    found = host_conditions()
+    assert (found.temperature_c, found.power_cap_w) == (71.25, 15)
+
+
 def test_a_machine_that_tells_nothing_has_no_made_up_figures(powercap: FakePowercap) -> None:  # noqa: ARG001
     assert host_conditions() == Conditions(device="host")
 
@@ -57,8 +68,10 @@ def test_a_window_in_which_heat_held_the_cpu_down_shows_it(powercap: FakePowerca
     assert slowed_down(hot.before, hot.after)
 
 
-def test_a_power_cap_that_the_owner_set_is_no_fault() -> None:
+def test_a_power_cap_that_the_owner_set_is_no_fault_nor_is_a_clock_that_changes() -> None:
     capped = [Conditions(device="nvml:gpu-0", slowed_by=("power cap",))]
+    changing = [Conditions(device="nvml:gpu-0", slowed_by=("power cap", "hardware slowdown"))]
     braked = [Conditions(device="nvml:gpu-0", slowed_by=("power cap", "power brake"))]
     assert not slowed_down(capped, capped)
+    assert not slowed_down(capped, changing)
     assert slowed_down(capped, braked)
