@@ -9,35 +9,23 @@ The formats are those of the Shelly Gen2+ device API (``Switch.GetStatus``, ``PM
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from .errors import UsageError
+from .gauges import Identity, Told, gauge_meter
 from .http import Answer, Http, Refused
 from .polling import NoSample, PolledMeter
-from .remote import (
-    GaugeSource,
-    Identity,
-    Told,
-    count_decimals,
-    float32_step,
-    parse_login,
-    parse_seconds,
-    parse_share,
-    read_number,
-    read_watts,
-)
+from .remote import KWH_J, count_decimals, find_at, float32_step, parse_seconds, parse_secret, read_number, read_watts
 from .types import Unavailable
 
 __all__ = ["shelly", "tasmota"]
 
-_WH_J, _KWH_J = 3_600.0, 3_600_000.0
+_WH_J = KWH_J / 1000
 _BOUND_SERIAL, _BOUND_PULSES = 0.03, 0.05
 _SOURCE = (
     "assumed within +-{:.0%}, uniform (a / sqrt(3), JCGM 100:2008, 4.3.7), which Tuya states for sockets with {}; "
     "{} states no figure for its API"
 )
-_WATCH_S = 4.0
 
 
 def shelly(
@@ -74,16 +62,22 @@ def shelly(
     """
     if not channel.isdecimal():
         raise UsageError(f"meter {name!r}: channel={channel}: channels are numbered 0, 1, ...")
-    _, password = parse_login(user if password_env else "", password_env)
     http = Http(
         host,
         timeout_s=parse_seconds("timeout_s", timeout_s),
         user=user if password_env else None,
-        password=password,
+        password=parse_secret("password_env", password_env),
         digest=True,
     )
-    gauge = _Shelly(http, channel, _rel_u(rel_u))
-    return _meter(name, gauge, interval_s, patience_s, still_s, update_s)
+    return gauge_meter(
+        name,
+        _Shelly(http, channel),
+        rel_u=rel_u,
+        update_s=update_s,
+        interval_s=interval_s,
+        patience_s=patience_s,
+        still_s=still_s,
+    )
 
 
 def tasmota(
@@ -120,30 +114,18 @@ def tasmota(
     """
     if channel and (not channel.isdecimal() or int(channel) < 1):
         raise UsageError(f"meter {name!r}: channel={channel}: channels are numbered 1, 2, ...")
-    _, password = parse_login(user if password_env else "", password_env)
+    password = parse_secret("password_env", password_env)
     login = {} if password is None else {"user": user, "password": password}
     http = Http(host, timeout_s=parse_seconds("timeout_s", timeout_s))
-    gauge = _Tasmota(http, int(channel) if channel else None, login, _rel_u(rel_u))
-    return _meter(name, gauge, interval_s, patience_s, still_s, update_s)
-
-
-def _meter(
-    name: str, gauge: _Shelly | _Tasmota, interval_s: str, patience_s: str, still_s: str, update_s: str
-) -> PolledMeter:
-    source = GaugeSource(
+    return gauge_meter(
         name,
-        gauge,
+        _Tasmota(http, int(channel) if channel else None, login),
+        rel_u=rel_u,
+        update_s=update_s,
         interval_s=interval_s,
         patience_s=patience_s,
         still_s=still_s,
-        update_s=update_s,
-        watch_s=_WATCH_S,
     )
-    return PolledMeter(name, source)
-
-
-def _rel_u(text: str) -> float | None:
-    return parse_share("rel_u", text) if text else None
 
 
 class _Shelly:
@@ -151,10 +133,10 @@ class _Shelly:
 
     part = "plug"
     usual_update_s = 1.0
-    slow_update_s = _WATCH_S
+    slow_update_s = watch_s = 4.0
 
-    def __init__(self, http: Http, channel: str, rel_u: float | None) -> None:
-        self._http, self._channel, self._rel_u = http, channel, rel_u
+    def __init__(self, http: Http, channel: str) -> None:
+        self._http, self._channel = http, channel
         self._method: str | None = None
         self.fix = f"put this machine alone behind it, switch it on, and see what {http.base}/shelly says"
 
@@ -166,14 +148,12 @@ class _Shelly:
                 reason=f"{self._http.base} is no Shelly of the second generation or newer",
                 fix="the first generation speaks another language: use a newer one, or a plug with Tasmota (tasmota:)",
             )
-        stated = _SOURCE.format(_BOUND_SERIAL, "serial metering chips (BL0942, HLW8032)", "Shelly")
         return Identity(
-            part=self.part,
             kind="wall",
             grade="wall",
             step_w=0.1,
-            rel_u=self._rel_u or _BOUND_SERIAL / math.sqrt(3),
-            source="the user's rel_u" if self._rel_u else stated,
+            bound=_BOUND_SERIAL,
+            source=_SOURCE.format(_BOUND_SERIAL, "serial metering chips (BL0942, HLW8032)", "Shelly"),
             provenance=f"Shelly {about.get('app')} {about.get('model')} {about.get('id')}, output {self._channel}, "
             f"firmware {about.get('ver')}, at {self._http.base}",
         )
@@ -223,9 +203,10 @@ class _Tasmota:
     part = "plug"
     # The energy driver runs every second (xdrv_03_energy.ino, Energy200ms), with any metering chip.
     usual_update_s = slow_update_s = 1.0
+    watch_s = 4.0
 
-    def __init__(self, http: Http, channel: int | None, login: dict[str, str], rel_u: float | None) -> None:
-        self._http, self._channel, self._login, self._rel_u = http, channel, login, rel_u
+    def __init__(self, http: Http, channel: int | None, login: dict[str, str]) -> None:
+        self._http, self._channel, self._login = http, channel, login
         self._decimals = 0
         self._decimals_w = 0
         self.fix = (
@@ -236,14 +217,12 @@ class _Tasmota:
     def identify(self) -> Identity | Unavailable:
         """Its name and firmware; a plug that has none of these is as good."""
         self.look()
-        stated = _SOURCE.format(_BOUND_PULSES, "pulse-counting metering chips (HLW8012, BL0937)", "Tasmota")
         return Identity(
-            part=self.part,
             kind="wall",
             grade="wall",
             step_w=10.0**-self._decimals_w,
-            rel_u=self._rel_u or _BOUND_PULSES / math.sqrt(3),
-            source="the user's rel_u" if self._rel_u else stated,
+            bound=_BOUND_PULSES,
+            source=_SOURCE.format(_BOUND_PULSES, "pulse-counting metering chips (HLW8012, BL0937)", "Tasmota"),
             provenance=f"Tasmota {self._about('Status 2', 'StatusFWR', 'Version')} "
             f"{self._about('Status', 'Status', 'DeviceName')}, channel {self._channel or 1}, at {self._http.base}",
         )
@@ -251,7 +230,7 @@ class _Tasmota:
     def look(self) -> Told:
         """Power and energy of the channel: ``ENERGY.Power`` in W, ``ENERGY.Total`` in kWh."""
         answer = self._command("Status 8")
-        energy = _at(answer.content, "StatusSNS", "ENERGY")
+        energy = find_at(answer.content, "StatusSNS", "ENERGY")
         if not isinstance(energy, dict):
             raise NoSample("its Status 8 has no ENERGY: it has no power meter, or none is configured")
         watts = read_watts({"Power": self._of_channel(energy.get("Power"))}, "Power")
@@ -261,8 +240,8 @@ class _Tasmota:
             answer=answer,
             watts=watts,
             shown=repr([energy.get(key) for key in ("Power", "ApparentPower", "ReactivePower", "Voltage", "Current")]),
-            counted_j=None if total_kwh is None else total_kwh * _KWH_J,
-            step_j=self._step_kwh(total_kwh) * _KWH_J,
+            counted_j=None if total_kwh is None else total_kwh * KWH_J,
+            step_j=self._step_kwh(total_kwh) * KWH_J,
         )
 
     def close(self) -> None:
@@ -277,7 +256,7 @@ class _Tasmota:
 
     def _about(self, command: str, *path: str) -> str:
         try:
-            found = _at(self._command(command).content, *path)
+            found = find_at(self._command(command).content, *path)
         except NoSample:
             found = None
         return found if isinstance(found, str) else "(unknown)"
@@ -305,9 +284,3 @@ class _Tasmota:
             return 0.0
         self._decimals = max(self._decimals, min(count_decimals(total_kwh), 5))
         return max(10.0**-self._decimals, float32_step(total_kwh))
-
-
-def _at(content: Any, *path: str) -> Any:
-    for key in path:
-        content = content.get(key) if isinstance(content, dict) else None
-    return content

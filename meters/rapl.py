@@ -171,6 +171,9 @@ class _Counter:
         A counter that fell looks like one that wrapped; but then it would have gained nearly its whole range. So a
         gain beyond `MOST_PLAUSIBLE_W` (and a second's worth more, since counters are renewed in steps) is refused.
         """
+        if now_uj == self._last_uj:
+            self._last_ns = now_ns
+            return
         gained_uj = unwrap(self._last_uj, now_uj, self.zone.modulus_uj)
         possible_uj = MOST_PLAUSIBLE_W * ((now_ns - self._last_ns) / 1e9 + 1.0) * 1e6
         if gained_uj < 0 or gained_uj > possible_uj:
@@ -213,15 +216,15 @@ def _look_at(counters: Sequence[_Counter]) -> tuple[int, int, list[int]]:
 
     Begins anew where a file was empty, so that all values belong to one moment.
     """
-    deadline_ns = time.monotonic_ns() + int(_EMPTY_FOR_AT_MOST_S * 1e9)
+    began_ns = t0_ns = time.monotonic_ns()
     while True:
-        t0_ns = time.monotonic_ns()
         try:
             found = [counter.look(t0_ns) for counter in counters]
         except _Empty as error:
-            if t0_ns > deadline_ns:
+            if t0_ns - began_ns > _EMPTY_FOR_AT_MOST_S * 1e9:
                 raise MeterLost(f"zone {error} is empty") from None
             time.sleep(0.0005)
+            t0_ns = time.monotonic_ns()
         else:
             return t0_ns, time.monotonic_ns(), found
 

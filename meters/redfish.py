@@ -11,22 +11,21 @@ The formats are DMTF's (DSP2046): ``EnvironmentMetrics`` with ``PowerWatts.Readi
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from typing import Any
 
 from .errors import UsageError
-from .http import Http, Refused, Silent
+from .gauges import Identity, Told, gauge_meter
+from .http import Http, Silent
 from .polling import NoSample, PolledMeter
 from .remote import (
-    GaugeSource,
-    Identity,
-    Told,
+    KWH_J,
     count_decimals,
+    find_at,
     float32_step,
+    is_login_refused,
     parse_login,
     parse_seconds,
-    parse_share,
     parse_yes,
     read_number,
     read_watts,
@@ -40,9 +39,7 @@ _ASSUMED = (
     "assumed within +-5 %, uniform (a / sqrt(3), JCGM 100:2008, 4.3.7): Redfish states no accuracy for this figure; "
     "compare it with a plug's and say rel_u="
 )
-_KWH_J = 3_600_000.0
 _MOST_CHASSIS = 32
-_WATCH_S = 10.0
 
 
 def redfish(
@@ -88,17 +85,15 @@ def redfish(
         password=password,
         verify=parse_yes("verify", verify),
     )
-    gauge = _Bmc(http, chassis, parse_share("rel_u", rel_u) if rel_u else None)
-    source = GaugeSource(
+    return gauge_meter(
         name,
-        gauge,
+        _Bmc(http, chassis),
+        rel_u=rel_u,
+        update_s=update_s,
         interval_s=interval_s,
         patience_s=patience_s,
         still_s=still_s,
-        update_s=update_s,
-        watch_s=_WATCH_S,
     )
-    return PolledMeter(name, source)
 
 
 class _Bmc:
@@ -108,9 +103,10 @@ class _Bmc:
     usual_update_s = 5.0
     # Controllers renew their figure every second to every half a minute; unseen, the slowest is the honest guess.
     slow_update_s = 30.0
+    watch_s = 10.0
 
-    def __init__(self, http: Http, chassis: str, rel_u: float | None) -> None:
-        self._http, self._wanted, self._rel_u = http, chassis, rel_u
+    def __init__(self, http: Http, chassis: str) -> None:
+        self._http, self._wanted = http, chassis
         self._place: _Place | None = None
         self._decimals = 0
         self.fix = (
@@ -129,14 +125,12 @@ class _Bmc:
         sensor = self._sensor(place)
         stated = sensor.get("Accuracy")
         bound = stated / 100 if isinstance(stated, int | float) and 0 < stated < 50 else None
-        source = _ASSUMED if bound is None else f"the sensor states +-{stated:g} %, uniform (JCGM 100:2008, 4.3.7)"
         return Identity(
-            part=self.part,
             kind="wall",
             grade="polled",
             step_w=1.0,
-            rel_u=self._rel_u or (bound or _BOUND) / math.sqrt(3),
-            source="the user's rel_u" if self._rel_u else source,
+            bound=bound or _BOUND,
+            source=f"the sensor states +-{stated:g} %, uniform (JCGM 100:2008, 4.3.7)" if bound else _ASSUMED,
             provenance=f"{place.name} of {place.where} ({place.maker}), at {self._http.base}",
         )
 
@@ -160,8 +154,9 @@ class _Bmc:
             NoSample: There is none, or more than one.
         """
         root = self._http.get("/redfish/v1/").content
-        every = self._http.get(_link(root.get("Chassis") if isinstance(root, dict) else None) or "/redfish/v1/Chassis")
-        members = [path for path in map(_link, _list(every.content, "Members")) if path]
+        every = self._http.get(_link(root, "Chassis") or "/redfish/v1/Chassis").content
+        listed = find_at(every, "Members")
+        members = [path for path in map(_link, listed if isinstance(listed, list) else []) if path]
         if self._wanted:
             members = [path for path in members if path.rstrip("/").rpartition("/")[2] == self._wanted]
         found = [place for path in members[:_MOST_CHASSIS] if (place := self._place_in(path)) is not None]
@@ -182,18 +177,16 @@ class _Bmc:
                 read_number(self._http.get(place.path).content, *place.keys)
             except Silent:
                 raise
-            except Refused as refused:
-                if refused.status in (401, 403):
+            except NoSample as problem:
+                if is_login_refused(problem):
                     raise
-            except NoSample:
-                continue
             else:
                 return place
         return None
 
     def _counter(self, content: Any) -> tuple[float | None, float]:
         """Joules that the BMC counted by itself, and their step as far as it was seen."""
-        for key, unit_j in (("EnergyJoules", 1.0), ("EnergykWh", _KWH_J)):
+        for key, unit_j in (("EnergyJoules", 1.0), ("EnergykWh", KWH_J)):
             try:
                 reading = read_number(content, key, "Reading")
             except NoSample:
@@ -205,11 +198,9 @@ class _Bmc:
     def _sensor(self, place: _Place) -> dict[str, Any]:
         """What lies behind the figure; nothing where the BMC does not say."""
         try:
-            content: Any = self._http.get(place.path).content
-            for key in place.keys[:-1]:
-                content = content[key]
-            sensor = self._http.get(_path(content["DataSourceUri"]) or "").content
-        except (NoSample, LookupError, TypeError):
+            link = _path(find_at(self._http.get(place.path).content, *place.keys[:-1], "DataSourceUri"))
+            sensor = self._http.get(link).content if link else {}
+        except NoSample:
             return {}
         return sensor if isinstance(sensor, dict) else {}
 
@@ -233,19 +224,15 @@ class _Place:
 
 def _places(where: str, chassis: dict[str, Any]) -> Iterator[_Place]:
     """The newer resource first; of several ``PowerControl`` the first, which is the whole chassis by convention."""
-    if path := _link(chassis.get("EnvironmentMetrics")):
+    if path := _link(chassis, "EnvironmentMetrics"):
         yield _Place(where, chassis, path, "PowerWatts", "Reading")
-    if path := _link(chassis.get("Power")):
+    if path := _link(chassis, "Power"):
         yield _Place(where, chassis, path, "PowerControl", 0, "PowerConsumedWatts")
 
 
-def _list(content: Any, key: str) -> list[Any]:
-    found = content.get(key) if isinstance(content, dict) else None
-    return found if isinstance(found, list) else []
-
-
-def _link(resource: Any) -> str:
-    return _path(resource.get("@odata.id")) if isinstance(resource, dict) else ""
+def _link(content: Any, *path: str) -> str:
+    """The address of what is linked there; empty where nothing is."""
+    return _path(find_at(content, *path, "@odata.id"))
 
 
 def _path(link: Any) -> str:

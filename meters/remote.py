@@ -1,46 +1,35 @@
-"""What meters asked over a network have in common: their arguments, figures out of JSON, and the care for gauges.
-
-A gauge tells a power that it renews now and then. So its figure is up to ``update_s`` old, half of that on average:
-samples are placed that much before the answer, with ``update_s / sqrt(12)`` as their standard uncertainty beside the
-journey's (a uniform error: JCGM 100:2008, 4.3.7).
-"""
+"""What meters asked over a network have in common: the arguments that a user writes, and figures out of JSON."""
 
 from __future__ import annotations
 
-import itertools
 import math
 import os
-import time
-from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Any
 
-from .errors import MeterLost, UsageError
-from .http import Answer, Refused
-from .polling import NoSample, Sample
-from .types import Domain, Grade, ScopeKind, Unavailable
+from .errors import UsageError
+from .http import Refused
+from .polling import NoSample
 
 __all__ = [
-    "Gauge",
-    "GaugeSource",
-    "Identity",
-    "Standstill",
-    "Told",
+    "KWH_J",
+    "USERS_REL_U",
     "count_decimals",
+    "find_at",
     "float32_step",
+    "is_login_refused",
     "parse_login",
+    "parse_rel_u",
     "parse_seconds",
-    "parse_share",
+    "parse_secret",
     "parse_yes",
     "read_number",
     "read_watts",
-    "watch_renewals",
 ]
 
-_STEPS = 5.0
-"""So many steps of its own counter must a source be behind before it counts as stuck."""
-_LOOKS_EVERY_S, _CHANGES = 0.05, 5
+KWH_J = 3_600_000.0
+USERS_REL_U = "the user's rel_u"
+"""Where an error comes from that a user gave."""
 
 
 def parse_seconds(key: str, text: str) -> float:
@@ -52,13 +41,13 @@ def parse_seconds(key: str, text: str) -> float:
     return _parse_number(key, text, "a number of seconds above 0", math.inf)
 
 
-def parse_share(key: str, text: str) -> float:
-    """A share between 0 and 1.
+def parse_rel_u(text: str) -> float | None:
+    """A relative standard uncertainty, between 0 and 1; None where none is given.
 
     Raises:
         UsageError: It is none.
     """
-    return _parse_number(key, text, "a share between 0 and 1, such as 0.02", 1.0)
+    return _parse_number("rel_u", text, "a share between 0 and 1, such as 0.02", 1.0) if text else None
 
 
 def parse_yes(key: str, text: str) -> bool:
@@ -73,18 +62,37 @@ def parse_yes(key: str, text: str) -> bool:
 
 
 def parse_login(user: str, password_env: str) -> tuple[str | None, str | None]:
-    """User and password; the latter from the environment, as arguments show up in process lists and run files.
+    """User and password, the latter as in `parse_secret`.
 
     Raises:
-        UsageError: Only one is given, or there is no such variable.
+        UsageError: A user alone is given, or there is no such variable.
     """
-    if not password_env:
-        if user:
-            raise UsageError(f"user={user} needs password_env=VARIABLE, the environment variable with the password")
-        return None, None
-    if password_env not in os.environ:
-        raise UsageError(f"password_env={password_env}: there is no such environment variable; export it first")
-    return user or None, os.environ[password_env]
+    password = parse_secret("password_env", password_env)
+    if user and password is None:
+        raise UsageError(f"user={user} needs password_env=VARIABLE, the environment variable with the password")
+    return user or None, password
+
+
+def parse_secret(key: str, variable: str) -> str | None:
+    """What an environment variable holds, since arguments show up in process lists and run files; None where none is
+    named.
+
+    Raises:
+        UsageError: There is no such variable.
+    """
+    if variable and variable not in os.environ:
+        raise UsageError(f"{key}={variable}: there is no such environment variable; export it first")
+    return os.environ[variable] if variable else None
+
+
+def find_at(content: Any, *path: str | int, missing: Any = None) -> Any:
+    """What stands at a place in a JSON answer; ``missing`` where there is no such place."""
+    for key in path:
+        try:
+            content = content[key]
+        except (KeyError, IndexError, TypeError):
+            return missing
+    return content
 
 
 def read_number(content: Any, *path: str | int) -> float:
@@ -93,16 +101,13 @@ def read_number(content: Any, *path: str | int) -> float:
     Raises:
         NoSample: There is none, or it is not finite.
     """
-    where = ".".join(map(str, path))
-    for key in path:
-        try:
-            content = content[key]
-        except (KeyError, IndexError, TypeError):
-            raise NoSample(f"the answer has no {where}") from None
-    if isinstance(content, bool) or not isinstance(content, int | float):
-        raise NoSample(f"{where} is {content!r:.40}, which is no number")
+    where, found = ".".join(map(str, path)), find_at(content, *path, missing=...)
+    if found is ...:
+        raise NoSample(f"the answer has no {where}")
+    if isinstance(found, bool) or not isinstance(found, int | float):
+        raise NoSample(f"{where} is {found!r:.40}, which is no number")
     try:
-        number = float(content)
+        number = float(found)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
@@ -135,233 +140,9 @@ def count_decimals(number: float) -> int:
     return max(0, -exponent) if isinstance(exponent, int) else 0
 
 
-def watch_renewals(look: Callable[[], Hashable], at_most_s: float) -> float | None:
-    """Seconds between renewals of what ``look`` shows: the median of up to five; None where fewer than two were seen.
-
-    Raises:
-        NoSample: From ``look``.
-    """
-    until_s = time.monotonic() + at_most_s
-    changed_s: list[float] = []
-    last = look()
-    while len(changed_s) <= _CHANGES and time.monotonic() < until_s:
-        time.sleep(_LOOKS_EVERY_S)
-        now, last = last, look()
-        if now != last:
-            changed_s.append(time.monotonic())
-    gaps = sorted(after - before for before, after in itertools.pairwise(changed_s))
-    return gaps[len(gaps) // 2] if gaps else None
-
-
-class Standstill:
-    """Notices a source whose own energy counter stands still although it tells of power.
-
-    It never cries wolf where a counter is merely coarse or slow: the power told must have made up several steps of
-    the counter, and it must have stood for longer than any healthy one takes to be renewed. A counter that falls (set
-    to 0 by its owner) is a counter that moves.
-    """
-
-    def __init__(self, patience_s: float) -> None:
-        self._patience_s = patience_s
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew."""
-        self._counted_j: float | None = None
-        self._since_ns = self._last_ns = self._last_w = self._owed_j = 0.0
-
-    def look(self, moment_ns: float, watts: float, counted_j: float | None, step_j: float) -> None:
-        """Take what the source told.
-
-        Args:
-            moment_ns: When, by the monotonic clock.
-            watts: The power it told.
-            counted_j: Its counter in joules; None where it has none.
-            step_j: The counter's smallest step there.
-
-        Raises:
-            MeterLost: It is stuck.
-        """
-        if counted_j is None or counted_j != self._counted_j:
-            self.forget()
-            self._counted_j, self._since_ns = counted_j, moment_ns
-        else:
-            self._owed_j += min(watts, self._last_w) * (moment_ns - self._last_ns) / 1e9
-        self._last_ns, self._last_w = moment_ns, watts
-        still_s = (moment_ns - self._since_ns) / 1e9
-        if still_s > self._patience_s and self._owed_j > _STEPS * step_j:
-            raise MeterLost(
-                f"it tells of {watts:g} W, but its counter has stood still for {still_s:.1f} s, {self._owed_j:.0f} J "
-                "long: it is stuck; restart it"
-            )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a gauge told.
-
-    Attributes:
-        answer: The answer it was in.
-        watts: The power.
-        shown: Whatever it renews together, to see when it does.
-        counted_j: Its own energy counter, in joules; None where it has none.
-        step_j: The smallest step of that.
-    """
-
-    answer: Answer
-    watts: float
-    shown: Hashable
-    counted_j: float | None = None
-    step_j: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Identity:
-    """What a gauge is; see `Domain`.
-
-    Attributes:
-        part: The domain's name after the meter's.
-        kind: What it covers.
-        grade: How its joules are obtained.
-        step_w: The smallest step of its power.
-        rel_u: Relative standard uncertainty of its calibration.
-        source: Where that comes from.
-        provenance: The device.
-    """
-
-    part: str
-    kind: ScopeKind
-    grade: Grade
-    step_w: float
-    rel_u: float
-    source: str
-    provenance: str
-
-
-class Gauge(Protocol):
-    """A device that tells the power drawn.
-
-    Attributes:
-        part: The domain's name after the meter's.
-        fix: What to do where it does not work.
-        usual_update_s: How often it usually renews its figure.
-        slow_update_s: What to take where no renewal is seen.
-    """
-
-    part: str
-    fix: str
-    usual_update_s: float
-    slow_update_s: float
-
-    def identify(self) -> Identity | Unavailable:
-        """What it is; asks as often as needed. Raises `NoSample`."""
-
-    def look(self) -> Told:
-        """What it tells now. Raises `NoSample`."""
-
-    def close(self) -> None:
-        """Let go of the connection."""
-
-
-class GaugeSource:
-    """A `polling.Source` made of a `Gauge`."""
-
-    def __init__(
-        self,
-        name: str,
-        gauge: Gauge,
-        *,
-        interval_s: str,
-        patience_s: str,
-        still_s: str,
-        update_s: str,
-        watch_s: float,
-    ) -> None:
-        """Prepare; nothing is asked yet.
-
-        Args:
-            name: The meter's.
-            gauge: What to ask.
-            interval_s: How often.
-            patience_s: How long it may give nothing.
-            still_s: How long its own counter may stand still although power is drawn.
-            update_s: How often it renews its figure; empty to find out.
-            watch_s: How long to watch it for that, at most.
-
-        Raises:
-            UsageError: One of them is no time.
-        """
-        self.interval_s = parse_seconds("interval_s", interval_s)
-        self.patience_s = parse_seconds("patience_s", patience_s)
-        self._gauge, self._id = gauge, f"{name}:{gauge.part}"
-        self._standstill = Standstill(parse_seconds("still_s", still_s))
-        self._given_s = parse_seconds("update_s", update_s) if update_s else None
-        self._update_s = self._given_s or gauge.usual_update_s
-        self._watch_s = watch_s
-
-    def describe(self) -> Sequence[Domain] | Unavailable:
-        """What it tells of; watches it for a few seconds to see how often it renews its figure."""
-        try:
-            identity = self._gauge.identify()
-            if isinstance(identity, Unavailable):
-                return identity
-            told = self._gauge.look()
-            how_often = self._find_update()
-        except NoSample as problem:
-            return Unavailable(reason=str(problem), fix=self._fix(problem))
-        return [self._domain(identity, told, how_often)]
-
-    def ask(self) -> Sample:
-        """The power now.
-
-        Raises:
-            NoSample: It tells nothing usable.
-            MeterLost: It is stuck.
-        """
-        told = self._gauge.look()
-        self._standstill.look(told.answer.moment_ns, told.watts, told.counted_j, told.step_j)
-        return Sample(
-            moment_ns=told.answer.moment_ns - self._update_s / 2 * 1e9,
-            u_moment_s=math.hypot(told.answer.u_moment_s, self._update_s / math.sqrt(12)),
-            watts={self._id: told.watts},
-            # Meters of this kind add up the power between two renewals.
-            means=True,
-        )
-
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._standstill.forget()
-        self._gauge.close()
-
-    def _find_update(self) -> str:
-        if self._given_s is not None:
-            return f"renewed every {self._given_s:g} s, as update_s says"
-        seen_s = watch_renewals(lambda: self._gauge.look().shown, self._watch_s)
-        self._update_s = seen_s or self._gauge.slow_update_s
-        if seen_s is None:
-            return f"no renewal seen in {self._watch_s:g} s, {self._update_s:g} s assumed (update_s= says better)"
-        return f"seen to be renewed every {seen_s:.2g} s"
-
-    def _fix(self, problem: NoSample) -> str:
-        if isinstance(problem, Refused) and problem.status in (401, 403):
-            return "give the login as user=NAME,password_env=VARIABLE, and export the password in that variable"
-        return self._gauge.fix
-
-    def _domain(self, identity: Identity, told: Told, how_often: str) -> Domain:
-        # A step of the figure errs the same way as long as the power stays the same, so it does not average out.
-        rounding = identity.step_w / math.sqrt(12) / told.watts
-        return Domain(
-            id=self._id,
-            kind=identity.kind,
-            grade=identity.grade,
-            resolution_j=identity.step_w * self._update_s,
-            update_s=self._update_s,
-            range_j=None,
-            rel_u_scale=identity.rel_u,
-            rel_u_workload=min(rounding, 0.5),
-            source=f"{identity.source}; the power is told in steps of {identity.step_w:g} W",
-            provenance=f"{identity.provenance}, {how_often}",
-        )
+def is_login_refused(problem: Exception) -> bool:
+    """Whether a server wants a login, or another one (RFC 9110, 15.5.2 and 15.5.4)."""
+    return isinstance(problem, Refused) and problem.status in (401, 403)
 
 
 def _parse_number(key: str, text: str, what: str, below: float) -> float:

@@ -14,10 +14,10 @@ from machines import wave
 from plugs import ShellyPlug, TasmotaPlug
 
 from joulemark.meters.errors import MeterLost, UsageError
+from joulemark.meters.gauges import Standstill
 from joulemark.meters.plugs import shelly, tasmota
 from joulemark.meters.polling import PolledMeter
 from joulemark.meters.registry import find_meters
-from joulemark.meters.remote import Standstill
 from joulemark.meters.testing import check_meter
 from joulemark.meters.types import Unavailable
 

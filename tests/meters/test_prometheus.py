@@ -15,7 +15,8 @@ from machines import wave
 
 from joulemark.meters.errors import MeterLost, UsageError
 from joulemark.meters.polling import PolledMeter
-from joulemark.meters.prometheus import PRESETS, prometheus
+from joulemark.meters.prometheus import prometheus
+from joulemark.meters.prometheusqueries import PRESETS
 from joulemark.meters.testing import check_meter
 from joulemark.meters.types import EnergyRecord, Unavailable
 

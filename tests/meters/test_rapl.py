@@ -273,10 +273,10 @@ def test_no_tree_says_so_and_how_to_point_at_one(tmp_path: Path, monkeypatch: py
 
 
 def test_a_virtual_machine_without_counters_is_told_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from joulemark.meters import powercap
+    from joulemark.meters import powercap, sysfs
 
     monkeypatch.delenv("JOULEMARK_SYSFS", raising=False)
-    monkeypatch.setattr(powercap, "is_virtual_machine", lambda: True)
+    monkeypatch.setattr(sysfs, "is_virtual_machine", lambda: True)
     monkeypatch.setattr(sys, "platform", "linux")
     found = powercap.explain_absence(tmp_path)
     assert "virtual machine" in found.reason

@@ -30,9 +30,11 @@ from machines import FakePowercap, wave
 
 from joulemark.meters import zeus
 from joulemark.meters.errors import MeterLost
+from joulemark.meters.registry import choose, probe_all
 from joulemark.meters.testing import check_meter
 from joulemark.meters.types import Unavailable
-from joulemark.meters.zeus import ZeusMeter, apple_joules
+from joulemark.meters.zeus import ZeusMeter
+from joulemark.meters.zeussoc import apple_joules
 
 needs_zeus = pytest.mark.skipif(
     importlib.util.find_spec("zeus") is None, reason="Zeus is not installed (pip install 'joulemark[zeus]')"
@@ -192,7 +194,7 @@ def read_until_lost(meter: ZeusMeter, most_j: Callable[[], float]) -> None:
 
 
 def helpers() -> list[psutil.Process]:
-    return [p for p in psutil.Process().children(recursive=True) if "joulemark.meters.zeus" in p.cmdline()]
+    return [p for p in psutil.Process().children(recursive=True) if "joulemark.meters.zeuschild" in p.cmdline()]
 
 
 @pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has something for Zeus")
@@ -358,10 +360,10 @@ def test_a_socket_of_another_user_is_reported_with_what_to_change(zeusd: Zeusd) 
     Path(str(zeusd.server_address)).chmod(0o600)
     script = (
         "import os\n"
-        "from joulemark.meters.zeus import _Answering\n"
-        "_Answering()({'begin': ['zeusd']})  # loads what other users may not be allowed to\n"
+        "from joulemark.meters.zeuschild import Answering\n"
+        "Answering()({'begin': ['zeusd']})  # loads what other users may not be allowed to\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        "told = _Answering()({'begin': ['zeusd']})\n"
+        "told = Answering()({'begin': ['zeusd']})\n"
         "print(told['reason'], '|', told['fix'])\n"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=True)
@@ -421,42 +423,130 @@ def amd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "back"
 
 
+MI250X = "MI250X:0:0:none MI250X:300:300:average"
+"""Its two dies in the library's order; HIP's is the other way round. The second one shows no power of its own."""
+THREEFOLD = "MI210:200:600:average"
+"""A card that counts three times the energy that it uses, which Zeus lets pass."""
+
+
+def watts_of(meter: ZeusMeter, seconds: float = 0.5) -> dict[str, float]:
+    """Mean power by domain, of an open meter."""
+    first = meter.read()
+    time.sleep(seconds)
+    second = meter.read()
+    assert first.moment_ns is not None
+    assert second.moment_ns is not None
+    passed_s = (second.moment_ns - first.moment_ns) / 1e9
+    return {name: (second.values[name] - first.values[name]) / passed_s for name in second.values}
+
+
 @needs_zeus
 @pytest.mark.usefixtures("impatient")
-def test_amd_gpus_count_by_a_counter_that_agrees_with_their_power_and_by_their_power_otherwise(
+def test_amd_gpus_count_by_their_counters_where_all_of_these_agree_with_the_power_shown(
     amd: Path, monkeypatch: pytest.MonkeyPatch, meter: ZeusMeter
 ) -> None:
-    """In the library's order; HIP's is the other way round. The MI250X's second die shows no power of its own."""
-    mi250x, off = "MI250X:0:0:none MI250X:300:300:average", "MI210:200:600:average"  # Zeus lets a factor of three pass.
-    monkeypatch.setenv("FAKE_AMD", f"{mi250x} {off} MI300X:400:400:current")
+    monkeypatch.setenv("FAKE_AMD", f"{MI250X} MI210:200:200:average MI300X:400:400:current")
     found = meter.probe()
     assert not isinstance(found, Unavailable), found
     assert {d.id: (d.kind, d.grade, d.provenance.partition(", amdsmi")[0]) for d in found} == {
         "zeus:gpu-0": ("gpu", "counter", "MI300X, HIP index 0"),
-        "zeus:gpu-1-power": ("gpu", "polled", "MI210, HIP index 1"),
+        "zeus:gpu-1": ("gpu", "counter", "MI210, HIP index 1"),
         "zeus:gpu-2": ("gpu", "counter", "MI250X, HIP index 2, both dies"),
     }
     meter.open(0)
-    first = meter.read()
-    time.sleep(0.5)
-    second = meter.read()
-    assert first.moment_ns is not None
-    assert second.moment_ns is not None
-    seconds = (second.moment_ns - first.moment_ns) / 1e9
-    watts = {name: (second.values[name] - first.values[name]) / seconds for name in second.values}
-    assert watts == pytest.approx({"zeus:gpu-0": 400, "zeus:gpu-1-power": 200, "zeus:gpu-2": 300}, rel=0.02)
+    assert watts_of(meter) == pytest.approx({"zeus:gpu-0": 400, "zeus:gpu-1": 200, "zeus:gpu-2": 300}, rel=0.02)
     amd.touch()
     with pytest.raises(MeterLost, match=r"zeus:gpu-. fell"):
         read_until_lost(meter, lambda: math.inf)
 
 
 @needs_zeus
-def test_the_second_die_of_an_mi250_is_never_measured_without_the_first(
-    amd: Path, monkeypatch: pytest.MonkeyPatch, meter: ZeusMeter
+@pytest.mark.usefixtures("amd")
+@pytest.mark.parametrize("wrong", [THREEFOLD, "MI210:200:0:average"], ids=["three times the power", "stands still"])
+def test_one_wrong_counter_makes_all_amd_gpus_polled_so_that_a_total_holds_every_card(
+    wrong: str, monkeypatch: pytest.MonkeyPatch, meter: ZeusMeter
 ) -> None:
-    assert not amd.exists()
-    monkeypatch.setenv("FAKE_AMD", "MI250X:0:0:none MI250X:300:300:average")
-    monkeypatch.setenv("HIP_VISIBLE_DEVICES", "1")
+    monkeypatch.setenv("FAKE_AMD", f"{MI250X} {wrong} MI300X:400:400:current")
+    chosen = choose(device="cuda", probed=probe_all([meter]))
+    assert [domain.id for domain in chosen.summed] == ["zeus:gpu-0-power", "zeus:gpu-1-power", "zeus:gpu-2-power"]
+    assert (chosen.grade, chosen.scope) == ("polled", "gpu")
+    meter.open(0)
+    assert watts_of(meter) == pytest.approx(
+        {"zeus:gpu-0-power": 400, "zeus:gpu-1-power": 200, "zeus:gpu-2-power": 300}, rel=0.02
+    )
+
+
+@needs_zeus
+@pytest.mark.usefixtures("amd")
+@pytest.mark.parametrize("probed", [True, False], ids=["by a probe", "by the first open"])
+@pytest.mark.parametrize(
+    ("at_first", "later", "told"),
+    [
+        ("MI300X:400:400:current", "MI300X:30:400:current", {"zeus:gpu-0": 400}),
+        ("MI300X:400:400:current", "MI300X:150:400:current", {"zeus:gpu-0": 400}),
+        (THREEFOLD, "MI210:200:200:average", {"zeus:gpu-0-power": 200}),
+    ],
+    ids=["work begins as it is opened again", "the power shown lags behind", "a wrong counter seems right later"],
+)
+def test_what_amd_gpus_are_read_by_is_decided_once(
+    at_first: str, later: str, told: dict[str, float], probed: bool, monkeypatch: pytest.MonkeyPatch, meter: ZeusMeter
+) -> None:
+    monkeypatch.setenv("FAKE_AMD", at_first)
+    if probed:
+        meter.probe()
+    else:
+        meter.open(0)
+        meter.close()
+    monkeypatch.setenv("FAKE_AMD", later)
+    meter.open(0)
+    assert watts_of(meter, 0.3) == pytest.approx(told, rel=0.02)
+
+
+@needs_zeus
+@pytest.mark.usefixtures("amd")
+@pytest.mark.parametrize(
+    ("cards", "means"),
+    [
+        (THREEFOLD, True),
+        ("MI300X:400:0:current", False),
+        (f"{THREEFOLD} MI300X:400:0:current", False),
+    ],
+    ids=["average power", "present power", "one of each, judged by the worse"],
+)
+def test_amds_average_power_is_of_the_time_before_and_its_present_power_of_the_moment(
+    cards: str, means: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FAKE_AMD", cards)
+    with contextlib.closing(zeus._Zeus()) as source:
+        source.ask()
+        before_ns, sample, after_ns = time.monotonic_ns(), source.ask(), time.monotonic_ns()
+    assert sample.means is means
+    # It is up to a tenth of a second old: half of that on average, uniformly.
+    assert before_ns <= sample.moment_ns + 0.05e9 <= after_ns
+    assert sample.u_moment_s == pytest.approx(0.1 / math.sqrt(12), rel=0.1)
+
+
+@needs_zeus
+@pytest.mark.usefixtures("amd")
+def test_an_amd_driver_that_knows_no_gpu_says_so(monkeypatch: pytest.MonkeyPatch, meter: ZeusMeter) -> None:
+    monkeypatch.setenv("FAKE_AMD", "")
+    found = unavailable(meter)
+    assert "knows no GPU" in found.reason
+    assert "amd-smi" in found.fix
+
+
+@needs_zeus
+@pytest.mark.usefixtures("amd")
+@pytest.mark.parametrize(
+    ("cards", "visible"),
+    [(MI250X, "1"), ("MI300X:400:400:current W7900:0:0:average", "0,1")],
+    ids=["the second die of an MI250 without the first", "a card that shows 0 W"],
+)
+def test_an_amd_gpu_without_power_of_its_own_is_refused_and_never_taken_for_one_that_draws_nothing(
+    cards: str, visible: str, monkeypatch: pytest.MonkeyPatch, meter: ZeusMeter
+) -> None:
+    monkeypatch.setenv("FAKE_AMD", cards)
+    monkeypatch.setenv("HIP_VISIBLE_DEVICES", visible)
     found = unavailable(meter)
     assert "shows no power of its own" in found.reason
     assert "HIP_VISIBLE_DEVICES" in found.fix

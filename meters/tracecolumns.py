@@ -1,0 +1,170 @@
+"""Columns of a table with a power trace: which hold the time and the power, and in what units.
+
+By their names, or as the user says; where that leaves a doubt, an error says how to end it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import UsageError
+from .tracetimes import Zone
+
+__all__ = ["UNITS", "Columns", "Wanted", "explain_no_header", "find_columns", "has_header"]
+
+UNITS = {"uW": 1e-6, "µW": 1e-6, "μW": 1e-6, "mW": 1e-3, "W": 1.0, "kW": 1e3}
+"""Watts of one."""
+_UNIT_SUFFIXES = {"uw": 1e-6, "mw": 1e-3, "milliwatts": 1e-3, "w": 1.0, "watt": 1.0, "watts": 1.0, "kw": 1e3}
+_UNIT_IN_BRACKETS = re.compile(r"[\[(]\s*(\S+?)\s*[\])]\s*$")
+_POWER_NAME = re.compile(r"(active[ _.]?)?power([ _.]draw)?|p([-_ ]?e?\d+)?", re.IGNORECASE)
+_TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+_TIME_NAME = re.compile(
+    r"(t|ts|time|timestamp|date ?time|date_time|elapsed|elapsed_time|epoch|unix_?time|seconds)"
+    r"([ _]*[\[(]\s*(?P<inside>s|sec|seconds|ms|us|ns)\s*[\])]|[ _](?P<behind>s|sec|seconds|ms|us|ns))?",
+    re.IGNORECASE,
+)
+_MILLISECOND_NAME = re.compile(r"ms|millisec(ond)?s?", re.IGNORECASE)
+_DEVICES = "index uuid gpu_uuid gpu_bus_id pci.bus_id gpu_serial serial device gpu host channel element sensor"
+_KEYS = frozenset({"window", "domain", *_DEVICES.split()})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """What the user said of the file."""
+
+    column: str | None
+    time: str | None
+    unit: str | None
+    rows: Mapping[str, str]
+    zone: Zone
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Where in a row to find what.
+
+    Attributes:
+        names: All of them.
+        time: The time's, one or several that belong together.
+        time_scale: Seconds of one unit of a number there; None where its size must tell.
+        power: The power's.
+        factor: Watts of one unit of a number there; None where the figures must tell.
+        only: What other columns must hold for a row to count.
+        keys: Those that name a device or a window, of which a trace has one.
+        zone: Time zone of stamps that name none.
+        own: Whether it is one of Joulemark's own traces, whose figures are means of the span before.
+        decimal_comma: Whether numbers are written with one.
+    """
+
+    names: tuple[str, ...]
+    time: tuple[int, ...]
+    time_scale: float | None
+    power: int
+    factor: float | None
+    only: Mapping[int, str]
+    keys: tuple[int, ...]
+    zone: Zone
+    own: bool
+    decimal_comma: bool
+
+
+def has_header(names: Sequence[str], wanted: Wanted) -> bool:
+    """Whether these name a time and a power."""
+    return bool(_time_of(names, wanted.time) and _powers_of(names, wanted))
+
+
+def find_columns(path: Path, names: Sequence[str], wanted: Wanted, *, decimal_comma: bool) -> Columns:
+    """Which columns to read; raises UsageError where that is not certain."""
+    own = _is_own(names)
+    only = {_place(path, names, name): value for name, value in wanted.rows.items()}
+    if own and wanted.column is not None and wanted.column not in names:
+        only[names.index("domain")] = wanted.column
+        powers = [names.index("power_w")]
+    else:
+        powers = _powers_of(names, wanted)
+    if len(powers) > 1:
+        listed = ", ".join(names[index] for index in powers)
+        raise UsageError(f"{path} has several powers ({listed}): name one by column=")
+    time = _time_of(names, wanted.time)
+    if len(time) > 1 and wanted.time is None and not _is_date_and_time(names, time):
+        listed = ", ".join(names[index] for index in time)
+        raise UsageError(f"{path} has several times ({listed}): name one by time=")
+    named = _TIME_NAME.fullmatch(names[time[0]])
+    time_unit = named["inside"] or named["behind"] if named else None
+    return Columns(
+        names=tuple(names),
+        time=time,
+        time_scale=_TIME_UNITS[time_unit.lower()] if time_unit else None,
+        power=powers[0],
+        factor=_unit_factor(wanted.unit) if wanted.unit else _factor_of(names[powers[0]]),
+        only=only,
+        keys=tuple(i for i, name in enumerate(names) if name.lower() in _KEYS and i not in (*only, powers[0], *time)),
+        zone=wanted.zone,
+        own=own,
+        decimal_comma=decimal_comma,
+    )
+
+
+def explain_no_header(path: Path, first: str, wanted: Wanted) -> str:
+    """What to say where no header was found in a file that begins with ``first``."""
+    time = repr(wanted.time) if wanted.time else "a time (t_s, time, timestamp, or date and time)"
+    power = repr(wanted.column) if wanted.column else "a power (power_w, watts, power.draw [W], ...)"
+    return (
+        f"{path}: no line has a header with {time} and {power}; it begins with {first.strip()[:60]!r}. "
+        "Name its columns with time= and column="
+    )
+
+
+def _is_own(names: Sequence[str]) -> bool:
+    """Whether these are the columns of ``power/<cell_id>.parquet``."""
+    return {"window", "t_s", "domain", "power_w"} <= set(names)
+
+
+def _place(path: Path, names: Sequence[str], name: str) -> int:
+    if name not in names:
+        raise UsageError(f"{path} has no column {name!r}; it has {', '.join(names)}")
+    return names.index(name)
+
+
+def _powers_of(names: Sequence[str], wanted: Wanted) -> list[int]:
+    """The columns that hold a power: the one named, or those whose names say so. Limits are none."""
+    if wanted.column is not None and not _is_own(names):
+        return [names.index(wanted.column)] if wanted.column in names else []
+    return [
+        index
+        for index, name in enumerate(names)
+        if (_factor_of(name) is not None or _POWER_NAME.fullmatch(name)) and "limit" not in name.lower()
+    ]
+
+
+def _time_of(names: Sequence[str], wanted: str | None) -> tuple[int, ...]:
+    """The columns that hold the time: those named, or date and time with what belongs to them, or all likely ones."""
+    if wanted is not None:
+        parts = [wanted] if wanted in names else wanted.split("+")
+        return tuple(names.index(part) for part in parts) if all(part in names for part in parts) else ()
+    lower = [name.lower() for name in names]
+    if "date" in lower and "time" in lower:
+        fine = [index for index, name in enumerate(lower) if _MILLISECOND_NAME.fullmatch(name)]
+        return (lower.index("date"), lower.index("time"), *fine[:1])
+    return tuple(index for index, name in enumerate(names) if _TIME_NAME.fullmatch(name))
+
+
+def _is_date_and_time(names: Sequence[str], time: Sequence[int]) -> bool:
+    return names[time[0]].lower() == "date"
+
+
+def _factor_of(name: str) -> float | None:
+    """Watts of one unit of a column, by its name: ``power_mw``, ``Power (W)``, ``power.draw [W]``."""
+    if (found := _UNIT_IN_BRACKETS.search(name)) is not None:
+        return UNITS.get(found[1])
+    stem, _, suffix = name.lower().rpartition("_")
+    return _UNIT_SUFFIXES.get(suffix) if stem or suffix in ("watt", "watts", "milliwatts") else None
+
+
+def _unit_factor(unit: str) -> float:
+    if unit not in UNITS:
+        raise UsageError(f"unit={unit} is none of W, mW, uW, kW")
+    return UNITS[unit]

@@ -1,0 +1,143 @@
+"""Rows of a table with a power trace: times and watts, and an error that names row and column where there are none."""
+
+from __future__ import annotations
+
+import math
+import re
+from array import array
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .errors import UsageError
+from .polling import MOST_MACHINE_W
+from .tracecolumns import UNITS, Columns
+from .tracetimes import is_absolute, looks_like_stamp, parse_stamp, scale_of, since_epoch
+
+__all__ = ["Rows"]
+
+_FIGURE = re.compile(r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)\s*(\S+)?")
+
+
+class Rows:
+    """Times and watts of a table's rows, as they come."""
+
+    def __init__(self, path: Path, columns: Columns, what: str) -> None:
+        self.columns = columns
+        self.times, self.watts = array("d"), array("d")
+        self.is_absolute: bool | None = None
+        self._path, self._what = path, what
+        self._scale = columns.time_scale
+        self._factor = columns.factor
+        self._keys: tuple[str, ...] | None = None
+
+    def add(self, number: int, cells: Sequence[Any]) -> None:
+        """Take in a row, unless it is not of those wanted; raises UsageError naming row and column."""
+        columns = self.columns
+        needed = max([*columns.time, columns.power, *columns.only, *columns.keys])
+        if len(cells) <= needed:
+            raise UsageError(
+                f"{self._path}, {self._what} {number}: {len(cells)} columns, while the header has {len(columns.names)}"
+            )
+        if any(str(cells[index]).strip() != value for index, value in columns.only.items()):
+            return
+        self._refuse_other_key(number, tuple(str(cells[index]).strip() for index in columns.keys))
+        try:
+            seconds = self._seconds([cells[index] for index in columns.time])
+        except ValueError as error:
+            raise self._bad(number, columns.time[0], str(error)) from None
+        if self.times and seconds <= self.times[-1]:
+            raise self._bad(number, columns.time[0], _falling(seconds - self.times[-1]))
+        try:
+            watts = self._watts_of(cells[columns.power])
+        except ValueError as error:
+            raise self._bad(number, columns.power, str(error)) from None
+        self.times.append(seconds)
+        self.watts.append(watts)
+
+    def why_none(self) -> str:
+        """What to say where no row was taken in."""
+        if not self.columns.only:
+            return "holds a header and no row yet; start the logger first"
+        wanted = " and ".join(f"{self.columns.names[index]} {value!r}" for index, value in self.columns.only.items())
+        return f"holds no row with {wanted}"
+
+    def refuse_mixture(self) -> None:
+        """Raises UsageError where nvidia-smi's rows come in bursts: of several GPUs that nothing tells apart."""
+        if not self.columns.names[self.columns.power].startswith("power.draw") or len(self.times) < 8:
+            return
+        spacings = np.sort(np.diff(np.array(self.times)))
+        if spacings[len(spacings) // 4] < 0.05 * spacings[int(0.9 * len(spacings))]:
+            raise UsageError(
+                f"{self._path}: its rows come in bursts, so they seem to be of several GPUs; record one with "
+                "nvidia-smi -i 0, or query index as well and say rows=index:0"
+            )
+
+    def _seconds(self, cells: Sequence[Any]) -> float:
+        """Seconds since the epoch or the start; raises ValueError."""
+        text = " ".join(str(cell).strip() for cell in cells[:2])
+        if isinstance(cells[0], datetime) or len(cells) > 1 or looks_like_stamp(text):
+            moment = cells[0] if isinstance(cells[0], datetime) else parse_stamp(text)
+            seconds = since_epoch(moment, self.columns.zone)
+            return self._of_kind(seconds + (_number(cells[2]) / 1e3 if len(cells) > 2 else 0.0), is_absolute=True)
+        value = _number(cells[0], decimal_comma=self.columns.decimal_comma)
+        if self._scale is None:
+            self._scale = scale_of(value)
+        seconds = value * self._scale
+        return self._of_kind(seconds, is_absolute=is_absolute(seconds))
+
+    def _of_kind(self, seconds: float, *, is_absolute: bool) -> float:
+        if self.is_absolute is None:
+            self.is_absolute = is_absolute
+        if self.is_absolute != is_absolute:
+            raise ValueError("some times are of the day, others since some start")
+        return seconds
+
+    def _watts_of(self, cell: Any) -> float:
+        text = str(cell).strip()
+        found = _FIGURE.fullmatch(text.replace(",", ".") if self.columns.decimal_comma else text)
+        if found is None:
+            raise ValueError(f"{text[:40]!r} is no power, and missing is not 0; leave such rows out")
+        unit = found[2]
+        if unit is not None:
+            if unit not in UNITS or self._factor not in (None, UNITS[unit]):
+                raise ValueError(f"{text[:40]!r} is in another unit than the column")
+            self._factor = UNITS[unit]
+        if self._factor is None:
+            raise ValueError("neither the name nor the figures tell the unit; add unit=W, mW, uW or kW")
+        watts = _number(found[1]) * self._factor
+        if not 0 <= watts <= MOST_MACHINE_W:
+            raise ValueError(f"{watts:g} W cannot be" + ("" if watts < 0 else "; is unit= right?"))
+        return watts
+
+    def _refuse_other_key(self, number: int, keys: tuple[str, ...]) -> None:
+        if self._keys is None:
+            self._keys = keys
+        for index, first, now in zip(self.columns.keys, self._keys, keys, strict=True):
+            if first != now:
+                name = self.columns.names[index]
+                how = f"column={first}" if name == "domain" and self.columns.own else f"rows={name}:{first}"
+                raise self._bad(number, index, f"{now}, while before it was {first}: name one of them, {how}")
+
+    def _bad(self, number: int, index: int, why: str) -> UsageError:
+        return UsageError(f"{self._path}, {self._what} {number}, column {self.columns.names[index]!r}: {why}")
+
+
+def _falling(by_s: float) -> str:
+    if by_s == 0:
+        return "the same time as in the row before (rows of several devices? then name one, such as rows=index:0)"
+    return f"{-by_s:.6g} s before the row before (summer time ended? then use stamps with a zone)"
+
+
+def _number(cell: Any, *, decimal_comma: bool = False) -> float:
+    text = str(cell).strip()
+    try:
+        value = float(text.replace(",", ".") if decimal_comma else text)
+    except ValueError:
+        raise ValueError(f"{text[:40]!r} is no number") from None
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]!r} is no number")
+    return value
