@@ -168,7 +168,7 @@ def _busy() -> Iterator[tuple[int, int]]:
     """A process for every thread that may be used, below one whose tree a meter can follow.
 
     Raises:
-        MeasuringFailed: It does not start.
+        MeasuringFailed: It does not start, or ends by itself.
     """
     threads = max(1, round(granted_threads(os.getpid())))
     process = subprocess.Popen(
@@ -183,6 +183,8 @@ def _busy() -> Iterator[tuple[int, int]]:
         if process.stdout is None or process.stdout.readline() != "ready\n":
             raise MeasuringFailed("the load for the check could not be started")
         yield process.pid, threads
+        if process.poll() is not None:
+            raise MeasuringFailed("the load for the check ended midway, so what the meters saw is of no use")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -215,15 +217,14 @@ def _watch(
     lost: list[dict[str, str]] = found["lost"]
     # The slowest first: each waits for its source's next figure, and the windows should begin and end together.
     totals = sorted(((p.meter, total) for p in probed if (total := _total(p))), key=lambda pair: -_slowest_s(pair[1]))
-    seconds = min(max([LEAST_S, *(min_window_s(total) for _, total in totals)]), MOST_S)
-    settle_s = min(max([SETTLE_S, *(SETTLE_TICKS * _slowest_s(total) for _, total in totals)]), MOST_SETTLE_S)
-    say(f"Running a known load, about {settle_s + seconds:.0f} s ...")
+    settle_s, seconds = _how_long([total for _, total in totals])
     sights: list[_Sight] = []
     with contextlib.ExitStack() as stack:
         recorders: dict[str, Recorder] = {}
         for meter, total in totals:
             with _losing(meter.id, lost):
                 recorders[meter.id] = stack.enter_context(Recorder([meter], total, pid))
+        say(f"Running a known load, about {settle_s + seconds:.0f} s ...")
         time.sleep(settle_s)
         for name, recorder in list(recorders.items()):
             with _losing(name, lost, recorders):
@@ -239,13 +240,22 @@ def _watch(
     return sorted(sights, key=lambda sight: order.index(sight.name)), seconds
 
 
+def _how_long(totals: Sequence[Sequence[Domain]]) -> tuple[float, float]:
+    """Seconds until no figure is older than the load, and seconds to watch it then: as the slowest meter needs."""
+    settle_s = max([SETTLE_S, *(SETTLE_TICKS * _slowest_s(total) for total in totals)])
+    seconds = max([LEAST_S, *map(min_window_s, totals)])
+    return min(settle_s, MOST_SETTLE_S), min(seconds, MOST_S)
+
+
 @contextlib.contextmanager
 def _losing(name: str, lost: list[dict[str, str]], recorders: dict[str, Recorder] | None = None) -> Iterator[None]:
     """Note a meter that fails, drop its recorder, and go on with the others."""
     try:
         yield
-    except JoulemarkError as problem:
-        lost.append({"meter": name, "reason": str(problem)})
+    except Exception as problem:
+        # A meter from outside may fail in any way.
+        reason = str(problem) if isinstance(problem, JoulemarkError) else f"it broke: {problem!r}"
+        lost.append({"meter": name, "reason": reason})
         if recorders is not None:
             del recorders[name]
 

@@ -34,7 +34,7 @@ WINDOWS_S = (1, 10, 60)
 BUSY_PERCENT = 20
 LONG_RUN_S = 1800
 """A run that is told how long it takes before it begins."""
-LEAST_SPREAD_W, TOO_SHORT = 0.01, 0.5
+LEAST_SPREAD_W, TOO_SHORT = 0.01, 0.25
 NAMES_WIDTH = 12
 
 
@@ -136,10 +136,10 @@ def _choose(named: Sequence[str], probed: Sequence[Probed]) -> tuple[Choice, str
     """
     if not named:
         return choose(probed=probed), None
-    alone = [_choose_for_any_device([name], probed) for name in named]
     try:
         return _choose_for_any_device(named, probed), None
     except UsageError as problem:
+        alone = [_choose_for_any_device([name], probed) for name in named]
         return min(alone, key=lambda choice: GRADES.index(choice.grade)), str(problem)
 
 
@@ -263,7 +263,7 @@ def _show_working(console: Any, meters: Sequence[dict[str, Any]], made: Sequence
         console.print("* not part of a total by itself; name it by --meter", style="dim")
     for meter in meters:
         if meter_name(meter["id"]) in made:
-            console.print(f"{meter['id']} is {meter['provenance']}.")
+            console.print(f"{meter['id']} is {meter['provenance']}: {meter['source']}.")
     console.print()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from types import TracebackType
@@ -11,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn
 from rich.progress import Progress as Bar
 
 from joulemark.meters.registry import Choice
+from joulemark.meters.totals import min_window_s
 
 from .record import Cell
 from .run import Progress
@@ -19,6 +21,7 @@ from .schedule import CellPlan
 __all__ = ["Shown"]
 
 DESCRIPTION_WIDTH = 44
+LONG_WINDOW_S = 5.0
 LINE_EVERY_S = 10.0
 """Where nobody watches, a line so often."""
 
@@ -59,6 +62,11 @@ class Shown(Progress):
         what = "1 cell" if cells == 1 else f"{cells} cells"
         meters = ", ".join(domain.id for domain in choice.summed)
         self._print(f"Measuring {what}{again}. Energy: {choice.grade} ({meters}), scope {choice.scope}.")
+        window_s = min_window_s(choice.summed)
+        if window_s > LONG_WINDOW_S:
+            minutes = math.ceil((cells - done) * window_s / 60)
+            least = f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
+            self._print(f"This meter needs windows of at least {window_s:.0f} s: at least {least} in all.")
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

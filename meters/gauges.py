@@ -209,8 +209,9 @@ class GaugeSource:
             range_j=None,
             rel_u_scale=rel_u,
             rel_u_workload=min(rounding, 0.5),
-            source=f"{stated}; the power is told in steps of {identity.step_w:g} W",
-            provenance=f"{identity.provenance}, {how_often}",
+            source=f"{stated}; the power is told in steps of {identity.step_w:g} W, {how_often}",
+            # Nothing that was measured: a run goes on only where this is the same.
+            provenance=identity.provenance,
         )
 
 
