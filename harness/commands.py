@@ -229,7 +229,7 @@ def doctor(named: tuple[str, ...], check: bool, as_json: bool) -> int:
         _print_json(found)
     else:
         show(found)
-    return 0 if found["best"] and found.get("check", {"agree": True})["agree"] else 1
+    return 0 if found["best"] and found.get("check", {}).get("agree") is not False else 1
 
 
 def _print_json(value: dict[str, Any]) -> None:

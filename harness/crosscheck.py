@@ -146,7 +146,10 @@ def cross_check(
     found["load"] = f"{threads} thread{'s' if threads > 1 else ''} busy for {seconds:.0f} s"
     found["seen"] = [_row(sight, kind) for sight in sights for kind in sight.power_w]
     found["pairs"] = [_judge(pair, len(pairs)) for pair in pairs]
-    found["agree"] = all(pair["agree"] for pair in found["pairs"]) and not found["lost"]
+    if found["pairs"] or found["lost"]:
+        found["agree"] = all(pair["agree"] for pair in found["pairs"]) and not found["lost"]
+    else:
+        found["agree"] = None
     return found
 
 
