@@ -167,7 +167,7 @@ def laptop(one_socket: FakePowercap) -> FakePowercap:
 @pytest.fixture
 def open_to_all() -> Iterator[Path]:
     """A folder that other users may enter, which pytest's own folders are not."""
-    folder = Path(tempfile.mkdtemp(prefix="joulemark-"))
+    folder = Path(tempfile.mkdtemp(prefix="joulemark-", dir="/var/tmp"))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)

@@ -22,14 +22,6 @@ QUICK = "update_s=0.1,interval_s=0.05"
 PASSWORD = "hunter2-but-longer"
 
 
-@pytest.fixture(autouse=True)
-def alone(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """These machines are made up, so whoever measures the real one meanwhile is in nobody's way: a lock of our own."""
-    folder = tmp_path_factory.mktemp("lock")
-    monkeypatch.setenv("TMPDIR", str(folder))
-    return folder
-
-
 def test_a_run_by_a_plug_has_its_energy_its_grade_and_its_name_but_no_password(tmp_path: Path) -> None:
     path = tmp_path / "run"
     # It swings every 0.7 s, so that no window of some seconds is off its mean by more than a percent.

@@ -53,5 +53,5 @@ def test_all_see_the_same_joules_where_no_counter_wraps(found: dict[str, list[fl
 
 
 def test_ours_are_within_one_percent_over_short_windows_and_wraps(found: dict[str, dict[str, float]]) -> None:
-    assert found["short"]["median"] < 0.001
+    assert found["short"]["median"] < 0.01
     assert found["short"]["inside"] > 0.9
