@@ -5,7 +5,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test lint types tasks claims bench clean
+.PHONY: install demo test lint types tasks claims bench clean
+
+install: .venv/installed
 
 demo: .venv/installed
 	$(BIN)/joulemark run

@@ -200,20 +200,20 @@ def _name_meters(command: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def meters(named: tuple[str, ...], as_json: bool) -> None:
     """List every meter, and whether it works here."""
-    from joulemark.meters.naming import KINDS
+    from joulemark.meters.registry import kinds
 
     from .doctor import list_meters, look
 
     listed = list_meters(look(named))
     if as_json:
-        _print_json({"schema": "joulemark.meters/1", "meters": listed, "kinds": list(KINDS)})
+        _print_json({"schema": "joulemark.meters/1", "meters": listed, "kinds": list(kinds())})
         return
     rows = [
         (m["id"], "yes" if m["available"] else "no", m["grade"] or "", m["scope"] or "", m["reason"] or "")
         for m in listed
     ]
     _print_table(("Meter", "Works", "Grade", "Scope", "Why not"), rows)
-    click.echo(f"And by NAME=KIND:key=value,...: {', '.join(KINDS)}.")
+    click.echo(f"And by NAME=KIND:key=value,...: {', '.join(kinds())}.")
 
 
 @click.command()
@@ -229,7 +229,10 @@ def doctor(named: tuple[str, ...], check: bool, as_json: bool) -> int:
         _print_json(found)
     else:
         show(found)
-    return 0 if found["best"] and found.get("check", {}).get("agree") is not False else 1
+    if not found["best"] or found.get("check", {}).get("agree") is False:
+        return 1
+    # Nothing to set beside each other is inconclusive.
+    return 3 if check and found["check"]["agree"] is None else 0
 
 
 def _print_json(value: dict[str, Any]) -> None:

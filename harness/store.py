@@ -137,7 +137,9 @@ def refuse_used(path: Path) -> None:
         UsageError: It has a run, or anything else.
     """
     if (path / HEADER).exists():
-        raise UsageError(f"{path} holds a run already; `{resume_command(path)}` goes on with it.")
+        raise UsageError(
+            f"{path} holds a run already; `{resume_command(path)}` goes on with it, or choose another --out."
+        )
     if path.is_dir() and any(entry.is_dir() or entry.lstat().st_size for entry in path.iterdir()):
         raise UsageError(f"{path} is not empty; choose another folder with --out.")
 

@@ -259,7 +259,8 @@ class Standstill:
 
 
 def watch_renewals(look: Callable[[], Hashable], at_most_s: float) -> float | None:
-    """Seconds between renewals of what ``look`` shows: the median of up to five; None where fewer than two were seen.
+    """Seconds between renewals of what ``look`` shows: the least of up to five, since a figure that happens to stay the
+    same hides one; None where fewer than two were seen.
 
     Raises:
         NoSample: From ``look``.
@@ -272,5 +273,4 @@ def watch_renewals(look: Callable[[], Hashable], at_most_s: float) -> float | No
         now, last = last, look()
         if now != last:
             changed_s.append(time.monotonic())
-    gaps = sorted(after - before for before, after in itertools.pairwise(changed_s))
-    return gaps[len(gaps) // 2] if gaps else None
+    return min((after - before for before, after in itertools.pairwise(changed_s)), default=None)

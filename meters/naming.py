@@ -13,7 +13,7 @@ from typing import Any
 from .errors import UsageError
 from .types import Meter
 
-__all__ = ["KINDS", "Named", "make_named", "meter_name", "parse_named"]
+__all__ = ["KINDS", "Named", "make_named", "meter_name", "needed_keys", "parse_named"]
 
 KINDS: dict[str, str] = {
     "shelly": "plugs:shelly",
@@ -85,6 +85,17 @@ def make_named(named: Named, others: Mapping[str, Callable[[], Callable[..., Met
         return make(name=named.name, **named.args)
     except (TypeError, ValueError) as problem:
         raise UsageError(f"meter {named.name!r}: {named.kind} refuses these arguments: {problem}") from problem
+
+
+def needed_keys(make: Callable[..., Meter]) -> str:
+    """What a maker cannot do without, as ``key=...,key=...``; nothing for one that needs nothing but a name."""
+    parameters = inspect.signature(make).parameters.values()
+    needed = [
+        p.name
+        for p in parameters
+        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "name"
+    ]
+    return ",".join(f"{name}=..." for name in needed)
 
 
 def _maker(kind: str, others: Mapping[str, Callable[[], Callable[..., Meter]]]) -> Callable[..., Meter]:

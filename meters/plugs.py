@@ -154,7 +154,7 @@ class _Shelly:
             step_w=0.1,
             bound=_BOUND_SERIAL,
             source=_SOURCE.format(_BOUND_SERIAL, "serial metering chips (BL0942, HLW8032)", "Shelly"),
-            provenance=f"Shelly {about.get('app')} {about.get('model')} {about.get('id')}, output {self._channel}, "
+            provenance=f"Shelly {about.get('app')} {about.get('model')} {about.get('id')}, channel {self._channel}, "
             f"firmware {about.get('ver')}, at {self._http.base}",
         )
 

@@ -28,6 +28,9 @@ MOST_MACHINE_W = 50_000.0
 """More than a whole machine draws: five times a server with eight GPUs."""
 
 
+_AHEAD_NS = 1_000_000_000
+
+
 class NoSample(Exception):
     """The source gave nothing usable this time; it may be asked again."""
 
@@ -260,6 +263,8 @@ class _Sum:
 
 def _checked(sample: Sample) -> Sample:
     """Raises NoSample for what cannot be."""
+    if sample.moment_ns > time.monotonic_ns() + _AHEAD_NS:
+        raise NoSample("its moment lies in the future; moments are by time.monotonic_ns()")
     for name, watts in sample.watts.items():
         if not (math.isfinite(watts) and 0 <= watts <= MOST_MACHINE_W):
             raise NoSample(f"{name} said {watts} W, which cannot be")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
@@ -11,7 +12,7 @@ from typing import Literal
 from .battery import BatteryMeter
 from .errors import MeasuringFailed, UsageError
 from .modelled import ModelledMeter
-from .naming import Named, make_named, meter_name, parse_named
+from .naming import KINDS, Named, make_named, meter_name, needed_keys, parse_named
 from .nvml import NvmlMeter, NvmlPowerMeter
 from .perf import PerfMeter
 from .rapl import RaplMeter
@@ -19,7 +20,7 @@ from .totals import HOLDS, grade_of, scope_of
 from .types import GRADES, Domain, Grade, Meter, Reading, ScopeKind, Unavailable
 from .zeus import ZeusMeter
 
-__all__ = ["ENTRY_POINTS", "Choice", "Device", "Probed", "choose", "find_meters", "probe_all"]
+__all__ = ["ENTRY_POINTS", "Choice", "Device", "Probed", "choose", "find_meters", "kinds", "probe_all"]
 
 ENTRY_POINTS = "joulemark.meters"
 """Group of the entry points that add meters: each names something that gives a `Meter` when called, without arguments
@@ -98,9 +99,16 @@ def find_meters(ids: Sequence[str] | None = None) -> tuple[Meter, ...]:
     by_id = made if len(made) == len(ids) else _by_themselves() | made
     wanted = dict.fromkeys(map(meter_name, ids))
     for name in wanted:
+        if name not in by_id and name in kinds():
+            raise UsageError(f"{name} is a kind of meter: give one a name, as in --meter mine={name}:key=value")
         if name not in by_id:
             raise UsageError(f"no meter is called {name!r}; there are {', '.join(by_id)} (see joulemark meters)")
     return tuple(by_id[name] for name in wanted)
+
+
+def kinds() -> tuple[str, ...]:
+    """The kinds that a user can make a meter of by ``NAME=KIND:key=value``."""
+    return (*KINDS, *(point.name for point in entry_points(group=ENTRY_POINTS)))
 
 
 def probe_all(meters: Sequence[Meter] | None = None) -> tuple[Probed, ...]:
@@ -230,6 +238,9 @@ def _make(named: Named) -> Meter:
 def _probe(meter: Meter) -> Probed:
     try:
         found = meter.probe()
+        if not isinstance(found, Unavailable):
+            # A text where a number belongs breaks here, and not in the middle of a run.
+            math.fsum(number or 0.0 for d in found for number in (d.rel_u, d.update_s, d.resolution_j, d.range_j))
     except Exception as error:
         found = Unavailable(reason=f"its probe broke: {error!r}", fix=f"report it to whoever made the meter {meter.id}")
     if isinstance(found, Unavailable):
@@ -239,7 +250,10 @@ def _probe(meter: Meter) -> Probed:
 
 def _load(point: EntryPoint) -> Meter:
     try:
-        meter: Meter = point.load()()
+        make = point.load()
+        if needed := needed_keys(make):
+            return _Unnamed(point.name, needed)
+        meter: Meter = make()
     except Exception as error:
         return _Broken(point.name, repr(error))
     return meter
@@ -250,7 +264,10 @@ class _Broken:
 
     def __init__(self, name: str, error: str) -> None:
         self.id = name
-        self._why = Unavailable(reason=f"it cannot be loaded: {error}", fix=f"reinstall what brings the meter {name}")
+        self._why = self._explain(name, error)
+
+    def _explain(self, name: str, error: str) -> Unavailable:
+        return Unavailable(reason=f"it cannot be loaded: {error}", fix=f"reinstall what brings the meter {name}")
 
     def probe(self) -> Unavailable:
         return self._why
@@ -263,3 +280,10 @@ class _Broken:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+class _Unnamed(_Broken):
+    """Stands in for a meter from outside that has to be told where to look."""
+
+    def _explain(self, name: str, error: str) -> Unavailable:
+        return Unavailable(reason="it has to be told where to look", fix=f"name it: --meter mine={name}:{error}")

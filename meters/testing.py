@@ -71,7 +71,11 @@ def check_meter(
     if isinstance(found, Unavailable):
         _raise_if([f"Unavailable without a {part}" for part in ("reason", "fix") if not getattr(found, part).strip()])
         return ()
-    _raise_if([*_of_id(meter), *_of_domains(meter.id, domains)])
+    try:
+        problems = [*_of_id(meter), *_of_domains(meter.id, domains)]
+    except (TypeError, AttributeError) as error:
+        problems = [f"its domains are not as `Domain` has them: {error}"]
+    _raise_if(problems)
     slowest = max(domain.update_s or 0.0 for domain in domains)
     use = _Use(pid, min(max(_LEAST_S, 12 * slowest), _MOST_S) if seconds is None else seconds, slowest)
     problems = list(_of_use(meter, domains, use))
@@ -189,6 +193,8 @@ def _read_for(meter: Meter, seconds: float, use: _Use) -> list[_Timed]:
 def _of_readings(timed: Sequence[_Timed], domains: Sequence[Domain], opened_ns: int) -> Iterator[str]:
     if any(not before <= r.t0_ns <= r.t1_ns <= after for before, r, after in timed):
         yield "t0_ns and t1_ns are not within the call of read, by time.monotonic_ns(); their age is update_s"
+    if any(r.moment_ns is not None and r.moment_ns > after for _, r, after in timed):
+        yield "moment_ns lies after the call of read; moments are by time.monotonic_ns()"
     for domain in domains:
         if missing := sum(domain.id not in reading.values for _, reading, _ in timed):
             yield f"{domain.id} is missing from {missing} of {len(timed)} readings; a lost source raises MeterLost"

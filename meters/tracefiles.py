@@ -220,7 +220,7 @@ def _identity(path: Path) -> tuple[int, int, int]:
     try:
         found = os.stat(path)  # noqa: PTH116 - quicker than Path
     except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror}); start the logger first") from error
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
     if not path.is_file():
         raise UsageError(f"{path} is not a file")
     if found.st_size > MOST_BYTES:

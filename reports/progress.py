@@ -20,16 +20,23 @@ class Progress:
         path: Its directory, as it was given.
         finished: Cells of the plan that are measured.
         planned: Cells of the plan: models x tasks x repeats.
+        remetered: Whether its energy was taken from a recorded trace.
     """
 
     run_id: str
     path: str
     finished: int
     planned: int
+    remetered: bool = False
 
     @property
     def sentence(self) -> str:
         """What is missing, and what to do."""
+        if self.remetered:
+            return (
+                f"Unfinished: the trace has the energy of {self.finished} of {self.planned} cells; `joulemark remeter` "
+                "with one that covers all, into another folder, has the rest."
+            )
         return (
             f"Unfinished: {self.finished} of {self.planned} cells are measured; "
             f"`joulemark run --resume {shlex.quote(self.path)}` goes on."
@@ -45,7 +52,13 @@ def progress(run: Run) -> Progress | None:
     finished = len({(cell.model, cell.task, cell.repeat) for cell in run.cells if cell.status == "ok"})
     if finished >= planned:
         return None
-    return Progress(run_id=run.header.run_id, path=str(run.path), finished=finished, planned=planned)
+    return Progress(
+        run_id=run.header.run_id,
+        path=str(run.path),
+        finished=finished,
+        planned=planned,
+        remetered=run.header.remetered_from is not None,
+    )
 
 
 def planned_repeats(run: Run) -> int | None:

@@ -49,7 +49,7 @@ def describe_run(run: Run) -> dict[str, Any]:
     return {
         "id": safe(header.run_id),
         "path": safe(str(run.path)),
-        "created": safe(header.created_at),
+        "created": safe(_created(header)),
         "seed": header.seed,
         "version": safe(header.joulemark_version),
         "software": [(safe(name), safe(version)) for name, version in sorted(header.software.items())],
@@ -59,6 +59,13 @@ def describe_run(run: Run) -> dict[str, Any]:
         "loops": f"{min(loops)} to {max(loops)}" if len(set(loops)) > 1 else str(loops[0]) if loops else "no",
         "idle": _idle(header),
     }
+
+
+def _created(header: RunHeader) -> str:
+    if header.remetered_from is None:
+        return header.created_at
+    meters = ", ".join(str(meter) for meter in header.plan.get("meters") or ())
+    return f"{header.created_at}: energy taken anew from a recorded trace ({meters}) for run {header.remetered_from}"
 
 
 def _measure(run: Run) -> str | None:

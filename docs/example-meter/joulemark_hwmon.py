@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from joulemark.meters.errors import UsageError
 from joulemark.meters.polling import NoSample, PolledMeter, Sample
 from joulemark.meters.types import Domain, Unavailable
 
@@ -20,9 +21,21 @@ REL_U = 0.01
 """An INA226 with the usual shunt of 1 %; its own gain error, 0.1 % at most by its data sheet, is small beside that."""
 
 
-def hwmon(name: str = "hwmon", chip: str = "ina226") -> PolledMeter:
-    """A meter for one chip; called without arguments for ``joulemark meters``, and with a user's own otherwise."""
-    return PolledMeter(name, Sensor(name, chip))
+def hwmon(name: str = "hwmon", chip: str = "ina226", rel_u: str = str(REL_U)) -> PolledMeter:
+    """A meter for one chip; called without arguments for ``joulemark meters``, and with a user's own otherwise.
+
+    What a user writes comes as text.
+
+    Raises:
+        UsageError: ``rel_u`` is no share.
+    """
+    try:
+        error = float(rel_u)
+    except ValueError:
+        error = -1.0
+    if not 0 < error < 1:
+        raise UsageError(f"meter {name!r}: rel_u={rel_u} is no share between 0 and 1, such as 0.01")
+    return PolledMeter(name, Sensor(name, chip, error))
 
 
 class Sensor:
@@ -31,8 +44,8 @@ class Sensor:
     interval_s = 0.1
     patience_s = 2.0
 
-    def __init__(self, name: str, chip: str) -> None:
-        self._name, self._chip = name, chip
+    def __init__(self, name: str, chip: str, rel_u: float) -> None:
+        self._name, self._chip, self._rel_u = name, chip, rel_u
 
     def describe(self) -> Sequence[Domain] | Unavailable:
         """One domain: the board behind the sensor."""
@@ -50,7 +63,7 @@ class Sensor:
                 resolution_j=None,
                 update_s=UPDATE_S,
                 range_j=None,
-                rel_u_scale=REL_U,
+                rel_u_scale=self._rel_u,
                 rel_u_workload=0.0,
                 source="INA226 data sheet, Texas Instruments SBOS547, and a shunt of 1 %",
                 provenance=str(file),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -158,6 +159,34 @@ def test_an_unknown_name_is_refused_with_those_that_exist() -> None:
         choose(["rappl"])
     with pytest.raises(UsageError, match=r"no domain 'rapl:package-7' here; it has rapl:package-0, "):
         total(RAPL, wanted=["rapl:package-7"])
+
+
+def test_a_kind_that_is_taken_for_a_meter_is_explained() -> None:
+    with pytest.raises(UsageError, match="shelly is a kind of meter: give one a name, as in --meter mine=shelly:"):
+        choose(["shelly:host=192.0.2.7"])
+
+
+def test_a_meter_from_outside_that_has_to_be_told_where_to_look_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Point:
+        name = "supply"
+
+        def load(self) -> object:
+            return lambda file, name="supply": FakeMeter(name)  # noqa: ARG005
+
+    monkeypatch.setattr(registry, "entry_points", lambda group: [Point()])  # noqa: ARG005
+    (found,) = [p for p in probe_all() if p.meter.id == "supply"]
+    assert found.unavailable == Unavailable(
+        reason="it has to be told where to look", fix="name it: --meter mine=supply:file=..."
+    )
+    assert [meter.id for meter in find_meters(["mine=supply:file=x"])] == ["mine"]
+
+
+def test_a_meter_from_outside_whose_figures_are_text_is_unavailable_and_breaks_no_run() -> None:
+    meter = FakeMeter("texts")
+    meter.probe = lambda: [replace(domain("texts:all", "package"), rel_u_scale="0.02")]  # type: ignore[method-assign,arg-type]
+    (found,) = probe_all([meter])
+    assert found.unavailable is not None
+    assert "its probe broke: TypeError" in found.unavailable.reason
 
 
 def test_a_named_meter_that_does_not_work_fails_with_reason_and_fix() -> None:

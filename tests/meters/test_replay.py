@@ -272,7 +272,7 @@ def test_a_file_that_is_wrong_or_not_clear_is_refused_in_one_line_that_says_wher
 
 
 def test_a_file_that_is_missing_a_folder_or_far_too_large_is_refused_at_once(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"nothing\.csv cannot be read .*start the logger"):
+    with pytest.raises(UsageError, match=r"nothing\.csv cannot be read"):
         replay("bench", str(tmp_path / "nothing.csv"))
     with pytest.raises(UsageError, match="not a file"):
         replay("bench", str(tmp_path))
