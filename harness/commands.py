@@ -221,7 +221,10 @@ def meters(named: tuple[str, ...], as_json: bool) -> None:
 @click.option("--check", is_flag=True, help="Run a known load, and set meters that should agree beside each other.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def doctor(named: tuple[str, ...], check: bool, as_json: bool) -> int:
-    """Look at the meters of this machine: what works, what doesn't and why, and how good it will be."""
+    """Look at the meters of this machine: what works, what doesn't and why, and how good it will be.
+
+    With --check it ends with 1 where two meters differ that should agree, with 3 where there are no two to compare.
+    """
     from .doctor import examine, show
 
     found = examine(named, check=check, say=lambda text: click.echo(text, err=True))
