@@ -104,11 +104,15 @@ class NvmlPowerMeter:
 
     def __init__(self) -> None:
         self._nvidia: Nvidia | None = None
+        self._update_s = _UPDATE_S
         self._poller = Poller(self.id, self._ask, interval_s=_POWER_EVERY_S, patience_s=_PATIENCE_S)
 
     def probe(self) -> Sequence[Domain] | Unavailable:
         """The visible GPUs, and how often their power is renewed (found out by looking for up to 1.2 s)."""
-        return _probe(_no_power, _power_domain)
+        found = _probe(_no_power, _power_domain)
+        if not isinstance(found, Unavailable):
+            self._update_s = max(domain.update_s or _UPDATE_S for domain in found)
+        return found
 
     def open(self, pid: int) -> None:  # noqa: ARG002 - the figures cover whole GPUs
         """Start asking.
@@ -148,12 +152,13 @@ class NvmlPowerMeter:
         t0_ns, gpus = time.monotonic_ns(), self._nvidia.gpus
         watts = {f"nvml-power:gpu-{gpu.index}": gpu.power_w() for gpu in gpus}
         asked_ns = (t0_ns + time.monotonic_ns()) / 2
-        # A mean over some time holds in its middle; besides it may be as old as it takes to be renewed.
+        # A mean over some time holds in its middle; besides it may be as old as it takes to be renewed. Where a load ends
+        # in that middle, an eighth of the time's joules is not in the mean yet.
         averaged_s = [0.0 if gpu.tells_instant else gpu.averaged_s for gpu in gpus]
-        age_s = (max(averaged_s) + min(averaged_s)) / 4 + _UPDATE_S / 2
+        age_s = (max(averaged_s) + min(averaged_s)) / 4 + self._update_s / 2
         return Sample(
             moment_ns=asked_ns - age_s * 1e9,
-            u_moment_s=math.hypot(_UPDATE_S, (max(averaged_s) - min(averaged_s)) / 2) / math.sqrt(12),
+            u_moment_s=math.hypot(self._update_s / math.sqrt(12), max(averaged_s) / 8),
             watts=watts,
             means=min(averaged_s) > 0,
         )

@@ -17,8 +17,8 @@ from .conftest import COMMAND, Joulemark, call
 from .test_run import lines, wait_for
 
 CHOSEN = ("-m", "ref/ngram", "-t", "jm_units", "--limit", "10")
-QUICK = "update_s=0.1,interval_s=0.05"
-"""A plug that is renewed ten times a second: windows of 5 s."""
+QUICK = "update_s=0.05,interval_s=0.02"
+"""A plug that is renewed twenty times a second: windows of 2.5 s."""
 PASSWORD = "hunter2-but-longer"
 
 
@@ -36,7 +36,7 @@ def test_a_run_by_a_plug_has_its_energy_its_grade_and_its_name_but_no_password(t
         energy = cell.energy
         assert energy is not None
         assert (energy.grade, energy.scope) == ("wall", "wall")
-        assert energy.window_s >= 5
+        assert energy.window_s >= 2.5
         assert 0 < energy.u_j < 0.02 * energy.gross_j
         assert abs(energy.gross_j - 80 * energy.window_s) < 1.96 * energy.u_j + 0.01 * energy.gross_j
         assert (path / "power" / f"{cell.cell_id}.parquet").is_file()
@@ -67,7 +67,7 @@ def test_a_plug_that_falls_silent_fails_that_cell_and_resume_goes_on_when_it_is_
         _, told = process.communicate(timeout=60)
         assert process.returncode == 5
         last = told.decode().splitlines()[-1]
-        assert "desk gave nothing usable" in last
+        assert any(why in last for why in ("desk gave nothing usable", "desk: http://"))
         assert f"run --resume {path}" in last
         first, second = read_run(path).cells
         assert (first.status, second.status, second.energy) == ("ok", "failed", None)
