@@ -152,8 +152,8 @@ class NvmlPowerMeter:
         t0_ns, gpus = time.monotonic_ns(), self._nvidia.gpus
         watts = {f"nvml-power:gpu-{gpu.index}": gpu.power_w() for gpu in gpus}
         asked_ns = (t0_ns + time.monotonic_ns()) / 2
-        # A mean over some time holds in its middle; besides it may be as old as it takes to be renewed. Where a load ends
-        # in that middle, an eighth of the time's joules is not in the mean yet.
+        # A mean over some time holds in its middle; besides it may be as old as it takes to be renewed. Of a load that
+        # ends in that middle, an eighth of the time's joules is not in the mean yet.
         averaged_s = [0.0 if gpu.tells_instant else gpu.averaged_s for gpu in gpus]
         age_s = (max(averaged_s) + min(averaged_s)) / 4 + self._update_s / 2
         return Sample(
