@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import statistics
 import time
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -17,9 +19,14 @@ _LEAST_W = 1.0
 _FROZEN_TICKS, _FROZEN_S = 10, 5.0
 """A counter that shows no step for so many of its ticks, and for so long, is frozen."""
 _WAIT_TICKS, _WAIT_S = 3.0, 0.02
-"""How long a step, or a sharper one, is waited for where none need come."""
+"""How long a step is waited for where none need come."""
+_SPIN_TICKS = 10
+"""How long a sharper one is waited for, and looked for without a pause."""
 _SHARP = 0.05
 """The uncertainty of a step's moment, as a share of the tick, that no sharper one is waited for."""
+_GAPS, _LEAST_GAPS, _QUICK_S = 15, 5, 0.03
+"""Of so many times between steps, and at least so many, the median is taken for the tick; they are waited for where a
+tick is so quick that nobody minds."""
 _AT_MOST_S = 600.0
 """How long a source that knows its moments is waited for: it raises MeterLost by itself where it is silent."""
 _SPIN_BELOW_S, _LEAST_PAUSE_S, _PAUSE_AT_MOST_S = 0.005, 0.0002, 0.005
@@ -53,7 +60,8 @@ class StepFinder:
 
     def __init__(self, domains: Sequence[Domain]) -> None:
         self._domains = tuple(domains)
-        self._ticks_s = {domain.id: domain.update_s or 0.0 for domain in domains}
+        self._stated_s = {domain.id: domain.update_s or 0.0 for domain in domains}
+        self._gaps_s: dict[str, deque[float]] = {domain.id: deque(maxlen=_GAPS) for domain in domains}
 
     def take(self, reading: Reading) -> dict[str, Shown]:
         """What a reading says by itself, of a source that steps nothing of how old the figure is within its tick."""
@@ -64,13 +72,13 @@ class StepFinder:
 
         A step that was seen late, since something else ran meanwhile, is passed over for the next ones while there is
         time. A counter without any step is taken as it is; where it ``must_step``, at the end of a window, it is given
-        the time in which only a frozen one would show none. At the beginning there is time for two steps.
+        the time in which only a frozen one would show none. Before the first window there is time for several steps.
 
         Raises:
             MeterLost: A counter is frozen, or the meter says that its source is lost.
         """
         awaited = [d for d in self._domains if d.summed and d.id in first.values and _steps(d, first)]
-        steps = {domain.id: _Steps(domain, enough=1 if must_step else 2) for domain in awaited}
+        steps = {domain.id: _Steps(domain, enough=1 if must_step else self._enough(domain)) for domain in awaited}
         now, waited_s, began_s = first, 0.0, time.monotonic()
         while any(self._is_awaited(steps[domain.id], now, waited_s, must_step) for domain in awaited):
             self._pause(awaited, waited_s)
@@ -78,16 +86,23 @@ class StepFinder:
             waited_s = max((now.t_ns - first.t_ns) / 1e9, time.monotonic() - began_s)
             for domain in awaited:
                 seen = self._step_between(before, now, domain, since_ns)
-                if seen is not None:
-                    tick_s = steps[domain.id].add(seen, self._sharp_s(domain))
-                    self._ticks_s[domain.id] = min(self._ticks_s[domain.id], tick_s)
+                if seen is None:
+                    continue
+                step = steps[domain.id]
+                # By what was stated, not by what was learned, or one wrong gap would keep all others out.
+                if (
+                    step.best is not None
+                    and max(seen.u_moment_s, step.best.u_moment_s) < _SHARP * self._stated_s[domain.id]
+                ):
+                    self._gaps_s[domain.id].append((seen.moment_ns - step.best.moment_ns) / 1e9)
+                step.add(seen, self._sharp_s(domain))
         found = {name: step.best for name, step in steps.items() if step.best is not None}
         return self._plainly(now, self._domains, still_s=waited_s) | found
 
     def _pause(self, awaited: Sequence[Domain], waited_s: float) -> None:
         """Looking without a pause costs energy, so it must soon lead to something."""
-        slowest_s = max(self._ticks_s[domain.id] for domain in awaited)
-        if slowest_s > _SPIN_BELOW_S or waited_s > _WAIT_TICKS * slowest_s:
+        slowest_s = max(map(self._tick_s, awaited))
+        if slowest_s > _SPIN_BELOW_S or waited_s > _SPIN_TICKS * slowest_s:
             time.sleep(min(max(slowest_s / 50, _LEAST_PAUSE_S), _PAUSE_AT_MOST_S))
 
     def _is_awaited(self, steps: _Steps, now: Reading, waited_s: float, must_step: bool) -> bool:
@@ -99,7 +114,7 @@ class StepFinder:
             if best is None and waited_s > _AT_MOST_S:
                 raise MeterLost(f"{domain.id} gave no new figure in {waited_s:.0f} s")
             return best is None
-        if steps.sharp >= steps.enough:
+        if steps.sharp >= steps.enough or (best is not None and waited_s > _SPIN_TICKS * (domain.update_s or 0.0)):
             return False
         is_frozen = must_step and best is None and must_move(domain)
         if waited_s <= (frozen_after_s(domain) if is_frozen else _WAIT_TICKS * (domain.update_s or 0.0) + _WAIT_S):
@@ -121,7 +136,7 @@ class StepFinder:
 
         When inside of a reading the domain was looked at is not known either, but it is the same moment in both.
         """
-        between_s, tick_s = (now.t_ns - before.t_ns) / 1e9, self._ticks_s[domain.id]
+        between_s, tick_s = (now.t_ns - before.t_ns) / 1e9, self._tick_s(domain)
         width_s = min(between_s, tick_s)
         power_w = (now.values[domain.id] - before.values[domain.id]) / max(between_s, tick_s)
         return replace(_shown(now, domain, now.t_ns - width_s / 2 * 1e9, width_s / math.sqrt(12)), power_w=power_w)
@@ -142,8 +157,18 @@ class StepFinder:
             found[domain.id] = _shown(reading, domain, reading.t_ns - (oldest_s / 2 * 1e9 if steps else 0.0), u_s)
         return found
 
+    def _tick_s(self, domain: Domain) -> float:
+        """How long a tick is: as stated, or shorter if the steps seen say so; one of them alone may have come late."""
+        gaps, stated_s = self._gaps_s[domain.id], self._stated_s[domain.id]
+        return min(stated_s, statistics.median(gaps)) if len(gaps) >= _LEAST_GAPS else stated_s
+
+    def _enough(self, domain: Domain) -> int:
+        """How many steps to wait for before a window: as many as tell a quick tick, once."""
+        known = len(self._gaps_s[domain.id]) >= _LEAST_GAPS
+        return 1 if known or self._stated_s[domain.id] > _QUICK_S else _LEAST_GAPS + 1
+
     def _sharp_s(self, domain: Domain) -> float:
-        return _SHARP * (domain.update_s or 0.0)
+        return _SHARP * self._tick_s(domain)
 
 
 class _Steps:
@@ -155,16 +180,11 @@ class _Steps:
         self.best: Shown | None = None
         self.sharp = 0
 
-    def add(self, seen: Shown, sharp_s: float) -> float:
-        """Take a step; returns the time since the one before, in seconds, where both are sharp."""
-        since_s = math.inf
-        is_sharp = seen.u_moment_s < sharp_s
-        if is_sharp and self.best is not None and self.sharp:
-            since_s = (seen.moment_ns - self.best.moment_ns) / 1e9
-        self.sharp += is_sharp
+    def add(self, seen: Shown, sharp_s: float) -> None:
+        """Take a step."""
+        self.sharp += seen.u_moment_s < sharp_s
         if self.best is None or seen.u_moment_s < max(self.best.u_moment_s, sharp_s):
             self.best = seen
-        return since_s
 
 
 def read(meter: Meter) -> Reading:
