@@ -284,7 +284,7 @@ class _Window:
             start, end = self.start.shown[name], self._end.shown[name]
             meter = name.partition(":")[0]
             edges_j = (edge.u_moment_s * _edge_w(edge, power_w) for edge in (start, end))
-            early_s = [(look.t_ns - look.shown[name].moment_ns) / 1e9 for look in (self.start, self._end)]
+            early_s = [_early_s(look, look.shown[name]) for look in (self.start, self._end)]
             moments_j = math.hypot(*edges_j, *(power_w * early / math.sqrt(12) for early in early_s))
             together[meter] = together.get(meter, 0.0) + moments_j
             apart += (domain.resolution_j or 0.0) ** 2 / 6 + max(0.0, end.variance - start.variance)
@@ -316,6 +316,11 @@ class _Window:
         """Joules of a domain at the look's own moment, by its mean power."""
         shown = look.shown[name]
         return shown.joules + self.joules[name] / self.seconds * (look.t_ns - shown.moment_ns) / 1e9
+
+
+def _early_s(look: _Look, shown: Shown) -> float:
+    """How long before the look's own moment a domain's surely lies: what it is unsure of is in its own error."""
+    return max(0.0, (look.t_ns - shown.moment_ns) / 1e9 - math.sqrt(12) * shown.u_moment_s)
 
 
 def _edge_w(edge: Shown, mean_w: float) -> float:
