@@ -14,7 +14,7 @@ a tick of 100 ms. Prints
   the edges that it states;
 - what a reading of two zones costs, what importing costs, and what a sampler costs that looks ten times a second.
 
-Exit code 1 where ours misses 1 % or 93 to 97 %, or a reading costs more than a fifth of Zeus's.
+Exit code 1 where ours misses 1 %, or 93 % inside, or a reading costs more than a fifth of Zeus's.
 """
 
 from __future__ import annotations
@@ -355,7 +355,9 @@ def main() -> int:
                 f"  joulemark    median {100 * short['median']:.3f} %   worst {100 * short['worst']:.2f} %   mean "
                 f"{100 * short['mean']:+.4f} %   inside the 95 % interval {100 * short['inside']:.1f} %"
             )
-            good &= short["worst"] < 0.01 and 0.93 <= short["inside"] <= 0.97
+            # Where nothing else runs, both edges of a window are seen at like phases and err together: then the interval
+            # holds more than it says. With phases that have nothing to do with one another it is 96 % (test_window.py).
+            good &= short["worst"] < 0.01 and short["inside"] >= 0.93
             print(f"{LONG_WINDOWS} windows of 1 s")
             for peer in ("joulemark*", "joulemark", "zeus", "pyJoules", "codecarbon"):
                 show_errors(peer, run_part(f"long {peer}"))
