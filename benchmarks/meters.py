@@ -355,8 +355,8 @@ def main() -> int:
                 f"  joulemark    median {100 * short['median']:.3f} %   worst {100 * short['worst']:.2f} %   mean "
                 f"{100 * short['mean']:+.4f} %   inside the 95 % interval {100 * short['inside']:.1f} %"
             )
-            # Where nothing else runs, both edges of a window are seen at like phases and err together: then the interval
-            # holds more than it says. With phases that have nothing to do with one another it is 96 % (test_window.py).
+            # Where nothing else runs, both edges of a window are seen at like phases and err together: then the
+            # interval holds more than it says. With unrelated phases it is 96 % (tests/meters/test_window.py).
             good &= short["worst"] < 0.01 and short["inside"] >= 0.93
             print(f"{LONG_WINDOWS} windows of 1 s")
             for peer in ("joulemark*", "joulemark", "zeus", "pyJoules", "codecarbon"):
