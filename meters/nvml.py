@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from .errors import MeterLost
 from .nvidia import Gpu, Nvidia
-from .polling import Poller, Sample
+from .polling import PolledMeter, Sample
 from .types import Conditions, Domain, Grade, Reading, Unavailable
 
 __all__ = ["NvmlMeter", "NvmlPowerMeter"]
@@ -25,7 +25,7 @@ _SEEN_ENOUGH, _POLL_AT_MOST_S = 4, 1.2
 so often, or for so many seconds."""
 _UPDATE_S = 0.1
 """For a power that stays the same while it is watched: the slowest."""
-_POWER_EVERY_S, _PATIENCE_S = 0.05, 2.0
+_POWER = "nvml-power"
 _LEAP_W, _LEAP_S = 5_000.0, 1.0
 
 
@@ -96,61 +96,40 @@ class NvmlMeter:
             self._nvidia = None
 
 
-class NvmlPowerMeter:
+class NvmlPowerMeter(PolledMeter):
     """Joules of the same GPUs from their power, asked for twenty times a second. Grade ``polled``: for cards without an
     energy counter, and as a check on those that have one."""
 
-    id = "nvml-power"
+    def __init__(self) -> None:
+        super().__init__(_POWER, _GpuPower())
+
+
+class _GpuPower:
+    """The power of the visible GPUs, as a `Source`."""
+
+    interval_s, patience_s = 0.05, 2.0
 
     def __init__(self) -> None:
         self._nvidia: Nvidia | None = None
         self._update_s = _UPDATE_S
-        self._poller = Poller(self.id, self._ask, interval_s=_POWER_EVERY_S, patience_s=_PATIENCE_S)
 
-    def probe(self) -> Sequence[Domain] | Unavailable:
+    def describe(self) -> Sequence[Domain] | Unavailable:
         """The visible GPUs, and how often their power is renewed (found out by looking for up to 1.2 s)."""
         found = _probe(_no_power, _power_domain)
         if not isinstance(found, Unavailable):
             self._update_s = max(domain.update_s or _UPDATE_S for domain in found)
         return found
 
-    def open(self, pid: int) -> None:  # noqa: ARG002 - the figures cover whole GPUs
-        """Start asking.
+    def ask(self) -> Sample:
+        """The power of every visible GPU.
 
         Raises:
-            MeterLost: What `probe` found cannot be read any more.
+            MeterLost: A GPU fell off the bus, or what `describe` found cannot be read any more.
         """
-        self.close()
-        self._nvidia = _start()
-        try:
-            self._poller.start()
-        except BaseException:
-            self.close()
-            raise
-
-    def read(self) -> Reading:
-        """Joules of every visible GPU since `open`, up to the last time that they were asked.
-
-        Raises:
-            MeterLost: A GPU fell off the bus.
-        """
-        return self._poller.reading()
-
-    def conditions(self) -> Sequence[Conditions]:
-        """The state of every visible GPU."""
-        return [gpu.conditions() for gpu in self._nvidia.gpus] if self._nvidia is not None else []
-
-    def close(self) -> None:
-        """Ask no more, and let go of the driver."""
-        self._poller.stop()
-        if self._nvidia is not None:
-            self._nvidia.close()
-        self._nvidia = None
-
-    def _ask(self) -> Sample:
-        assert self._nvidia is not None
+        if self._nvidia is None:
+            self._nvidia = _start()
         t0_ns, gpus = time.monotonic_ns(), self._nvidia.gpus
-        watts = {f"nvml-power:gpu-{gpu.index}": gpu.power_w() for gpu in gpus}
+        watts = {f"{_POWER}:gpu-{gpu.index}": gpu.power_w() for gpu in gpus}
         asked_ns = (t0_ns + time.monotonic_ns()) / 2
         # A mean over some time holds in its middle; besides it may be as old as it takes to be renewed. Of a load that
         # ends in that middle, an eighth of the time's joules is not in the mean yet.
@@ -162,6 +141,16 @@ class NvmlPowerMeter:
             watts=watts,
             means=min(averaged_s) > 0,
         )
+
+    def conditions(self) -> Sequence[Conditions]:
+        """The state of every visible GPU."""
+        return [gpu.conditions() for gpu in self._nvidia.gpus] if self._nvidia is not None else []
+
+    def close(self) -> None:
+        """Let go of the driver."""
+        if self._nvidia is not None:
+            self._nvidia.close()
+        self._nvidia = None
 
 
 def _start() -> Nvidia:
@@ -221,7 +210,7 @@ def _counter_domain(gpu: Gpu) -> Domain | Unavailable:
 
 
 def _power_domain(gpu: Gpu) -> Domain:
-    return _domain(NvmlPowerMeter.id, gpu, _probe_update(gpu.power_w) or _UPDATE_S, "polled")
+    return _domain(_POWER, gpu, _probe_update(gpu.power_w) or _UPDATE_S, "polled")
 
 
 def _domain(meter: str, gpu: Gpu, update_s: float, grade: Grade) -> Domain:

@@ -97,7 +97,12 @@ class PolledMeter:
         Raises:
             MeterLost: The source gives nothing.
         """
-        self._poller.start()
+        self.close()
+        try:
+            self._poller.start()
+        except BaseException:
+            self._source.close()
+            raise
 
     def read(self) -> Reading:
         """Joules up to the source's last answer.
