@@ -18,13 +18,19 @@ from joulemark.meters.window import PowerSample
 from .record import ITEM_COLUMNS, Cell, Computed, DeviceState, Energy, Latency, Phases, RunHeader, Span, Tokens
 from .schedule import CellPlan
 
-__all__ = ["energy_of", "failed_cell", "finished_cell", "phases_of", "power_table", "span_of"]
+__all__ = ["NO_JOULES", "energy_of", "failed_cell", "finished_cell", "phases_of", "power_table", "span_of"]
 
 BUSY_CORES = 0.2
 """Other work beside a cell that is flagged; a quiet machine's is a few hundredths."""
 
 COVERAGE = 2.0
 """Net energy not above this many standard uncertainties is not told from idle power."""
+
+NO_JOULES: dict[str, Any] = {
+    **dict.fromkeys(("gross_j", "net_j", "idle_j", "u_j", "u_net_j", "idle_w", "carbon_g")),
+    "domains": {},
+}
+"""What the energy of a cell holds whose model computed where the meters do not look."""
 
 
 def failed_cell(
@@ -70,9 +76,7 @@ def finished_cell(
     energy = energy_of(windows, idle, passes["loops"])
     flags = []
     if outside:
-        energy = energy.model_copy(
-            update=dict.fromkeys(("gross_j", "net_j", "idle_j", "u_j", "idle_w")) | {"domains": {}}
-        )
+        energy = energy.model_copy(update=NO_JOULES)
         flags.append("outside_meter")
         load_j = None
     elif energy.net_j is None:
@@ -150,13 +154,13 @@ def energy_of(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops:
     gross_j = sum(window.gross_j for window in windows)
     window_s = sum(window.window_s for window in windows)
     u_j = float(np.sqrt(sum(window.u_j**2 for window in windows)))
-    net_j = idle_j = idle_w = None
+    net_j = idle_j = idle_w = u_net_j = None
     if idle is not None:
         idle_w = idle.gross_j / idle.window_s
         u_net = float(np.hypot(u_j, idle.u_j / idle.window_s * window_s))
         difference = gross_j - idle_w * window_s
         if difference > COVERAGE * u_net:
-            net_j, idle_j = difference, gross_j - difference
+            net_j, idle_j, u_net_j = difference, gross_j - difference, u_net
     domains: dict[str, float] = {}
     for window in windows:
         for domain, joules in window.domains.items():
@@ -167,6 +171,7 @@ def energy_of(windows: Sequence[EnergyRecord], idle: EnergyRecord | None, loops:
         net_j=net_j,
         idle_j=idle_j,
         u_j=u_j,
+        u_net_j=u_net_j,
         rel_u_scale=first.rel_u_scale,
         rel_u_workload=first.rel_u_workload,
         grade=first.grade,

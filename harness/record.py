@@ -167,6 +167,8 @@ class Energy(Record):
     idle_j: float | None
     u_j: float | None
     """Standard uncertainty (k=1) of ``gross_j`` that is independent from cell to cell."""
+    u_net_j: float | None = None
+    """The same of ``net_j``: that of the idle window, over the same time, is added."""
     rel_u_scale: float
     rel_u_workload: float
     grade: Grade

@@ -16,11 +16,11 @@ from .asides import Aside, asides, choosers
 from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import in_words
 from .method import method
-from .provenance import again, machines
+from .provenance import again, machines, meters
 from .rows import Row
 from .table import Columns, rank_text
 from .views import ALL, View
-from .wording import MISSING, draws_share, safe
+from .wording import MISSING, draws_share, reach, safe
 
 __all__ = ["RANK_SCHEMA", "as_csv", "as_json", "as_markdown", "json_text", "told_once", "view_title"]
 
@@ -78,7 +78,7 @@ def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
             parts += [_md(f"{aside.title}. {aside.note}"), _md_aside(aside)]
         flagged = [f"- {_md(safe(row.label))}: {_md(words)}" for row in view.rows if (words := _flags_told(row))]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
-    parts += _md_method(views) + _md_machines(runs)
+    parts += _md_method(views) + _md_meters(runs) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,10 +146,12 @@ def _cell(value: Any) -> str:
 
 
 def _md(text: str) -> str:
-    """Text that Markdown and HTML leave as it is."""
+    """Text that Markdown and HTML leave as it is; an underscore inside a word is one already."""
     text = " ".join(safe(text.replace("\n", " ")).split())
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\`*_{}\[\]|#~]|://|@)", lambda found: "".join(f"&#{ord(c)};" for c in found.group(1)), text)
+    return re.sub(
+        r"([\\`*{}\[\]|#~]|(?<!\w)_|_(?!\w)|://|@)", lambda found: "".join(f"&#{ord(c)};" for c in found.group(1)), text
+    )
 
 
 def _md_table(view: View) -> str:
@@ -191,6 +193,20 @@ def _md_method(views: Sequence[View]) -> list[str]:
         ]
         parts += [_md(paragraph) for paragraph in rest]
     return parts
+
+
+def _md_meters(runs: Sequence[Run]) -> list[str]:
+    """What the energy comes from: the table of the page, less the columns that would not fit."""
+    used = meters(runs)
+    if not used:
+        return []
+    heads = ["Meter", "Grade", "Scope", "Error (95 %)", "Of it, shared by all models", "In the total", "Read from"]
+    lines = ["| " + " | ".join(heads) + " |", "|---|---|---|--:|--:|---|---|"]
+    for meter in used:
+        errors = [reach(meter.rel_u), reach(meter.rel_u_scale)]
+        cells = [meter.id, meter.grade, meter.scope, *errors, "yes" if meter.summed else "no", meter.provenance]
+        lines.append("| " + " | ".join(map(_md, cells)) + " |")
+    return ["## Meters", "\n".join(lines)]
 
 
 def _md_machines(runs: Sequence[Run]) -> list[str]:

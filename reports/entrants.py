@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from joulemark.harness.record import Carbon, Cell, Computed, Machine, MeterInfo, ModelInfo
+from joulemark.harness.record import Carbon, Cell, Computed, Idle, Machine, MeterInfo, ModelInfo
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 from joulemark.meters.types import Grade
@@ -99,6 +99,8 @@ class Entrant:
     Attributes:
         model: Its name.
         run_id: Its run.
+        run_name: The name of the run's folder, which its owner chose.
+        remetered_from: The run whose answers these are, where the energy was taken anew from a trace.
         setting: The whole setting of its cells, what is asked included.
         machine: Where it ran.
         grade: How its joules were obtained; None where it has none.
@@ -114,6 +116,8 @@ class Entrant:
 
     model: str
     run_id: str
+    run_name: str
+    remetered_from: str | None
     setting: Mapping[str, Any]
     machine: Machine
     grade: Grade | None
@@ -171,13 +175,14 @@ def _of_run(run: Run) -> list[Entrant]:
     by_trait: dict[Trait, list[Cell]] = defaultdict(list)
     split = _asked_twice(run.cells)
     usual = _usual_meter(run)
+    drift_w = _idle_drift_w(run.header.idle)
     for cell in run.cells:
         by_trait[_trait(cell, split, usual)].append(cell)
     finished = {trait: cells for trait, cells in by_trait.items() if any(c.status == "ok" for c in cells)}
     asked: dict[str, str] = {}
     samples: dict[Trait, dict[str, Sample]] = {}
     for trait, cells in sorted(finished.items(), key=lambda pair: str(pair[0])):
-        samples[trait] = {task: _sample(task, same, scores) for task, same in _by_task(cells).items()}
+        samples[trait] = {task: _sample(task, same, scores, drift_w) for task, same in _by_task(cells).items()}
         for task, sample in samples[trait].items():
             asked.setdefault(task, sample.question)
     for cell in run.cells:
@@ -194,6 +199,8 @@ def _entrant(
     return Entrant(
         model=first.model,
         run_id=run.header.run_id,
+        run_name=run.path.resolve().name,
+        remetered_from=run.header.remetered_from,
         setting=first.setting,
         machine=run.header.machine,
         grade=grade,
@@ -311,13 +318,17 @@ def _levels(frame: pd.DataFrame, inverse: NDArray[np.int64], items: int) -> dict
     return {int(each): np.flatnonzero(level == each) for each in np.unique(level[~np.isnan(level)])}
 
 
-def _sample(task: str, cells: list[Cell], scores: _Scores) -> Sample:
+def _sample(task: str, cells: list[Cell], scores: _Scores, drift_w: float) -> Sample:
     items = scores.of(cells)
     energies = {cell.repeat: cell for cell in cells if _has_energy(cell) and cell.n_items}
     defined = all(c.chance is not None and c.quality is not None for c in cells) and bool(
         ((items.scores >= 0) & (items.scores <= 1)).all()
     )
     flags = {flag for cell in cells for flag in cell.flags}
+    net = {repeat: cell for repeat, cell in energies.items() if cell.energy and cell.energy.net_j is not None}
+    clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, drift_w)}
+    if len(clear) < len(net):
+        flags.add("idle_drifted")
     return Sample(
         task=task,
         question=_question(cells[0]),
@@ -327,7 +338,7 @@ def _sample(task: str, cells: list[Cell], scores: _Scores) -> Sample:
         scores=items.scores,
         levels=items.levels,
         energy_wh={repeat: _wh_per_1k(cell, net=False) for repeat, cell in energies.items()},
-        net_wh={r: _wh_per_1k(c, net=True) for r, c in energies.items() if c.energy and c.energy.net_j is not None},
+        net_wh={repeat: _wh_per_1k(cell, net=True) for repeat, cell in clear.items()},
         independent_u={r: _relative_u(c) for r, c in energies.items()},
         rel_u_scale=max((c.energy.rel_u_scale for c in energies.values() if c.energy), default=0.0),
         rel_u_workload=max((c.energy.rel_u_workload for c in energies.values() if c.energy), default=0.0),
@@ -339,6 +350,19 @@ def _sample(task: str, cells: list[Cell], scores: _Scores) -> Sample:
         computed=_computed(cells),
         flags=tuple(sorted(flags)),
     )
+
+
+def _idle_drift_w(idle: Idle) -> float:
+    """By how much the idle power changed while measuring, in watts; 0 where it was not measured twice."""
+    if idle.before_w is None or idle.after_w is None:
+        return 0.0
+    return abs(idle.after_w - idle.before_w)
+
+
+def _above_drift(cell: Cell, drift_w: float) -> bool:
+    """Whether what a cell took above idle is more than what idle power itself changed by over the same time."""
+    energy = cell.energy
+    return energy is not None and (energy.net_j or 0.0) > drift_w * (energy.window_s or 0.0)
 
 
 def _other_metrics(cells: list[Cell]) -> dict[str, float]:

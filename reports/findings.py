@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from joulemark.harness.record import Carbon
+
 from .flags import in_words
 from .rows import Row
 from .views import View
@@ -131,9 +133,17 @@ def carbon_sentence(view: View) -> str:
     if not view.carbon:
         return "Carbon: none of these runs was told what a kWh stands for; `joulemark run --carbon` does that."
     told = [
-        f"{number(c.g_per_kwh)} g/kWh ({safe(c.source)}{f', mean of {c.year}' if c.year else ''})" for c in view.carbon
+        f"{number(c.g_per_kwh)} g/kWh ({safe(c.source)}{f', mean of {c.year}' if c.year else ''})"
+        + (f" for {_rows_of(view, c)}" if len(view.carbon) > 1 else "")
+        for c in view.carbon
     ]
     return f"Carbon is energy times {joined(told)}: stated, not measured, and without an interval."
+
+
+def _rows_of(view: View, carbon: Carbon) -> str:
+    """The entrants whose run was told this figure."""
+    names = [safe(row.label) for row in view.rows if row.carbon_g_per_kwh == carbon.g_per_kwh]
+    return joined(names) if len(names) <= _LISTED else f"{len(names)} entrants"
 
 
 def unclear_sentence(view: View) -> str:

@@ -13,6 +13,7 @@ _WORDS = {
     "prefix_cache": "later passes were much faster than the first: a cache may have answered, energy may be too low",
     "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
     "busy_machine": "other programs worked beside it: its energy may be too high, and scatters",
+    "idle_drifted": "idle power changed by more while measuring than it took above idle, so there is no net energy",
     "throttled": "heat held its device's clock down: it took longer, at another power, than it would when cool",
     "net_unresolved": "what it takes above idle is no larger than the error, so there is no net energy",
 }

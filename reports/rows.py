@@ -22,8 +22,8 @@ class Row:
 
     ``wall_s_per_item`` is the window's time an item; ``latency_s_p50`` that of a request, which may be a batch.
     ``_low`` and ``_high`` are 95 % intervals; those of energies carry the meter's whole uncertainty.
-    ``carbon_g_per_1k`` is ``energy_wh_per_1k`` by what its run takes a kilowatt-hour to stand for, and has no interval:
-    that is stated, with an error of its own that nobody told.
+    ``carbon_g_per_1k`` is ``energy_wh_per_1k`` by what its run takes a kilowatt-hour to stand for
+    (``carbon_g_per_kwh``), and has no interval: that is stated, with an error of its own that nobody told.
     Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
     alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
     ``levels`` holds ``quality``, its interval and ``items`` by level of difficulty, where every task of the view
@@ -50,6 +50,7 @@ class Row:
     energy_wh_per_1k_within_high: float | None = None
     net_energy_wh_per_1k: float | None = None
     carbon_g_per_1k: float | None = None
+    carbon_g_per_kwh: float | None = None
     correct_per_wh: float | None = None
     correct_per_wh_low: float | None = None
     correct_per_wh_high: float | None = None
@@ -189,6 +190,7 @@ def plain_row(f: Figures, label: str) -> Row:
         values |= _spread("energy_wh_per_1k", energy(f.log, rel_u), energy(f.log))
         values |= {"net_energy_wh_per_1k": f.net, "energy_shares": _shares(f)}
         if entrant.carbon:
+            values["carbon_g_per_kwh"] = entrant.carbon.g_per_kwh
             values["carbon_g_per_1k"] = values["energy_wh_per_1k"] / 1000 * entrant.carbon.g_per_kwh
         values |= {"rel_u": rel_u, "rel_u_scale": f.scale, "rel_u_workload": f.workload}
     if f.quality and f.log and (ratio := right_per_wh(f.quality, f.log, rel_u)):

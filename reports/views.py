@@ -139,7 +139,7 @@ def make_views(
                 mixed=mixed,
                 asked=dict(key.asked),
                 meters=tuple(meters[name] for name in sorted(meters)),
-                notes=notes + own,
+                notes=notes + own + _same_answers(group),
                 rows=rows,
                 unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
                 carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
@@ -227,6 +227,16 @@ def _rows(
     return tuple(rows), tuple(trouble)
 
 
+def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """A sentence for each run that stands beside the run whose answers it holds."""
+    names = {entrant.run_id: entrant.run_name for entrant in entrants}
+    pairs = sorted({(e.run_name, names[e.remetered_from]) for e in entrants if e.remetered_from in names})
+    return tuple(
+        f"{new} holds the answers of {old}, metered anew: compare their energy; their quality is one and the same."
+        for new, old in pairs
+    )
+
+
 def _labels(entrants: Sequence[Entrant]) -> list[str]:
     """The model's name, with what tells it apart where entrants share it."""
     plain = Counter(e.model for e in entrants)
@@ -241,7 +251,7 @@ def _peculiar(entrant: Entrant, entrants: Sequence[Entrant]) -> str:
     told = [f"{key}={entrant.setting[key]}" for key in keys if key in entrant.setting]
     if len({e.grade for e in same}) > 1:
         told.append(str(entrant.grade))
-    return ", ".join(told) or entrant.run_id
+    return ", ".join(told) or entrant.run_name
 
 
 def _order(key: _Key) -> tuple[Any, ...]:

@@ -5,10 +5,14 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from joulemark.harness.cells import energy_of
 from joulemark.harness.models import card
 from joulemark.harness.record import Cell
 from joulemark.harness.store import Run, read_run
+from joulemark.meters.types import EnergyRecord
 from joulemark.tasks import reference
 
 from .conftest import call
@@ -71,3 +75,34 @@ def test_a_cascades_items_carry_what_both_of_its_models_took(run: Run) -> None:
     _, both = cell_of(run, "ref/cascade-60k-800k")
     more = both["generated_tokens"].to_numpy() - small["generated_tokens"].to_numpy()
     assert ((more > 0) == both["escalated"].to_numpy()).all()
+
+
+def window(gross_j: float, u_j: float, window_s: float) -> EnergyRecord:
+    return EnergyRecord(
+        gross_j=gross_j,
+        u_j=u_j,
+        began_ns=0,
+        window_s=window_s,
+        grade="counter",
+        scope="package",
+        domains={"rapl:package-0": gross_j},
+        rel_u_scale=0.02,
+        rel_u_workload=0.0,
+    )
+
+
+ERRORS = st.floats(0, 10)
+
+
+@given(u_first=ERRORS, u_second=ERRORS, u_idle=ERRORS, idle_s=st.floats(1, 100))
+def test_net_energy_carries_the_errors_of_its_windows_and_of_idle_power_or_is_none(
+    u_first: float, u_second: float, u_idle: float, idle_s: float
+) -> None:
+    cell = energy_of([window(60, u_first, 2), window(90, u_second, 3)], window(5 * idle_s, u_idle, idle_s), loops=1)
+    expected = (u_first**2 + u_second**2 + (u_idle / idle_s * 5) ** 2) ** 0.5
+    if 2 * expected < 150 - 25:
+        assert cell.net_j == pytest.approx(125)
+        assert cell.u_net_j == pytest.approx(expected)
+    else:
+        assert cell.net_j is None
+        assert cell.u_net_j is None

@@ -64,3 +64,14 @@ def test_the_table_with_carbon_still_fits_80_columns(make_run: Make) -> None:
 
 def test_the_command_that_measures_again_says_it_too(make_run: Make) -> None:
     assert "--carbon FRA" in again([told(make_run(), FRANCE)])[0]
+
+
+def test_two_figures_of_carbon_in_one_table_say_whose_each_is(make_run: Make) -> None:
+    few = {"dense-60k": (0.62, 0.0011, 59_392)}
+    coal = {"g_per_kwh": 800.0, "source": "given", "year": None}
+    views = make_views(
+        [told(make_run("nuclear", models=few), FRANCE), told(make_run("coal", models=few, seed=2), coal)]
+    )
+    text = printed(views[:1], carbon=True)
+    assert "mean of 2023) for dense-60k (nuclear)" in text
+    assert "800 g/kWh (given) for dense-60k (coal)" in text

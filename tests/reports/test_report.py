@@ -392,3 +392,11 @@ def test_whoever_is_ranked_is_never_off_the_axis(make_run: Make) -> None:
     left, right = axes.get_xlim()
     factor = energy_unit(row.energy_wh_per_1k for row in view.rows).factor
     assert all(left < (row.energy_wh_per_1k or 0) * factor < right for row in view.rows)
+
+
+def test_markdown_names_the_meters_with_their_errors_and_leaves_words_alone(make_run: Make) -> None:
+    run = make_run(models={"my_model": (0.7, 0.001, 1000), "__init__": (0.6, 0.001, 1000)})
+    text = as_markdown(make_views([run]), [run])
+    assert "| modelled:cpu | modelled | package | a factor of 2.7 either way |" in text
+    assert "my_model" in text
+    assert "__init__" not in text.partition("## How to reproduce")[0]

@@ -257,3 +257,41 @@ def forget(run: Run, *keys: str) -> None:
         text = canonical_json(kept)
         lines.append(canonical_json(kept | {"sha256": hashlib.sha256(text.encode()).hexdigest()}))
     log.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def with_header(run: Run, **changes: object) -> Run:
+    """The run with other things in its header."""
+    file = run.path / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | changes), encoding="utf-8")
+    return read_run(run.path)
+
+
+def test_net_energy_that_idle_power_drowned_by_changing_is_none_and_says_why(make_run: Make) -> None:
+    run = make_run()
+    [view, *_] = make_views([run])
+    assert all(row.net_energy_wh_per_1k is not None for row in view.rows)
+    watts = max(cell.energy.net_j / cell.energy.window_s for cell in run.cells if cell.energy and cell.energy.net_j)
+    idle = {"before_w": 4.0, "after_w": 4.0 + 2 * watts, "duration_s": 5.0}
+    [view, *_] = make_views([with_header(run, idle=idle)])
+    assert {row.net_energy_wh_per_1k for row in view.rows} == {None}
+    assert all("idle_drifted" in row.flags and row.energy_wh_per_1k for row in view.rows)
+
+
+def test_runs_are_told_apart_by_the_names_of_their_folders(make_run: Make) -> None:
+    [view, *_] = make_views([make_run("before"), make_run("after", seed=2)])
+    assert {row.label for row in view.rows} == {
+        f"{model} ({run})" for model in ("ngram", "dense-60k", "dense-240k") for run in ("before", "after")
+    }
+
+
+def test_folders_of_one_name_are_told_apart_by_their_runs(make_run: Make) -> None:
+    [view, *_] = make_views([make_run("monday/run"), make_run("tuesday/run", seed=2)])
+    assert "ngram (run) [monday/run]" in {row.label for row in view.rows}
+
+
+def test_a_run_beside_its_own_answers_metered_anew_is_told(make_run: Make) -> None:
+    first = make_run("first")
+    second = with_header(make_run("second"), remetered_from="first")
+    told = "second holds the answers of first"
+    assert any(told in note for note in make_views([first, second])[0].notes)
+    assert not any(told in note for view in make_views([second]) for note in view.notes)

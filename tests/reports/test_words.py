@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from joulemark.harness.store import Run
 from joulemark.reports.findings import caveats, finding, grade_sentence, headline, interval_sentence, workload_factor
+from joulemark.reports.flags import _OF_TASKS, _WORDS
 from joulemark.reports.table import print_views
 from joulemark.reports.views import View, make_views
 from joulemark.reports.wording import ascii_only, energy_unit, number, rate_unit, safe, span
@@ -190,3 +192,8 @@ def test_the_meters_error_is_said_once_and_the_power_models_share_in_ratios(demo
 def test_a_floor_inside_an_interval_is_told(demo_run: Run) -> None:
     view = make_views([demo_run], quality_floor=62)[0]
     assert any("the floor of 62 lies inside" in note and "dense-60k" in note for note in caveats(view))
+
+
+def test_every_flag_is_explained_on_the_page_of_results() -> None:
+    told = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
+    assert all(f"`{flag}" in told for flag in [*_WORDS, *_OF_TASKS])
