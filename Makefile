@@ -12,8 +12,9 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/joulemark run
 
+# Half of the tests' time is waiting for meters, so two files are tested side by side.
 test: .venv/installed-for-tests lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 lint: .venv/installed-for-tests
 	$(BIN)/ruff check
