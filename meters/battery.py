@@ -34,6 +34,8 @@ _ASSUMED_UPDATE_S = 30.0
 (https://github.com/seerge/g-helper/issues/3295); Linux itself asks ACPI firmware once a second at most (``cache_time``
 in drivers/acpi/battery.c)."""
 _RENEWALS = 3
+_MOST_W = 500.0
+"""More than batteries give: five times an hour what those hold that may be flown with (100 Wh, IATA)."""
 _FIGURES = ("power_now", "current_now", "voltage_now", "energy_now", "charge_now")
 
 
@@ -180,6 +182,8 @@ def _look(folder: Path) -> _Look:
     total_w = sum(_drawn_w(battery) for battery, state in states.items() if state == "Discharging")
     if total_w <= 0:
         raise NoSample(f"{', '.join(battery.name for battery in batteries)}: discharging, yet giving no power")
+    if total_w > _MOST_W:
+        raise NoSample(f"{', '.join(battery.name for battery in batteries)}: {total_w:.4g} W, which no battery gives")
     return _Look(
         names=tuple(battery.name for battery in batteries),
         figures=tuple(text_of(battery / name) for battery in batteries for name in _FIGURES),

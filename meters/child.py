@@ -66,19 +66,18 @@ class Child:
         try:
             self._process.stdin.write(json.dumps(question).encode() + b"\n")
             line = self._read_line(time.monotonic() + timeout_s)
-            found = json.loads(line)
-        except (OSError, ValueError, TimeoutError, EOFError) as problem:
-            why = (
-                f"no answer within {timeout_s:g} s"
-                if isinstance(problem, TimeoutError)
-                else f"its process ended{self._last_words()}"
-            )
+        except TimeoutError as problem:
             self._end(0.0)
-            raise ChildFailed(why) from problem
-        if not isinstance(found, dict):
+            raise ChildFailed(f"no answer within {timeout_s:g} s") from problem
+        except (OSError, EOFError) as problem:
+            last_words = self._last_words()
             self._end(0.0)
-            raise ChildFailed(f"{line[:40]!r} instead of an answer")
-        return found
+            raise ChildFailed(f"its process ended{last_words}") from problem
+        with contextlib.suppress(ValueError):
+            if isinstance(found := json.loads(line), dict):
+                return found
+        self._end(0.0)
+        raise ChildFailed(f"{line[:80].decode(errors='replace')!r} instead of an answer")
 
     def close(self) -> None:
         """End the process and all that it started; it is given a moment to do that by itself."""

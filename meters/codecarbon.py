@@ -1,8 +1,8 @@
 """codecarbon as a second opinion: what it makes of the same seconds, and how it came by that.
 
-No meter. Its CPU energy is right where it reads RAPL, and an estimate from load and rated power where it does not;
-its memory is always an assumption. It says the same word for all of them, so how each came about is asked for here,
-and nothing of it is ever added to a joule of Joulemark's.
+No meter. Its CPU energy is right where it reads RAPL, and an estimate from load and rated power where it does not. It
+says the same word for both, so how the figure came about is asked for here, and nothing of it is ever added to a joule
+of Joulemark's.
 
 codecarbon runs in a process of its own, with an empty home, an empty working directory and none of its variables, so
 that no configuration of the user's takes part; offline, and writing nothing.
@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple, Self
 from .child import Child, ChildFailed, answer_questions
 from .errors import MeasuringFailed
 
-__all__ = ["CrossCheck", "Figure", "SecondOpinion", "cross_check"]
+__all__ = ["CrossCheck", "Figure", "SecondOpinion"]
 
 READY_S, ANSWER_S = 60.0, 20.0
 """How long it may look for hardware (it asks several programs in turn), and how long it may take to begin or end."""
@@ -33,11 +33,11 @@ _J_PER_KWH = 3.6e6
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
-    """Energy of one kind of hardware as codecarbon has it.
+    """Energy of the CPU as codecarbon has it.
 
     Attributes:
         joules: None where there is none, or none that can be believed.
-        measured: Whether it read counters or sensors; False for an estimate or an assumption.
+        measured: Whether it read RAPL's counters; False for an estimate.
         how: Where it comes from: ``RAPL: package-0``, ``estimated from CPU load and a rated 85 W``.
     """
 
@@ -52,21 +52,13 @@ class CrossCheck:
 
     Attributes:
         cpu: Of its RAPL files it reads packages, never memory; ``how`` names them. None where it found no CPU.
-        gpu: All GPUs that are visible; None where it found none.
-        ram: An assumed constant power, never measured.
-        began_ns: When its window began, by the monotonic clock, in nanoseconds; known to within ``u_edge_s``.
         seconds: How long it was.
         u_edge_s: Standard uncertainty of either end, in seconds: it looks at some moment of its start and stop.
-        version: Its version.
     """
 
     cpu: Figure | None
-    gpu: Figure | None
-    ram: Figure | None
-    began_ns: float
     seconds: float
     u_edge_s: float
-    version: str
 
     @property
     def cpu_w(self) -> float | None:
@@ -115,9 +107,8 @@ class SecondOpinion:
             MeasuringFailed: It failed, hangs, or did not track at all.
         """
         told = self._ask("stop", ANSWER_S)
-        cpu, gpu, ram = (Figure(**told[part]) if told[part] else None for part in ("cpu", "gpu", "ram"))
-        plain = {key: told[key] for key in ("began_ns", "seconds", "u_edge_s", "version")}
-        return CrossCheck(cpu=cpu, gpu=gpu, ram=ram, **plain)
+        cpu = Figure(**told["cpu"]) if told["cpu"] else None
+        return CrossCheck(cpu=cpu, seconds=told["seconds"], u_edge_s=told["u_edge_s"])
 
     def _ask(self, what: str, timeout_s: float) -> dict[str, Any]:
         try:
@@ -131,22 +122,6 @@ class SecondOpinion:
     def _end(self) -> None:
         self._child.close()
         self._empty.cleanup()
-
-
-def cross_check(seconds: float, load: Callable[[float], object] = time.sleep) -> CrossCheck:
-    """What codecarbon makes of ``load(seconds)``.
-
-    Args:
-        seconds: Handed to ``load``, which should take about so long; at least 1, since it looks once a second.
-        load: What to do meanwhile; idling unless something else is given.
-
-    Raises:
-        MeasuringFailed: There is no second opinion, and why.
-    """
-    with SecondOpinion() as opinion:
-        opinion.start()
-        load(seconds)
-        return opinion.stop()
 
 
 def _clean_environment(home: str) -> dict[str, str]:
@@ -204,12 +179,8 @@ class _Answering:
         hardware = {type(item).__name__: item for item in self._tracker._hardware}
         return {
             "cpu": _figure(found.cpu_energy, _cpu_source(hardware)),
-            "gpu": _figure(found.gpu_energy, _gpu_source(hardware)),
-            "ram": _figure(found.ram_energy, _ram_source(hardware)),
-            "began_ns": began_ns,
             "seconds": (ended_ns - began_ns) / 1e9,
             "u_edge_s": edges_s / 12**0.5,
-            "version": found.codecarbon_version,
         }
 
 
@@ -221,12 +192,8 @@ class _Source(NamedTuple):
     lost: bool = False
 
 
-_PI = _Source(True, "Raspberry Pi's power controller")
-_APPLE = _Source(False, "estimated by Apple (powermetrics)")
-
-
 def _figure(kwh: float, source: _Source | None) -> dict[str, Any] | None:
-    """No energy at all is no figure: a CPU or GPU that is tracked draws some."""
+    """No energy at all is no figure: a CPU that is tracked draws some."""
     if source is None:
         return None
     joules = None if source.lost or not kwh > 0 else kwh * _J_PER_KWH
@@ -234,18 +201,15 @@ def _figure(kwh: float, source: _Source | None) -> dict[str, Any] | None:
 
 
 def _cpu_source(hardware: dict[str, Any]) -> _Source | None:
-    """Whether it measured, and what; None where it has no CPU. Its public names do not tell."""
+    """Whether it measured, and what; None where it has no CPU that may have RAPL. Its public names do not tell."""
     cpu = hardware.get("CPU")
     if cpu is None:
-        return _PI if "Raspberry" in hardware else _APPLE if "AppleSiliconChip" in hardware else None
-    mode = cpu._mode
-    if mode == "intel_rapl":
+        return None
+    if cpu._mode == "intel_rapl":
         return _rapl_source(cpu._intel_interface._rapl_files)
-    if mode == "cpu_load":
+    if cpu._mode == "cpu_load":
         return _Source(False, f"estimated from CPU load and a rated {cpu._tdp:g} W")
-    if mode == "constant":
-        return _Source(False, f"assumed: half of a rated {cpu._tdp:g} W")
-    return _Source(True, str(mode))
+    return _Source(False, f"not from RAPL, but by what it calls {cpu._mode}")
 
 
 def _rapl_source(files: Sequence[Any]) -> _Source:
@@ -262,20 +226,6 @@ def _zone_of(file: Any) -> str:
         return (folder / "name").read_text(encoding="ascii").strip()
     except (OSError, ValueError):
         return folder.name
-
-
-def _gpu_source(hardware: dict[str, Any]) -> _Source | None:
-    gpu = hardware.get("GPU")
-    if gpu is None:
-        return _APPLE if "AppleSiliconChip" in hardware else None
-    kinds = sorted({type(device).__name__.removesuffix("GPUDevice") for device in gpu.devices.devices})
-    return _Source(True, f"energy counters, or power once a second: {', '.join(kinds)}")
-
-
-def _ram_source(hardware: dict[str, Any]) -> _Source | None:
-    if "RAM" in hardware:
-        return _Source(False, "assumed: a constant power, by the memory's size")
-    return _PI if "Raspberry" in hardware else None
 
 
 if __name__ == "__main__":

@@ -24,8 +24,8 @@ _COUNT_AND_TIMES = 0b11  # PERF_FORMAT_TOTAL_TIME_ENABLED and ..._RUNNING
 _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
 _READ = struct.Struct("=QQQ")
 _MOST_PAUSED, _MOST_PAUSED_S = 0.002, 0.01
-"""An event pauses for microseconds when others are added beside it; and its clock is not disciplined by NTP, which
-moves the monotonic one by up to 0.05 %."""
+"""An event pauses for microseconds when others are added beside it; and its clock and the raw one are each derived from
+the hardware's."""
 
 
 def can_call() -> bool:
@@ -41,7 +41,7 @@ class Counter:
         self.event = event
         self.total = 0
         self._fd = _perf_event_open(event)
-        self._opened_ns = time.monotonic_ns()
+        self._opened_ns = _raw_ns()
         try:
             self._last, self._last_ns = self.look(), time.monotonic_ns()
         except BaseException:
@@ -50,7 +50,7 @@ class Counter:
 
     def look(self) -> int:
         """The count as it stands; raises MeterLost where it is not counted all the time."""
-        open_ns = time.monotonic_ns() - self._opened_ns
+        open_ns = _raw_ns() - self._opened_ns
         try:
             found = os.read(self._fd, _READ.size)
         except OSError as error:
@@ -81,6 +81,12 @@ class Counter:
     @property
     def _where(self) -> str:
         return f"{self.event.name} ({self.event.file})"
+
+
+def _raw_ns() -> int:
+    """A clock that is not slewed, as an event's is not; a time server's client may make the monotonic one run fast or
+    slow by up to 8 % for a while (chrony.conf(5), maxslewrate), which would look like an event that was stopped."""
+    return time.clock_gettime_ns(time.CLOCK_MONOTONIC_RAW)
 
 
 class _Attributes(ctypes.Structure):

@@ -47,7 +47,7 @@ _COVERS: dict[Device, frozenset[ScopeKind]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class Probed:
-    """What a meter offers here: domains, or why there are none."""
+    """What a meter offers here: domains, or why there are none; both where it finds but a part of what it reads."""
 
     meter: Meter
     domains: tuple[Domain, ...] = ()
@@ -207,7 +207,7 @@ def _named(name: str, by_meter: dict[str, Probed]) -> list[Domain]:
     found = by_meter.get(meter_name(name))
     if found is None:
         raise UsageError(f"no meter is called {meter_name(name)!r}; there are {', '.join(by_meter)}")
-    if found.unavailable is not None:
+    if found.unavailable is not None and not found.domains:
         raise MeasuringFailed(
             f"meter {found.meter.id} does not work here: {found.unavailable.reason}. To fix it: {found.unavailable.fix}"
         )
@@ -245,7 +245,7 @@ def _probe(meter: Meter) -> Probed:
         found = Unavailable(reason=f"its probe broke: {error!r}", fix=f"report it to whoever made the meter {meter.id}")
     if isinstance(found, Unavailable):
         return Probed(meter=meter, unavailable=found)
-    return Probed(meter=meter, domains=tuple(found))
+    return Probed(meter=meter, domains=tuple(found), unavailable=getattr(meter, "lacks", None))
 
 
 def _load(point: EntryPoint) -> Meter:

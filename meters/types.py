@@ -137,7 +137,8 @@ class Meter(Protocol):
 
     ``read`` raises `MeterLost` when the source is gone, frozen or gives nonsense. It may be called
     from a sampling thread and from the measuring one at once. A meter may also have a method
-    ``conditions() -> Sequence[Conditions]``, which is asked at both ends of each window.
+    ``conditions() -> Sequence[Conditions]``, which is asked at both ends of each window, and an attribute ``lacks``, an
+    `Unavailable` or None, which says after a probe why a part of what it could read was not found.
     """
 
     @property

@@ -46,7 +46,13 @@ class ZeusMeter(PolledMeter):
     """
 
     def __init__(self) -> None:
-        super().__init__("zeus", _Zeus())
+        self._zeus = _Zeus()
+        super().__init__("zeus", self._zeus)
+
+    @property
+    def lacks(self) -> Unavailable | None:
+        """Why something that there is a sign of was not found beside what was; None where all of it was found."""
+        return self._zeus.lacks
 
 
 class _Zeus:
@@ -57,6 +63,7 @@ class _Zeus:
     def __init__(self) -> None:
         self._child: Child | None = None
         self._found: list[str] | None = None
+        self.lacks: Unavailable | None = None
 
     def describe(self) -> Sequence[Domain] | Unavailable:
         """The domains; nothing is started on a machine that shows no sign of having any."""
@@ -77,7 +84,7 @@ class _Zeus:
         if self._child is None:
             begun = self._begin()
             if isinstance(begun, Unavailable):
-                raise MeterLost(f"zeus: {begun.reason}")
+                raise MeterLost(begun.reason)
             self._child = begun[0]
         try:
             told = self._child.ask({}, ANSWER_S)
@@ -105,14 +112,23 @@ class _Zeus:
             told = child.ask({"begin": kinds}, START_S)
         except ChildFailed as problem:
             told = {"error": str(problem)}
-        if told.get("domains"):
-            self._found = told["kinds"]
-            return child, [Domain(**domain) for domain in told["domains"]]
-        child.close()
+        lacks = _lacks(told)
+        # What was there when a total was chosen must all be there again: its readings would lack it.
+        if lacks and (self._found or not told.get("domains")):
+            child.close()
+            return lacks
+        if self._found is None:
+            self._found, self.lacks = told["kinds"], lacks
+        return child, [Domain(**domain) for domain in told["domains"]]
+
+
+def _lacks(told: Mapping[str, Any]) -> Unavailable | None:
+    """What Zeus's process did not find when it began, if anything."""
+    if "error" in told:
         return Unavailable(
-            reason=told.get("reason") or f"Zeus does not start: {told.get('error')}",
-            fix=told.get("fix") or "pip install --upgrade 'joulemark[zeus]'",
+            reason=f"Zeus does not start: {told['error']}", fix="pip install --upgrade 'joulemark[zeus]'"
         )
+    return Unavailable(reason=told["reason"], fix=told["fix"]) if told["reason"] else None
 
 
 def _sample(told: Mapping[str, Any]) -> Sample:

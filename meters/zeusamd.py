@@ -13,12 +13,18 @@ from .zeusparts import INTERVAL_S, Cannot, Look, zeus_version
 
 __all__ = ["Amd"]
 
-_ROCM_FIX = "install ROCm 6.2 or newer until amd-smi works, and its own version of the Python package amdsmi"
-_COUNTER_SOURCE = (
-    "assumed 5 %, as NVIDIA states for its own sensors: AMD states none; the counter agreed with the power shown to "
-    "within a factor of two, and not every one does (https://github.com/ROCm/amdsmi/issues/38)"
+_ROCM_FIX = (
+    "install ROCm 6.2 or newer and its own version of the Python package amdsmi, and let this user into the groups "
+    "render and video, until amd-smi works without root"
 )
-_POWER_SOURCE = "assumed 10 %: AMD states no error, and neither how old the figure is nor over what time it is a mean"
+_COUNTER_SOURCE = (
+    "amdsmi through Zeus {}; assumed 5 %, as NVIDIA states for its own sensors: AMD states none; the counter agreed "
+    "with the power shown to within a factor of two, and not every one does (https://github.com/ROCm/amdsmi/issues/38)"
+)
+_POWER_SOURCE = (
+    "amdsmi through Zeus {}; assumed 10 %: AMD states no error, and neither how old the figure is nor over what time "
+    "it is a mean"
+)
 
 
 class Amd:
@@ -66,6 +72,7 @@ def _visible_gpus() -> Any:
     It is to be kept, since the library shuts down when it goes.
     """
     from zeus.device.gpu.amd import AMDGPUs, amdsmi_is_available
+    from zeus.device.gpu.common import ZeusBaseGPUError
 
     for name in ("ROCR_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL"):
         if name in os.environ:
@@ -75,7 +82,14 @@ def _visible_gpus() -> Any:
             )
     if not amdsmi_is_available():
         raise Cannot("AMD's library amdsmi does not answer", _ROCM_FIX)
-    found = AMDGPUs()
+    try:
+        found = AMDGPUs()
+    except (ValueError, ZeusBaseGPUError) as problem:
+        raise Cannot(
+            f"Zeus does not get at the AMD GPUs that are visible ({problem})",
+            "where HIP_VISIBLE_DEVICES or CUDA_VISIBLE_DEVICES is set, let it hold numbers of GPUs, such as 0,1; else "
+            "see what amd-smi metric says",
+        ) from problem
     if not found.gpus:
         raise Cannot("AMD's driver is loaded, but its library amdsmi knows no GPU", "see what amd-smi list says")
     return found
@@ -169,7 +183,7 @@ def _counter_domain(number: int, gpu: Any) -> Domain:
         range_j=None,
         rel_u_scale=0.05,
         rel_u_workload=0.0,
-        source=_COUNTER_SOURCE,
+        source=_COUNTER_SOURCE.format(zeus_version()),
         provenance=_provenance(gpu),
     )
 
@@ -184,11 +198,12 @@ def _power_domain(number: int, gpu: Any) -> Domain:
         range_j=None,
         rel_u_scale=0.1,
         rel_u_workload=0.0,
-        source=_POWER_SOURCE,
+        source=_POWER_SOURCE.format(zeus_version()),
         provenance=_provenance(gpu),
     )
 
 
 def _provenance(gpu: Any) -> str:
-    both = ", both dies" if "MI250" in gpu.get_name() else ""
-    return f"{gpu.get_name()}, HIP index {gpu.gpu_index}{both}, amdsmi through Zeus {zeus_version()}"
+    """The card's name, and last which it is: a run's list of accelerators is made of that."""
+    dies = f"{gpu.gpu_index}+{gpu.gpu_index + 1}" if "MI250" in gpu.get_name() else f"{gpu.gpu_index}"
+    return f"{gpu.get_name()} HIP-{dies}"

@@ -37,20 +37,20 @@ class Answering:
         return self._begin(question["begin"]) if "begin" in question else self._look()
 
     def _begin(self, kinds: Sequence[str]) -> dict[str, Any]:
-        problems: dict[str, Exception] = {}
+        problems: list[Cannot] = []
         for kind in kinds:
             try:
                 part = _PARTS[kind]()
                 part.look()  # Thrown away: Zeus starts its helpers when it is first asked.
             except Exception as problem:
-                problems[kind] = problem
+                problems.append(_explain(kind, problem))
             else:
                 self._parts.append(part)
         return {
             "kinds": [part.kind for part in self._parts],
             "domains": [asdict(domain) for part in self._parts for domain in part.domains],
-            "reason": "; ".join(map(_explain, problems.values())),
-            "fix": "; ".join(problem.fix for problem in problems.values() if isinstance(problem, Cannot)),
+            "reason": "; ".join(map(str, problems)),
+            "fix": "; ".join(dict.fromkeys(problem.fix for problem in problems)),
         }
 
     def _look(self) -> dict[str, Any]:
@@ -71,12 +71,15 @@ def _together(looks: Sequence[Look]) -> Look:
     )
 
 
-def _explain(problem: Exception) -> str:
+def _explain(kind: str, problem: Exception) -> Cannot:
     if isinstance(problem, Cannot):
-        return str(problem)
+        return problem
     if isinstance(problem, ImportError):
-        return f"the installed Zeus is not one that Joulemark knows ({problem})"
-    return f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+        return Cannot(
+            f"the installed Zeus is not one that Joulemark knows ({problem})", "pip install --upgrade 'joulemark[zeus]'"
+        )
+    what = f"{type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+    return Cannot(f"Zeus fails at {kind.partition('-')[0]}: {what}", "try again, and report it if it stays")
 
 
 if __name__ == "__main__":

@@ -64,9 +64,10 @@ def _jetson_domain(rail: str, *, summed: bool) -> Domain:
         range_j=None,
         rel_u_scale=0.05,
         rel_u_workload=0.0,
-        source="assumed 5 %: the monitor's gain is within 0.25 % and its offset within 80 uV (Texas Instruments, "
-        "INA3221, SBOS576), NVIDIA states nothing of the shunts; small rails are worse",
-        provenance=f"INA3221 rail that Zeus {zeus_version()} takes for {rail.removesuffix('_power_mw')}",
+        source=f"INA3221 through Zeus {zeus_version()}; assumed 5 %: its gain is within 0.25 % and its offset within "
+        "80 uV (Texas Instruments, SBOS576), NVIDIA states nothing of the shunts; small rails are worse",
+        # The device's name, and last which rail Zeus takes it for: a run's list of accelerators is made of that.
+        provenance=f"NVIDIA Jetson {rail.removesuffix('_power_mw')}",
         summed=summed,
     )
 

@@ -168,9 +168,13 @@ def test_a_current_out_of_the_battery_may_have_either_sign(supplies: Supplies) -
         {"current_now": 1_000_000, "voltage_now": 0},
         {"power_now": "banana"},
         {"power_now": "1e7"},
+        {"power_now": 655_350_000},
+        {"current_now": 65_535_000},
     ],
 )
-def test_no_power_is_no_sample_and_never_0_w(supplies: Supplies, files: dict[str, object]) -> None:
+def test_no_power_and_what_no_battery_gives_is_no_sample_and_never_0_w(
+    supplies: Supplies, files: dict[str, object]
+) -> None:
     supplies.battery(**files)
     with pytest.raises(NoSample):
         asked()

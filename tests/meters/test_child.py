@@ -69,6 +69,13 @@ def test_a_library_that_crashes_is_told_with_its_last_words(child: Child) -> Non
         child.ask({"crash": True}, 10)
 
 
+def test_a_module_that_prints_before_it_answers_is_told_by_what_it_said(tmp_path: Path, child: Child) -> None:
+    assert child.ask({"add": [1]}, 10)["sum"] == 1
+    (tmp_path / "chatty.py").write_text(f"print('hello from start-up', flush=True)\n{MODULE}")
+    with pytest.raises(ChildFailed, match="'hello from start-up' instead of an answer"):
+        Child("chatty", folder=tmp_path).ask({"add": [1]}, 10)
+
+
 def test_what_it_started_ends_with_it(child: Child) -> None:
     helper = psutil.Process(child.ask({"helper": True}, 10)["helper"])
     child.close()

@@ -208,6 +208,18 @@ def test_an_event_that_stops_counting_is_a_fault_and_no_small_energy(meter: Perf
         meter.read()
 
 
+def test_a_monotonic_clock_that_is_being_slewed_is_not_taken_for_an_event_that_stopped(
+    meter: PerfMeter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As chrony does by up to 8 %; the kernel's clock is everybody's, so it is slewed here for this process alone."""
+    began_ns, monotonic_ns = time.monotonic_ns(), time.monotonic_ns
+    monkeypatch.setattr(time, "monotonic_ns", lambda: began_ns + (monotonic_ns() - began_ns) * 108 // 100)
+    first, began_s = meter.read().values, time.perf_counter()
+    time.sleep(0.4)
+    gained_j = meter.read().values["perf:package-0"] - first["perf:package-0"]
+    assert gained_j == pytest.approx(100 * (time.perf_counter() - began_s), rel=0.1)
+
+
 def test_an_event_that_ends_is_a_fault(meter: PerfMeter) -> None:
     empty = os.open(os.devnull, os.O_RDONLY)
     os.dup2(empty, counters()[0])  # The kernel, too, answers a read of a dead event with nothing.
