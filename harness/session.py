@@ -131,8 +131,9 @@ def meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
 
 def describe_this_machine(choice: Choice) -> Machine:
     """This machine, with the GPUs that the meters see."""
-    gpus = [domain.provenance.rpartition(" ") for domain in choice.domains if domain.kind == "gpu"]
-    return describe_machine(tuple(Accelerator(name=name, uuid=uuid) for name, _, uuid in gpus))
+    gpus = [domain for domain in choice.domains if domain.kind == "gpu"]
+    # Of a GPU that only a remote source or a trace tells of, no more is known than what it is called there.
+    return describe_machine(tuple(Accelerator(name=gpu.device or f"GPU {gpu.id}", uuid=gpu.device_id) for gpu in gpus))
 
 
 def check_unchanged(header: RunHeader, choice: Choice) -> None:

@@ -225,6 +225,8 @@ def _domain(meter: str, gpu: Gpu, update_s: float, grade: Grade) -> Domain:
         rel_u_workload=0.0,
         source=_SOURCE,
         provenance=f"{gpu.name} {gpu.uuid}",
+        device=gpu.name,
+        device_id=gpu.uuid,
     )
 
 

@@ -56,6 +56,8 @@ class Domain:
         source: Where ``rel_u_*`` (and a model's watts) come from.
         provenance: Where the figure is read: a path, a device's UUID, a library.
         summed: Whether it belongs in a total by default. False for what another domain contains already.
+        device: A GPU's name, as its driver tells it; empty where nobody does, and for what is no GPU.
+        device_id: What tells it from others of its name.
     """
 
     id: str
@@ -69,6 +71,8 @@ class Domain:
     source: str
     provenance: str
     summed: bool = True
+    device: str = ""
+    device_id: str = ""
 
     @property
     def rel_u(self) -> float:

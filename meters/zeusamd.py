@@ -184,7 +184,9 @@ def _counter_domain(number: int, gpu: Any) -> Domain:
         rel_u_scale=0.05,
         rel_u_workload=0.0,
         source=_COUNTER_SOURCE.format(zeus_version()),
-        provenance=_provenance(gpu),
+        provenance=f"{gpu.get_name()} {_hip(gpu)}",
+        device=gpu.get_name(),
+        device_id=_hip(gpu),
     )
 
 
@@ -199,11 +201,13 @@ def _power_domain(number: int, gpu: Any) -> Domain:
         rel_u_scale=0.1,
         rel_u_workload=0.0,
         source=_POWER_SOURCE.format(zeus_version()),
-        provenance=_provenance(gpu),
+        provenance=f"{gpu.get_name()} {_hip(gpu)}",
+        device=gpu.get_name(),
+        device_id=_hip(gpu),
     )
 
 
-def _provenance(gpu: Any) -> str:
-    """The card's name, and last which it is: a run's list of accelerators is made of that."""
+def _hip(gpu: Any) -> str:
+    """Which card it is, as HIP numbers them; a card of two dies is two to HIP and one to its meter."""
     dies = f"{gpu.gpu_index}+{gpu.gpu_index + 1}" if "MI250" in gpu.get_name() else f"{gpu.gpu_index}"
-    return f"{gpu.get_name()} HIP-{dies}"
+    return f"HIP-{dies}"

@@ -66,9 +66,9 @@ def _jetson_domain(rail: str, *, summed: bool) -> Domain:
         rel_u_workload=0.0,
         source=f"INA3221 through Zeus {zeus_version()}; assumed 5 %: its gain is within 0.25 % and its offset within "
         "80 uV (Texas Instruments, SBOS576), NVIDIA states nothing of the shunts; small rails are worse",
-        # The device's name, and last which rail Zeus takes it for: a run's list of accelerators is made of that.
         provenance=f"NVIDIA Jetson {rail.removesuffix('_power_mw')}",
         summed=summed,
+        device="NVIDIA Jetson" if kind == "gpu" else "",
     )
 
 

@@ -459,6 +459,7 @@ def test_amd_gpus_count_by_their_counters_where_all_of_these_agree_with_the_powe
         "zeus:gpu-1": ("gpu", "counter", "MI210 HIP-1"),
         "zeus:gpu-2": ("gpu", "counter", "MI250X HIP-2+3"),
     }
+    assert [(d.device, d.device_id) for d in found] == [("MI300X", "HIP-0"), ("MI210", "HIP-1"), ("MI250X", "HIP-2+3")]
     assert all("amdsmi through Zeus 0." in d.source for d in found)
     meter.open(0)
     assert watts_of(meter) == pytest.approx({"zeus:gpu-0": 400, "zeus:gpu-1": 200, "zeus:gpu-2": 300}, rel=0.02)
