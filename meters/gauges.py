@@ -1,29 +1,33 @@
 """Meters made of a gauge: a device that is asked over a network for the power drawn, which it renews now and then.
 
-So its figure is up to ``update_s`` old, half of that on average: samples are placed that much before the answer, with
-``update_s / sqrt(12)`` as their standard uncertainty beside the journey's (a uniform error: JCGM 100:2008, 4.3.7).
+When asked, its figure was renewed up to ``update_s`` ago, and it is the mean of some time before that, of at most
+``update_s`` too, which holds in its middle. So a sample is placed ``update_s / 2 + update_s / 4`` before the answer.
+Both errors are uniform (JCGM 100:2008, 4.3.7), and the journey's is added to them.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import math
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from .errors import MeterLost
 from .http import Answer
-from .polling import NoSample, PolledMeter, Sample
+from .polling import NoSample, Sample
 from .remote import USERS_REL_U, is_login_refused, parse_rel_u, parse_seconds
 from .types import Domain, Grade, ScopeKind, Unavailable
 
-__all__ = ["Gauge", "GaugeSource", "Identity", "Standstill", "Told", "gauge_meter", "watch_renewals"]
+__all__ = ["Gauge", "GaugeSource", "Identity", "Standstill", "Told", "watch_renewals"]
 
 _STEPS = 5.0
 """So many steps of its own counter must a source be behind before it counts as stuck."""
 _LOOKS_EVERY_S, _CHANGES = 0.05, 5
+_AGE, _U_AGE = 1 / 2 + 1 / 4, math.hypot(1, 1 / 2) / math.sqrt(12)
+"""How old a figure is, and the standard uncertainty of that, in times of ``update_s``."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,14 +37,14 @@ class Told:
     Attributes:
         answer: The answer it was in.
         watts: The power.
-        shown: Whatever it renews together, to see when it does.
+        step_w: The smallest step of that.
         counted_j: Its own energy counter, in joules; None where it has none.
         step_j: The smallest step of that.
     """
 
     answer: Answer
     watts: float
-    shown: Hashable
+    step_w: float
     counted_j: float | None = None
     step_j: float = 0.0
 
@@ -52,7 +56,6 @@ class Identity:
     Attributes:
         kind: What it covers.
         grade: How its joules are obtained.
-        step_w: The smallest step of its power.
         bound: Its power is right within that share of it, either way, uniformly: as far as its maker tells, or as is
             assumed.
         source: Where that comes from.
@@ -61,7 +64,6 @@ class Identity:
 
     kind: ScopeKind
     grade: Grade
-    step_w: float
     bound: float
     source: str
     provenance: str
@@ -94,56 +96,33 @@ class Gauge(Protocol):
         """Let go of the connection."""
 
 
-def gauge_meter(
-    name: str, gauge: Gauge, *, rel_u: str, update_s: str, interval_s: str, patience_s: str, still_s: str
-) -> PolledMeter:
-    """A meter made of a gauge; arguments as those of `GaugeSource`, the way a user writes them.
-
-    Raises:
-        UsageError: One of them is no time, or no share.
-    """
-    source = GaugeSource(
-        name,
-        gauge,
-        rel_u=parse_rel_u(rel_u),
-        update_s=parse_seconds("update_s", update_s) if update_s else None,
-        interval_s=parse_seconds("interval_s", interval_s),
-        patience_s=parse_seconds("patience_s", patience_s),
-        still_s=parse_seconds("still_s", still_s),
-    )
-    return PolledMeter(name, source)
-
-
 class GaugeSource:
     """A `polling.Source` made of a `Gauge`."""
 
     def __init__(
-        self,
-        name: str,
-        gauge: Gauge,
-        *,
-        rel_u: float | None,
-        update_s: float | None,
-        interval_s: float,
-        patience_s: float,
-        still_s: float,
+        self, name: str, gauge: Gauge, *, rel_u: str, update_s: str, interval_s: str, patience_s: str, still_s: str
     ) -> None:
-        """Prepare; nothing is asked yet.
+        """Prepare; nothing is asked yet. The keywords are as a user writes them.
 
         Args:
             name: The meter's.
             gauge: What to ask.
-            rel_u: Relative standard uncertainty of its power, where it was calibrated; None for what it is assumed.
-            update_s: How often it renews its figure; None to find out.
+            rel_u: Relative standard uncertainty of its power, where it was calibrated; empty for what it is assumed.
+            update_s: How often it renews its power; empty to find out.
             interval_s: How often to ask.
-            patience_s: How long it may give nothing.
-            still_s: How long its own counter may stand still although power is drawn.
+            patience_s: How long it may give nothing before the meter counts as lost.
+            still_s: How long its own energy counter may stand still although power is drawn.
+
+        Raises:
+            UsageError: One of them is no time, or no share.
         """
-        self.interval_s, self.patience_s = interval_s, patience_s
+        self.interval_s = parse_seconds("interval_s", interval_s)
+        self.patience_s = parse_seconds("patience_s", patience_s)
         self._gauge, self._id = gauge, f"{name}:{gauge.part}"
-        self._rel_u, self._given_s = rel_u, update_s
-        self._update_s = update_s or gauge.usual_update_s
-        self._standstill = Standstill(still_s)
+        self._rel_u = parse_rel_u(rel_u)
+        self._given_s = parse_seconds("update_s", update_s) if update_s else None
+        self._update_s = self._given_s or gauge.usual_update_s
+        self._standstill = Standstill(parse_seconds("still_s", still_s))
 
     def describe(self) -> Sequence[Domain] | Unavailable:
         """What it tells of; watches it for a few seconds to see how often it renews its figure."""
@@ -151,8 +130,8 @@ class GaugeSource:
             identity = self._gauge.identify()
             if isinstance(identity, Unavailable):
                 return identity
-            told = self._gauge.look()
             how_often = self._find_update()
+            told = self._gauge.look()
         except NoSample as problem:
             return Unavailable(reason=str(problem), fix=self._fix(problem))
         return [self._domain(identity, told, how_often)]
@@ -167,11 +146,11 @@ class GaugeSource:
         told = self._gauge.look()
         self._standstill.look(told.answer.moment_ns, told.watts, told.counted_j, told.step_j)
         return Sample(
-            moment_ns=told.answer.moment_ns - self._update_s / 2 * 1e9,
-            u_moment_s=math.hypot(told.answer.u_moment_s, self._update_s / math.sqrt(12)),
+            moment_ns=told.answer.moment_ns - _AGE * self._update_s * 1e9,
+            u_moment_s=math.hypot(told.answer.u_moment_s, _U_AGE * self._update_s),
             watts={self._id: told.watts},
-            # Meters of this kind add up the power between two renewals.
-            means=True,
+            # Of a figure that is not asked for as often as it is renewed, what was in between is not known.
+            means=self.interval_s <= self._update_s,
         )
 
     def close(self) -> None:
@@ -183,7 +162,7 @@ class GaugeSource:
         if self._given_s is not None:
             return f"renewed every {self._given_s:g} s, as update_s says"
         watch_s = self._gauge.watch_s
-        seen_s = watch_renewals(lambda: self._gauge.look().shown, watch_s)
+        seen_s = watch_renewals(lambda: self._gauge.look().watts, watch_s)
         self._update_s = seen_s or self._gauge.slow_update_s
         if seen_s is None:
             return f"no renewal seen in {watch_s:g} s, {self._update_s:g} s assumed (update_s= says better)"
@@ -196,7 +175,7 @@ class GaugeSource:
 
     def _domain(self, identity: Identity, told: Told, how_often: str) -> Domain:
         # A step of the figure errs the same way as long as the power stays the same, so it does not average out.
-        rounding = identity.step_w / math.sqrt(12) / told.watts
+        rounding = told.step_w / math.sqrt(12) / told.watts
         rel_u, stated = identity.bound / math.sqrt(3), identity.source
         if self._rel_u is not None:
             rel_u, stated = self._rel_u, USERS_REL_U
@@ -204,12 +183,12 @@ class GaugeSource:
             id=self._id,
             kind=identity.kind,
             grade=identity.grade,
-            resolution_j=identity.step_w * self._update_s,
+            resolution_j=told.step_w * self._update_s,
             update_s=self._update_s,
             range_j=None,
             rel_u_scale=rel_u,
             rel_u_workload=min(rounding, 0.5),
-            source=f"{stated}; the power is told in steps of {identity.step_w:g} W, {how_often}",
+            source=f"{stated}; the power is told in steps of {told.step_w:g} W, {how_often}",
             # Nothing that was measured: a run goes on only where this is the same.
             provenance=identity.provenance,
         )
@@ -258,19 +237,24 @@ class Standstill:
             )
 
 
-def watch_renewals(look: Callable[[], Hashable], at_most_s: float) -> float | None:
-    """Seconds between renewals of what ``look`` shows: the least of up to five, since a figure that happens to stay the
-    same hides one; None where fewer than two were seen.
+def watch_renewals(look: Callable[[], float], at_most_s: float) -> float | None:
+    """Seconds between renewals of the figure that ``look`` gives, at the most; None where fewer than two were seen.
+
+    The least of up to five: a figure that happens to stay the same hides one. Each is taken from before the last look
+    at the old figure, so that an answer which comes late makes it longer and never shorter.
 
     Raises:
-        NoSample: From ``look``.
+        NoSample: From the first ``look``; a later one may fail, as long as others do not.
     """
     until_s = time.monotonic() + at_most_s
-    changed_s: list[float] = []
-    last = look()
+    changed_s: list[tuple[float, float]] = []
+    before_s, last = time.monotonic(), look()
     while len(changed_s) <= _CHANGES and time.monotonic() < until_s:
         time.sleep(_LOOKS_EVERY_S)
-        now, last = last, look()
-        if now != last:
-            changed_s.append(time.monotonic())
-    return min((after - before for before, after in itertools.pairwise(changed_s)), default=None)
+        asked_s = time.monotonic()
+        with contextlib.suppress(NoSample):
+            now = look()
+            if now != last:
+                changed_s.append((before_s, time.monotonic()))
+            before_s, last = asked_s, now
+    return min((end - start for (start, _), (_, end) in itertools.pairwise(changed_s)), default=None)

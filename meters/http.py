@@ -6,6 +6,7 @@ Nothing of the environment is used: no proxy, no netrc file. Redirects are refus
 from __future__ import annotations
 
 import base64
+import contextlib
 import functools
 import hashlib
 import http.client
@@ -123,7 +124,9 @@ class Http:
             raise Silent(f"{self.base} does not answer ({_plain(problem)})") from problem
         if heard.status != http.client.OK:
             said = _said(heard.body)
-            raise Refused(f"{self.base} answered {heard.status} {heard.reason}".rstrip() + said, heard.status)
+            raise Refused(
+                f"{self.base} answered {heard.status} {_printable(heard.reason)}".rstrip() + said, heard.status
+            )
         if len(heard.body) > MOST_BYTES:
             raise NoSample(f"{self.base} answered with more than {MOST_BYTES:,} bytes")
         try:
@@ -263,7 +266,9 @@ class _Digest:
         known: dict[str, dict[str, str]] = {}
         for text in challenges:
             scheme, _, rest = text.partition(" ")
-            if scheme.lower() == "digest":
+            if scheme.lower() != "digest":
+                continue
+            with contextlib.suppress(ValueError, IndexError):  # What is no list of key=value is no challenge.
                 challenge = parse_keqv_list(parse_http_list(rest))
                 known.setdefault(challenge.get("algorithm", "MD5").upper(), challenge)
         self._challenge = next((known[name] for name in _DIGESTS if name in known), None)
@@ -320,7 +325,12 @@ def _said(body: bytes) -> str:
         return ""
     for key in ("error", "message"):
         found = found.get(key, found) if isinstance(found, dict) else found
-    return f": {found[:200]}" if isinstance(found, str) and found.isprintable() else ""
+    return f": {found[:200]}" if isinstance(found, str) and _printable(found) else ""
+
+
+def _printable(text: str) -> str:
+    """What a server says, unless it would do something to the terminal."""
+    return text if text.isprintable() else ""
 
 
 def _plain(problem: BaseException) -> str:

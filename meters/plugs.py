@@ -9,10 +9,11 @@ The formats are those of the Shelly Gen2+ device API (``Switch.GetStatus``, ``PM
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import Any
 
 from .errors import UsageError
-from .gauges import Identity, Told, gauge_meter
+from .gauges import GaugeSource, Identity, Told
 from .http import Answer, Http, Refused
 from .polling import NoSample, PolledMeter
 from .remote import KWH_J, count_decimals, find_at, float32_step, parse_seconds, parse_secret, read_number, read_watts
@@ -49,13 +50,9 @@ def shelly(
         channel: Which of its outputs.
         user: Login name; Shelly knows ``admin`` only.
         password_env: The environment variable with its password, where it asks for one.
-        rel_u: Relative standard uncertainty of its power, where it was calibrated.
-        update_s: How often it renews its power; left out, it is watched for a few seconds.
-        interval_s: How often to ask.
-        patience_s: How long it may give nothing before the meter counts as lost.
-        timeout_s: For one answer.
-        still_s: How long its energy counter may stand still although power is drawn. It is documented by the minute
-            (``aenergy.by_minute``), so three of these by default.
+        rel_u, update_s, interval_s, patience_s, still_s: As in `GaugeSource`. Its counter is documented by the minute
+            (``aenergy.by_minute``), so it may stand still for three of these by default.
+        timeout_s: As in `Http`.
 
     Raises:
         UsageError: An argument makes no sense.
@@ -69,7 +66,7 @@ def shelly(
         password=parse_secret("password_env", password_env),
         digest=True,
     )
-    return gauge_meter(
+    source = GaugeSource(
         name,
         _Shelly(http, channel),
         rel_u=rel_u,
@@ -78,6 +75,7 @@ def shelly(
         patience_s=patience_s,
         still_s=still_s,
     )
+    return PolledMeter(name, source)
 
 
 def tasmota(
@@ -102,12 +100,8 @@ def tasmota(
         user: Login name; Tasmota's is ``admin`` unless built otherwise.
         password_env: The environment variable with its web password, where it asks for one. Tasmota takes it in the
             address of every question, readable for everyone on that network.
-        rel_u: Relative standard uncertainty of its power, where it was calibrated (``PowerSet``).
-        update_s: How often it renews its power; left out, it is watched for a few seconds.
-        interval_s: How often to ask.
-        patience_s: How long it may give nothing before the meter counts as lost.
-        timeout_s: For one answer.
-        still_s: How long its energy counter may stand still although power is drawn; several of its steps at least.
+        rel_u, update_s, interval_s, patience_s, still_s: As in `GaugeSource`.
+        timeout_s: As in `Http`.
 
     Raises:
         UsageError: An argument makes no sense.
@@ -117,7 +111,7 @@ def tasmota(
     password = parse_secret("password_env", password_env)
     login = {} if password is None else {"user": user, "password": password}
     http = Http(host, timeout_s=parse_seconds("timeout_s", timeout_s))
-    return gauge_meter(
+    source = GaugeSource(
         name,
         _Tasmota(http, int(channel) if channel else None, login),
         rel_u=rel_u,
@@ -126,6 +120,7 @@ def tasmota(
         patience_s=patience_s,
         still_s=still_s,
     )
+    return PolledMeter(name, source)
 
 
 class _Shelly:
@@ -138,7 +133,10 @@ class _Shelly:
     def __init__(self, http: Http, channel: str) -> None:
         self._http, self._channel = http, channel
         self._method: str | None = None
-        self.fix = f"put this machine alone behind it, switch it on, and see what {http.base}/shelly says"
+        self.fix = (
+            f"put this machine alone behind it, switch it on, and see what {http.base}/shelly says; "
+            "for several outputs give channel=0, 1, ..."
+        )
 
     def identify(self) -> Identity | Unavailable:
         """Its model, by the one question that needs no login."""
@@ -151,7 +149,6 @@ class _Shelly:
         return Identity(
             kind="wall",
             grade="wall",
-            step_w=0.1,
             bound=_BOUND_SERIAL,
             source=_SOURCE.format(_BOUND_SERIAL, "serial metering chips (BL0942, HLW8032)", "Shelly"),
             provenance=f"Shelly {about.get('app')} {about.get('model')} {about.get('id')}, channel {self._channel}, "
@@ -170,7 +167,7 @@ class _Shelly:
         return Told(
             answer=answer,
             watts=read_watts(said, "apower"),
-            shown=(said.get("apower"), said.get("voltage"), said.get("current")),
+            step_w=0.1,
             counted_j=None if counted_wh is None else counted_wh * _WH_J,
             step_j=max(0.001, float32_step(counted_wh or 0.0)) * _WH_J,
         )
@@ -187,7 +184,8 @@ class _Shelly:
         try:
             answer, method = self._http.get("/rpc/Switch.GetStatus", id=self._channel), "Switch.GetStatus"
         except Refused as refused:
-            if refused.status not in (400, 404, 500):
+            # Without a switch there is no such method; with one, what it says of the channel is what matters.
+            if refused.status != HTTPStatus.NOT_FOUND:
                 raise
             answer, method = self._http.get("/rpc/PM1.GetStatus", id=self._channel), "PM1.GetStatus"
         self._method = method
@@ -201,7 +199,8 @@ class _Tasmota:
     """
 
     part = "plug"
-    # The energy driver runs every second (xdrv_03_energy.ino, Energy200ms), with any metering chip.
+    # Chips that tell their power are asked every second (xdrv_03_energy.ino). Those that give pulses are looked at more
+    # often, but an HLW8012 gives one for every 12.5 J only (xnrg_01_hlw8012.ino): below 13 W, update_s= says better.
     usual_update_s = slow_update_s = 1.0
     watch_s = 4.0
 
@@ -220,7 +219,6 @@ class _Tasmota:
         return Identity(
             kind="wall",
             grade="wall",
-            step_w=10.0**-self._decimals_w,
             bound=_BOUND_PULSES,
             source=_SOURCE.format(_BOUND_PULSES, "pulse-counting metering chips (HLW8012, BL0937)", "Tasmota"),
             provenance=f"Tasmota {self._about('Status 2', 'StatusFWR', 'Version')} "
@@ -239,7 +237,7 @@ class _Tasmota:
         return Told(
             answer=answer,
             watts=watts,
-            shown=repr([energy.get(key) for key in ("Power", "ApparentPower", "ReactivePower", "Voltage", "Current")]),
+            step_w=10.0**-self._decimals_w,
             counted_j=None if total_kwh is None else total_kwh * KWH_J,
             step_j=self._step_kwh(total_kwh) * KWH_J,
         )
@@ -255,10 +253,7 @@ class _Tasmota:
         return answer
 
     def _about(self, command: str, *path: str) -> str:
-        try:
-            found = find_at(self._command(command).content, *path)
-        except NoSample:
-            found = None
+        found = find_at(self._command(command).content, *path)
         return found if isinstance(found, str) else "(unknown)"
 
     def _of_channel(self, figure: Any) -> Any:

@@ -115,6 +115,8 @@ def parse_query(query: str, unit: str, scope: str, grade: str) -> Preset:
         raise UsageError(f"scope={scope}: a query needs one of {', '.join(get_args(ScopeKind))}")
     if grade and grade not in GRADES:
         raise UsageError(f"grade={grade}: it is one of {', '.join(GRADES)}")
+    if grade == "counter" and not unit.endswith("J"):
+        raise UsageError(f"grade=counter: unit={unit} is a power, and a counter is of joules")
     metric, brace, matchers = selector.partition("{")
     kind = cast("ScopeKind", scope)
     obtained: Grade = grade or ("counter" if unit.endswith("J") else "polled")

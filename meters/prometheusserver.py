@@ -23,6 +23,8 @@ from .types import Domain, ScopeKind, Unavailable
 
 __all__ = ["Server"]
 
+_SLOWER = 1.5
+"""So many times as long as scrapes are apart must renewals be, to be an exporter's own pace."""
 _LOOKBACK_S = 300.0
 """For how long Prometheus itself shows the last sample of a series (querying/basics, "Staleness")."""
 _MISSED, _GRACE_S = 3.0, 0.5
@@ -61,8 +63,7 @@ class Server:
             series = self._series(_LOOKBACK_S)
             pace = self._learn_pace(series)
             parts = self._parts(series, pace)
-            if (age_s := self._now() - parts.first_s) > _MISSED * pace.scrape_s + _GRACE_S:
-                raise NoSample(f"{self._what} was last scraped {age_s:.0f} s ago, every {pace.scrape_s:g} s before")
+            self._refuse_old(parts, pace, self._now())
             return [self._domain(part, kind, series, pace) for part, kind in parts.kinds.items()]
         except NoSample as problem:
             return Unavailable(reason=str(problem), fix=self._fix(problem))
@@ -72,24 +73,20 @@ class Server:
 
         Raises:
             NoSample: There is none that can be placed in time.
-            MeterLost: The series have ended, or the server's clock went back.
+            MeterLost: Powers were missing for so long that what was drawn meanwhile is not known.
         """
-        try:
-            series = self._series(_LOOKBACK_S if self._pace is None else 4 * self._pace.scrape_s + 1)
-        except _Empty:
-            self._refuse_set_back(self._now())
-            raise
+        series = self._series(_LOOKBACK_S if self._pace is None else 4 * self._pace.scrape_s + 1)
         pace = self._pace or self._learn_pace(series)
         parts = self._parts(series, pace)
-        now_s = self._now()
-        self._refuse_set_back(now_s)
-        self._refuse_old(parts, pace, now_s)
+        self._refuse_old(parts, pace, self._now())
         if self._members is not None and parts.members != self._members:
             raise NoSample(f"other series than before make up {self._what}")
         self._members = parts.members
         scrape = (parts.first_s, parts.last_s)
         if self._last is None or self._last[0] != scrape:
-            self._last = scrape, self._sample(parts, pace)
+            sample = self._sample(parts, pace)
+            self._refuse_gap(sample, pace)
+            self._last = scrape, sample
         return self._last[1]
 
     def close(self) -> None:
@@ -112,29 +109,30 @@ class Server:
             joules=figures if self._wanted.counts else {},
         )
 
-    def _refuse_set_back(self, now_s: float) -> None:
-        """Prometheus takes no sample that is older than what it has."""
-        stepped_s = self._clock.stepped_s
-        if self._pace and now_s < self._clock.valid_from_s and -stepped_s > _MISSED * self._pace.scrape_s + _GRACE_S:
-            raise MeterLost(
-                f"the clock of {self._http.base} went back by {-stepped_s:.1f} s, and it takes no new samples before "
-                "it has caught up"
-            )
+    def _refuse_gap(self, sample: Sample, pace: _Pace) -> None:
+        """Whether powers are too far from the ones before; a counter loses nothing by that."""
+        if self._wanted.counts or self._last is None:
+            return
+        gap_s = (sample.moment_ns - self._last[1].moment_ns) / 1e9
+        if gap_s > _MISSED * pace.scrape_s + _GRACE_S:
+            raise MeterLost(f"{self._what} told nothing for {gap_s:.1f} s, and what was drawn meanwhile is not known")
 
     def _refuse_old(self, parts: _Parts, pace: _Pace, now_s: float) -> None:
         """Whether the scrape is recent, by the server's own clock, and from after that clock was last set."""
         if parts.last_s > now_s + _GRACE_S or parts.first_s < self._clock.valid_from_s:
             raise NoSample(f"the clock of {self._http.base} was set {self._clock.stepped_s:+.3f} s; no scrape since")
         if (age_s := now_s - parts.first_s) > _MISSED * pace.scrape_s + _GRACE_S:
-            raise MeterLost(
+            raise NoSample(
                 f"{self._what} was last scraped {age_s:.1f} s ago, every {pace.scrape_s:g} s before: its target is gone"
             )
 
     def _now(self) -> float:
         """The server's time; sets its clock against ours."""
-        answer = self._query("time()", "scalar")
+        answer = self._query("time()", "scalar", "vector")
+        result = answer.content["data"]["result"]
         try:
-            now_s = float(answer.content["data"]["result"][0])
+            # VictoriaMetrics has no scalars, and gives a series without labels instead.
+            now_s = float(result[0]["value"][0] if isinstance(result[0], dict) else result[0])
         except (LookupError, TypeError, ValueError) as problem:
             raise NoSample(f"{self._http.base} does not tell its time") from problem
         if not math.isfinite(now_s):
@@ -158,35 +156,53 @@ class Server:
         except (LookupError, TypeError, ValueError, AttributeError) as problem:
             raise NoSample(f"{self._http.base} gave samples in no known form") from problem
         if not found:
-            raise _Empty(f"there is no {self._what} in the last {math.ceil(back_s)} s")
+            self._now()
+            set_s = self._clock.stepped_s
+            why = f": its clock was set {set_s:+.1f} s" if set_s else ""
+            raise NoSample(f"there is no {self._what} in the last {math.ceil(back_s)} s{why}")
         return found
 
-    def _query(self, text: str, kind: str) -> Answer:
+    def _query(self, text: str, *kinds: str) -> Answer:
         answer = self._http.get("/api/v1/query", query=text)
         content = answer.content
         data = content.get("data") if isinstance(content, dict) and content.get("status") == "success" else None
-        if not isinstance(data, dict) or data.get("resultType") != kind or not isinstance(data.get("result"), list):
+        if (
+            not isinstance(data, dict)
+            or data.get("resultType") not in kinds
+            or not isinstance(data.get("result"), list)
+        ):
             raise NoSample(f"{self._http.base} does not answer as Prometheus does")
         return answer
 
     def _learn_pace(self, series: Sequence[_Series]) -> _Pace:
-        """From the gaps between scrapes, and for counters between those that found the figure renewed.
-
-        An exporter that renews its figures less often than it is scraped shows old ones; one of a known pace is at
-        most that old.
-        """
-        gaps = [gap for each in series for gap in _gaps(each.times_s)]
+        """From the gaps between scrapes, of the slowest target, and between those that found the figure renewed."""
+        gaps = [_median(found) for each in series if (found := _gaps(each.times_s))]
         if not gaps:
             raise _Unclear(
                 f"{self._what} was scraped once in {_LOOKBACK_S:.0f} s",
                 "wait for the next scrapes, or lower scrape_interval in prometheus.yml: 5s or less is good",
             )
-        scrape_s = _median(gaps)
-        renewals = [gap for each in series for gap in _gaps(_renewed(each))] if self._wanted.counts else []
-        update_s = max(scrape_s, _median(renewals)) if renewals else scrape_s
-        age_s = min(update_s, self._wanted.exporter_s if self._wanted.exporter_s is not None else math.inf)
-        self._pace = _Pace(scrape_s, update_s, age_s)
+        scrape_s, told_s = max(gaps), self._wanted.exporter_s
+        seen_s = self._seen_renewed_s(series)
+        if seen_s is None:
+            age_s = told_s or scrape_s
+        elif seen_s > _SLOWER * scrape_s:
+            age_s = seen_s
+        else:
+            age_s = min(scrape_s, told_s or scrape_s)
+        self._pace = _Pace(scrape_s, max(scrape_s, age_s), age_s)
         return self._pace
+
+    def _seen_renewed_s(self, series: Sequence[_Series]) -> float | None:
+        """How often scrapes found a figure renewed; None where fewer than two did.
+
+        The median of a counter, which always moves. The least of a power and of what is shared out, which may well stay
+        the same for a while.
+        """
+        gaps = [gap for each in series for gap in _gaps(_renewed(each))]
+        if not gaps:
+            return None
+        return _median(gaps) if self._wanted.grade == "counter" else min(gaps)
 
     def _parts(self, series: Sequence[_Series], pace: _Pace) -> _Parts:
         """The newest figure of each part. Series that ended are left out: a pod's labels come and go with it."""
@@ -239,8 +255,9 @@ class Server:
             range_j=None,
             rel_u_scale=self._wanted.rel_u_scale,
             rel_u_workload=self._wanted.rel_u_workload,
-            source=self._wanted.source,
-            provenance=f"{self._what} ({told}), scraped every {pace.scrape_s:g} s, figures up to {pace.age_s:g} s old",
+            source=f"{self._wanted.source}; scraped every {pace.scrape_s:g} s, figures up to {pace.age_s:g} s old",
+            # Nothing that was measured: a run goes on only where this is the same.
+            provenance=f"{self._what} ({told})",
         )
 
     def _fix(self, problem: NoSample) -> str:
@@ -260,10 +277,6 @@ class _Unclear(NoSample):
     def __init__(self, message: str, fix: str) -> None:
         super().__init__(message)
         self.fix = fix
-
-
-class _Empty(NoSample):
-    """There are no samples."""
 
 
 @dataclass(frozen=True)

@@ -12,18 +12,18 @@ The formats are DMTF's (DSP2046): ``EnvironmentMetrics`` with ``PowerWatts.Readi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from http import HTTPStatus
 from typing import Any
 
 from .errors import UsageError
-from .gauges import Identity, Told, gauge_meter
-from .http import Http, Silent
+from .gauges import GaugeSource, Identity, Told
+from .http import Http, Refused
 from .polling import NoSample, PolledMeter
 from .remote import (
     KWH_J,
     count_decimals,
     find_at,
     float32_step,
-    is_login_refused,
     parse_login,
     parse_seconds,
     parse_yes,
@@ -40,6 +40,9 @@ _ASSUMED = (
     "compare it with a plug's and say rel_u="
 )
 _MOST_CHASSIS = 32
+_NOTHING_THERE = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
+_PARTS = {"Card", "Component", "Expansion", "IPBasedDrive", "Module", "StorageEnclosure"}
+"""Kinds of chassis (`ChassisType`) that are in a machine, or beside it: a GPU, a network card with a BMC of its own."""
 
 
 def redfish(
@@ -65,12 +68,8 @@ def redfish(
         password_env: The environment variable with its password.
         verify: ``no`` where the BMC has no valid certificate; whoever sits between can then read the password.
         chassis: Which chassis, where several tell of power (the last part of its address).
-        rel_u: Relative standard uncertainty of the figure, where it was compared with a plug's.
-        update_s: How often the BMC renews its figure; left out, it is watched for ten seconds.
-        interval_s: How often to ask.
-        patience_s: How long it may give nothing before the meter counts as lost.
-        timeout_s: For one answer.
-        still_s: How long the BMC's energy counter, where it has one, may stand still although power is drawn.
+        rel_u, update_s, interval_s, patience_s, still_s: As in `GaugeSource`.
+        timeout_s: As in `Http`.
 
     Raises:
         UsageError: An argument makes no sense.
@@ -85,7 +84,7 @@ def redfish(
         password=password,
         verify=parse_yes("verify", verify),
     )
-    return gauge_meter(
+    source = GaugeSource(
         name,
         _Bmc(http, chassis),
         rel_u=rel_u,
@@ -94,6 +93,7 @@ def redfish(
         patience_s=patience_s,
         still_s=still_s,
     )
+    return PolledMeter(name, source)
 
 
 class _Bmc:
@@ -122,15 +122,12 @@ class _Bmc:
                 reason=f"{place.where} is switched off, so it is not the machine this runs on",
                 fix="name the BMC of this machine, or another of its chassis with chassis=...",
             )
-        sensor = self._sensor(place)
-        stated = sensor.get("Accuracy")
-        bound = stated / 100 if isinstance(stated, int | float) and 0 < stated < 50 else None
+        stated = self._stated_percent(place)
         return Identity(
             kind="wall",
             grade="polled",
-            step_w=1.0,
-            bound=bound or _BOUND,
-            source=f"the sensor states +-{stated:g} %, uniform (JCGM 100:2008, 4.3.7)" if bound else _ASSUMED,
+            bound=stated / 100 if stated else _BOUND,
+            source=f"the sensor states +-{stated:g} %, uniform (JCGM 100:2008, 4.3.7)" if stated else _ASSUMED,
             provenance=f"{place.name} of {place.where} ({place.maker}), at {self._http.base}",
         )
 
@@ -141,17 +138,17 @@ class _Bmc:
         answer = self._http.get(self._place.path)
         watts = read_watts(answer.content, *self._place.keys)
         counted_j, step_j = self._counter(answer.content)
-        return Told(answer=answer, watts=watts, shown=watts, counted_j=counted_j, step_j=step_j)
+        return Told(answer=answer, watts=watts, step_w=1.0, counted_j=counted_j, step_j=step_j)
 
     def close(self) -> None:
         """Let go of the connection."""
         self._http.close()
 
     def _find(self) -> _Place:
-        """The one place with the machine's power.
+        """The one place with a machine's power.
 
         Raises:
-            NoSample: There is none, or more than one.
+            NoSample: There is none, or more than one, or too many chassis to look at.
         """
         root = self._http.get("/redfish/v1/").content
         every = self._http.get(_link(root, "Chassis") or "/redfish/v1/Chassis").content
@@ -159,50 +156,52 @@ class _Bmc:
         members = [path for path in map(_link, listed if isinstance(listed, list) else []) if path]
         if self._wanted:
             members = [path for path in members if path.rstrip("/").rpartition("/")[2] == self._wanted]
-        found = [place for path in members[:_MOST_CHASSIS] if (place := self._place_in(path)) is not None]
+        if len(members) > _MOST_CHASSIS:
+            raise NoSample(f"{self._http.base} has {len(members)} chassis, and does not say which is the machine")
+        found = [place for path in members if (place := self._place_in(path)) is not None]
         if not found:
-            wanted = (
-                f"no chassis {self._wanted!r}" if self._wanted and not members else "no chassis that tells its power"
-            )
-            raise NoSample(f"{self._http.base} has {wanted}")
+            what = "that is a whole machine and tells its power" if members or not self._wanted else repr(self._wanted)
+            raise NoSample(f"{self._http.base} has no chassis {what}")
         if len(found) > 1:
             names = ", ".join(place.where.rpartition("/")[2] for place in found)
             raise NoSample(f"{self._http.base} has several chassis that tell their power: {names}")
         return found[0]
 
     def _place_in(self, path: str) -> _Place | None:
-        chassis = self._http.get(path).content
-        for place in _places(path.rstrip("/"), chassis if isinstance(chassis, dict) else {}):
-            try:
-                read_number(self._http.get(place.path).content, *place.keys)
-            except Silent:
-                raise
-            except NoSample as problem:
-                if is_login_refused(problem):
-                    raise
-            else:
+        chassis = self._content(path)
+        if not isinstance(chassis, dict) or chassis.get("ChassisType") in _PARTS:
+            return None
+        for place in _places(path.rstrip("/"), chassis):
+            if _number(self._content(place.path), *place.keys) is not None:
                 return place
         return None
 
     def _counter(self, content: Any) -> tuple[float | None, float]:
         """Joules that the BMC counted by itself, and their step as far as it was seen."""
         for key, unit_j in (("EnergyJoules", 1.0), ("EnergykWh", KWH_J)):
-            try:
-                reading = read_number(content, key, "Reading")
-            except NoSample:
-                continue
-            self._decimals = max(self._decimals, min(count_decimals(reading), 6))
-            return reading * unit_j, max(10.0**-self._decimals, float32_step(reading)) * unit_j
+            if (reading := _number(content, key, "Reading")) is not None:
+                self._decimals = max(self._decimals, min(count_decimals(reading), 6))
+                return reading * unit_j, max(10.0**-self._decimals, float32_step(reading)) * unit_j
         return None, 0.0
 
-    def _sensor(self, place: _Place) -> dict[str, Any]:
-        """What lies behind the figure; nothing where the BMC does not say."""
+    def _stated_percent(self, place: _Place) -> float | None:
+        """The accuracy that the sensor behind the figure states; None where the BMC does not say."""
+        link = _path(find_at(self._content(place.path), *place.keys[:-1], "DataSourceUri"))
+        stated = _number(self._content(link), "Accuracy") if link else None
+        return stated if stated is not None and 0 < stated < 50 else None
+
+    def _content(self, path: str) -> Any:
+        """What stands there; None where there is nothing, though the BMC links to it.
+
+        Raises:
+            NoSample: The BMC fails, which must not lead to another chassis than the one that would be found.
+        """
         try:
-            link = _path(find_at(self._http.get(place.path).content, *place.keys[:-1], "DataSourceUri"))
-            sensor = self._http.get(link).content if link else {}
-        except NoSample:
-            return {}
-        return sensor if isinstance(sensor, dict) else {}
+            return self._http.get(path).content
+        except Refused as refused:
+            if refused.status not in _NOTHING_THERE:
+                raise
+            return None
 
 
 class _Place:
@@ -238,3 +237,11 @@ def _link(content: Any, *path: str) -> str:
 def _path(link: Any) -> str:
     """Links of a BMC lead to itself."""
     return link if isinstance(link, str) and link.startswith("/redfish/") else ""
+
+
+def _number(content: Any, *path: str | int) -> float | None:
+    """The number at a place in an answer; None where there is none."""
+    try:
+        return read_number(content, *path)
+    except NoSample:
+        return None

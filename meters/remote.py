@@ -27,18 +27,19 @@ __all__ = [
     "read_watts",
 ]
 
+_DAY_S = 86_400.0
 KWH_J = 3_600_000.0
 USERS_REL_U = "the user's rel_u"
 """Where an error comes from that a user gave."""
 
 
 def parse_seconds(key: str, text: str) -> float:
-    """A time in seconds, above 0.
+    """A time in seconds, above 0 and less than a day.
 
     Raises:
         UsageError: It is none.
     """
-    return _parse_number(key, text, "a number of seconds above 0", math.inf)
+    return _parse_number(key, text, "a number of seconds above 0, and less than a day", _DAY_S)
 
 
 def parse_rel_u(text: str) -> float | None:
@@ -65,7 +66,7 @@ def parse_login(user: str, password_env: str) -> tuple[str | None, str | None]:
     """User and password, the latter as in `parse_secret`.
 
     Raises:
-        UsageError: A user alone is given, or there is no such variable.
+        UsageError: A user alone is given, or it is as in `parse_secret`.
     """
     password = parse_secret("password_env", password_env)
     if user and password is None:
@@ -78,11 +79,15 @@ def parse_secret(key: str, variable: str) -> str | None:
     named.
 
     Raises:
-        UsageError: There is no such variable.
+        UsageError: There is no such variable, or it holds what no header can carry, such as a file's last line break.
     """
-    if variable and variable not in os.environ:
+    if not variable:
+        return None
+    if variable not in os.environ:
         raise UsageError(f"{key}={variable}: there is no such environment variable; export it first")
-    return os.environ[variable] if variable else None
+    if not os.environ[variable].isprintable():
+        raise UsageError(f"{key}={variable}: it holds a line break or another control character; export it without")
+    return os.environ[variable]
 
 
 def find_at(content: Any, *path: str | int, missing: Any = None) -> Any:

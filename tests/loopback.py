@@ -41,6 +41,7 @@ class Reply:
     body: bytes
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    reason: str | None = None
 
 
 def said(content: Any, status: int = 200, **headers: str) -> Reply:
@@ -123,7 +124,7 @@ class Loopback:
             FAULTS[self.fault](handler, self.closing)
             return
         reply = self.answer(asked)
-        handler.send_response(reply.status)
+        handler.send_response(reply.status, reply.reason)
         for name, value in {"Content-Type": "application/json", **reply.headers}.items():
             handler.send_header(name, value)
         handler.send_header("Content-Length", str(len(reply.body)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
+from statistics import fmean
 from typing import Any
 
 import pytest
@@ -14,8 +16,9 @@ from machines import wave
 from plugs import ShellyPlug, TasmotaPlug
 
 from joulemark.meters.errors import MeterLost, UsageError
-from joulemark.meters.gauges import Standstill
-from joulemark.meters.plugs import shelly, tasmota
+from joulemark.meters.gauges import GaugeSource, Standstill, watch_renewals
+from joulemark.meters.http import Http
+from joulemark.meters.plugs import _Shelly, shelly, tasmota
 from joulemark.meters.polling import PolledMeter
 from joulemark.meters.registry import find_meters
 from joulemark.meters.testing import check_meter
@@ -85,9 +88,74 @@ def test_probing_finds_the_model_and_how_often_it_renews_its_power(shelly_plug: 
     assert (domain.kind, domain.grade) == ("wall", "wall")
     assert "PlusPlugS" in domain.provenance
     assert "SNPL-00112EU" in domain.provenance
-    assert domain.update_s == pytest.approx(0.1, rel=0.5)
+    assert domain.update_s is not None
+    assert 0.1 <= domain.update_s < 0.2, "at most as quick as it is"
     assert 0.01 < domain.rel_u_scale < 0.03
     assert "Tuya" in domain.source
+
+
+def test_only_the_power_tells_how_often_it_is_renewed() -> None:
+    began_s = time.monotonic()
+
+    def plug(_: Asked) -> Reply:
+        ticks = (time.monotonic() - began_s) / 0.2
+        return said({"gen": 2, "output": True, "apower": 50 + int(ticks) % 7, "voltage": 230 + int(ticks + 0.7) % 5})
+
+    with Loopback(plug) as server:
+        domain = domains_of(shelly("plug", server.host))["plug:plug"]
+    assert domain.update_s is not None
+    assert domain.update_s >= 0.2, "the voltage has ticks of its own, 60 ms before those of the power"
+
+
+def test_answers_that_come_late_do_not_make_a_plug_look_quicker() -> None:
+    began_s, looks = time.monotonic(), itertools.count()
+
+    def look() -> float:
+        if next(looks) % 6 == 5:
+            time.sleep(0.15)
+        return (time.monotonic() - began_s) // 0.2
+
+    renewed_s = watch_renewals(look, 2.0)
+    assert renewed_s is not None
+    assert renewed_s >= 0.2
+
+
+def test_one_lost_answer_is_no_reason_to_call_a_plug_unavailable(shelly_plug: tuple[ShellyPlug, Loopback]) -> None:
+    plug, server = shelly_plug
+    server.answer = lambda asked: said({}, 500) if len(server.asked) == 6 else plug(asked)
+    assert domains_of(shelly("plug", server.host))["plug:plug"].update_s is not None
+
+
+def test_a_power_counts_for_when_it_held() -> None:
+    drawn = Drawn(lambda t: 100 * t + 50 * t * t)
+    late_s = []
+    with Loopback(ShellyPlug(drawn)) as server:
+        source = GaugeSource(
+            "plug",
+            _Shelly(Http(server.host), "0"),
+            rel_u="",
+            update_s="0.1",
+            interval_s="1",
+            patience_s="1",
+            still_s="9",
+        )
+        for _ in range(60):
+            sample = source.ask()
+            risen_w = 100 + 100 * (sample.moment_ns / 1e9 - drawn.began_s)
+            late_s.append((risen_w - sample.watts["plug:plug"]) / 100)
+            time.sleep(0.013)
+        source.close()
+    assert abs(fmean(late_s)) < sample.u_moment_s, "a rising power is met where it was, give or take the stated error"
+
+
+@pytest.mark.parametrize(("interval_s", "means"), [("0.1", True), ("0.3", False)])
+def test_what_a_plug_showed_between_two_questions_is_not_known(
+    interval_s: str, means: bool, shelly_plug: tuple[ShellyPlug, Loopback]
+) -> None:
+    gauge = _Shelly(Http(shelly_plug[1].host), "0")
+    source = GaugeSource("plug", gauge, rel_u="", update_s="0.1", interval_s=interval_s, patience_s="1", still_s="9")
+    assert source.ask().means is means
+    source.close()
 
 
 def test_a_plug_that_tells_whole_watts_says_what_that_costs(tasmota_plug: tuple[TasmotaPlug, Loopback]) -> None:
@@ -295,6 +363,25 @@ def test_a_shelly_with_a_password_lets_us_in_by_digest(monkeypatch: pytest.Monke
     assert not any("geheim" in str(asked) for asked in server.asked)
 
 
+def test_a_password_with_a_line_break_is_refused_and_not_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLUG_PASSWORD", "secret\n")
+    with pytest.raises(UsageError, match="PLUG_PASSWORD: it holds a line break") as refusal:
+        shelly("plug", "192.0.2.7", password_env="PLUG_PASSWORD")
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("challenge", ["Digest", "Digest realm", "Digest realm=", "Digest nonce=1, realm", "Basic"])
+def test_a_login_that_is_asked_for_in_no_known_way_is_refused(challenge: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PLUG_PASSWORD", "right")
+    with Loopback(lambda _: Reply(b"", 401, {"WWW-Authenticate": challenge})) as server:
+        assert "401" in refused(shelly("plug", server.host, password_env="PLUG_PASSWORD", **PLAIN)).reason
+
+
+def test_what_a_server_says_does_nothing_to_the_terminal() -> None:
+    with Loopback(lambda _: Reply(b"", 500, reason="\x1b[2Jgone")) as server:
+        assert refused(shelly("plug", server.host, **PLAIN)).reason.isprintable()
+
+
 def test_a_wrong_password_says_what_to_type_and_not_what_was_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PLUG_PASSWORD", "wrong-one")
     with Loopback(ShellyPlug(Drawn(steady(60)), password="right")) as server:
@@ -322,7 +409,8 @@ def test_a_shelly_of_the_first_generation_is_told_apart(shelly_plug: tuple[Shell
 
 def test_an_output_that_is_not_there_is_named(shelly_plug: tuple[ShellyPlug, Loopback]) -> None:
     found = refused(shelly("plug", shelly_plug[1].host, channel="3", **PLAIN))
-    assert "404" in found.reason
+    assert "value 3 not found" in found.reason
+    assert "channel=" in found.fix
 
 
 def test_of_several_channels_one_must_be_named(tasmota_plug: tuple[TasmotaPlug, Loopback]) -> None:
@@ -356,6 +444,7 @@ def test_a_plug_without_a_power_meter_says_so() -> None:
         ({"patience_s": "-1"}, "patience_s=-1"),
         ({"rel_u": "2"}, "rel_u=2"),
         ({"timeout_s": "nan"}, "timeout_s=nan"),
+        ({"timeout_s": "1e300"}, "timeout_s=1e300"),
         ({"password_env": "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE"),
     ],
 )

@@ -33,7 +33,7 @@ class Bmc:
         self.changed: dict[str, Any] = {}
         self.others: dict[str, dict[str, Any]] = {}
         self.energy: dict[str, Any] | None = None
-        self.accuracy: float | None = None
+        self.accuracy: Any = None
         self.power_state = "On"
 
     def __call__(self, asked: Asked) -> Reply:
@@ -99,6 +99,15 @@ def _link(path: str) -> dict[str, str]:
     return {"@odata.id": path}
 
 
+def _beside(name: str, kind: str) -> dict[str, dict[str, Any]]:
+    """Another chassis that tells its power."""
+    path = f"/redfish/v1/Chassis/{name}"
+    return {
+        path: {"Id": name, "ChassisType": kind, "EnvironmentMetrics": _link(f"{path}/EnvironmentMetrics")},
+        f"{path}/EnvironmentMetrics": {"PowerWatts": {"Reading": 231.958}},
+    }
+
+
 @pytest.fixture
 def bmc() -> Iterator[tuple[Bmc, Loopback]]:
     server = Bmc(Drawn(wave(344, 60)))
@@ -156,6 +165,14 @@ def test_a_sensor_that_states_its_accuracy_is_believed_and_quoted() -> None:
     assert "the sensor states +-2 %" in domain.source
 
 
+@pytest.mark.parametrize("stated", [True, "2", 0, -2, 99, float("nan")])
+def test_an_accuracy_that_cannot_be_is_not_believed(stated: Any) -> None:
+    server = Bmc(Drawn(steady(344)), newer=True)
+    server.accuracy = stated
+    with Loopback(server) as loopback:
+        assert domains_of(meter_at(loopback))["bmc:machine"].rel_u_scale == pytest.approx(0.05 / 3**0.5)
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_bmc_that_fails_midway_is_lost_within_seconds(fault: str, bmc: tuple[Bmc, Loopback]) -> None:
     meter = opened(meter_at(bmc[1]))
@@ -207,16 +224,38 @@ def test_a_coarse_counter_is_not_called_stuck() -> None:
 
 def test_of_several_chassis_one_must_be_named(bmc: tuple[Bmc, Loopback]) -> None:
     server, loopback = bmc
-    gpu = "/redfish/v1/Chassis/HGX_GPU_0"
-    server.others = {
-        gpu: {"Id": "HGX_GPU_0", "EnvironmentMetrics": _link(f"{gpu}/EnvironmentMetrics")},
-        f"{gpu}/EnvironmentMetrics": {"PowerWatts": {"Reading": 231.958}},
-        "/redfish/v1/Chassis/Backplane": {"Id": "Backplane"},
-    }
-    assert "1U, HGX_GPU_0" in refused(meter_at(loopback)).reason
-    record = measure(meter_at(loopback, chassis="HGX_GPU_0"), 0.5)
+    server.others = _beside("Blade2", "Blade") | {"/redfish/v1/Chassis/Backplane": {"Id": "Backplane"}}
+    assert "1U, Blade2" in refused(meter_at(loopback)).reason
+    record = measure(meter_at(loopback, chassis="Blade2"), 0.5)
     assert record.gross_j / record.window_s == pytest.approx(231.958)
     assert "no chassis '2U'" in refused(meter_at(loopback, chassis="2U")).reason
+
+
+def test_a_gpu_or_a_network_card_is_never_taken_for_the_machine(bmc: tuple[Bmc, Loopback]) -> None:
+    server, loopback = bmc
+    server.others = _beside("HGX_GPU_SXM_1", "Module") | _beside("Card1", "Card")
+    assert "Chassis/1U (Contoso" in domains_of(meter_at(loopback))["bmc:machine"].provenance
+    for name in ("HGX_GPU_SXM_1", "Card1"):
+        assert "whole machine" in refused(meter_at(loopback, chassis=name)).reason
+
+
+def test_a_chassis_that_is_listed_and_not_there_is_no_fault_and_one_that_fails_is(bmc: tuple[Bmc, Loopback]) -> None:
+    server, loopback = bmc
+    server.others = _beside("Blade2", "Blade")
+    del server.others["/redfish/v1/Chassis/Blade2/EnvironmentMetrics"]
+    assert domains_of(meter_at(loopback))
+    loopback.answer = lambda asked: said({}, 503) if asked.path.endswith("1U/Power") else server(asked)
+    server.others = _beside("Blade2", "Blade")
+    assert "503" in refused(meter_at(loopback)).reason, "the other blade is not the answer"
+
+
+def test_of_too_many_chassis_the_machine_must_be_named(bmc: tuple[Bmc, Loopback]) -> None:
+    server, loopback = bmc
+    server.others = {f"/redfish/v1/Chassis/Bay{number}": {"Id": f"Bay{number}"} for number in range(40)}
+    found = refused(meter_at(loopback))
+    assert "41 chassis" in found.reason
+    assert "chassis=" in found.fix
+    assert domains_of(meter_at(loopback, chassis="1U"))
 
 
 def test_a_machine_that_is_off_is_not_this_one(bmc: tuple[Bmc, Loopback]) -> None:
@@ -228,7 +267,7 @@ def test_links_to_elsewhere_are_not_followed(bmc: tuple[Bmc, Loopback]) -> None:
     server, loopback = bmc
     for far in ("http://192.0.2.1/redfish/v1/Chassis/x", "//192.0.2.1/x", 7, None):
         server.others = {"/redfish/v1/Chassis": {"Members": [{"@odata.id": far}, 3]}}
-        assert "no chassis that tells its power" in refused(meter_at(loopback)).reason
+        assert "no chassis that is a whole machine" in refused(meter_at(loopback)).reason
 
 
 def test_the_login_comes_from_the_environment(bmc: tuple[Bmc, Loopback], monkeypatch: pytest.MonkeyPatch) -> None:
