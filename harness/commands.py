@@ -223,7 +223,8 @@ def meters(named: tuple[str, ...], as_json: bool) -> None:
 def doctor(named: tuple[str, ...], check: bool, as_json: bool) -> int:
     """Look at the meters of this machine: what works, what doesn't and why, and how good it will be.
 
-    With --check it ends with 1 where two meters differ that should agree, with 3 where there are no two to compare.
+    With --check it ends with 1 where two meters differ that should agree, with 3 where there are no two to compare or
+    nobody can tell whether they should.
     """
     from .doctor import examine, show
 

@@ -1,15 +1,4 @@
-"""``doctor --check``: a known load, seen by every meter at once, and each pair that should agree beside each other.
-
-Three things are asked of the meters, each as the ratio of two mean powers with its bounds:
-
-- two that measure the same kind of thing see the same: 1 lies within the bounds;
-- what contains other things draws no less than these together: the upper bound is at least 1;
-- a model's share of a package (that of one process tree, on the threads granted to it) is no more than the package.
-
-The bounds come from both meters' uncertainties, which add in quadrature on the log scale. Meters that read one and the
-same counter share its calibration, so only what is independent counts between them. All bounds hold together with
-95 % (Bonferroni: each has 1 - 0.05 / pairs), so that many pairs raise no more false alarms than one.
-"""
+"""``doctor --check``: a known load, seen by every meter at once, and each pair that should agree beside each other."""
 
 from __future__ import annotations
 
@@ -21,10 +10,8 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from statistics import NormalDist
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from joulemark.meters.codecarbon import SecondOpinion
@@ -34,9 +21,10 @@ from joulemark.meters.naming import meter_name
 from joulemark.meters.rapl import REL_U_PACKAGE
 from joulemark.meters.registry import Probed
 from joulemark.meters.totals import min_window_s
-from joulemark.meters.types import GRADES, SCOPE_KINDS, Domain, EnergyRecord, Grade, ScopeKind
+from joulemark.meters.types import GRADES, Domain, EnergyRecord, ScopeKind
 from joulemark.meters.window import Recorder
 
+from .agreement import Sight, compare, explain, relative_u
 from .alone import measuring_alone
 
 __all__ = ["cross_check", "show_check"]
@@ -44,74 +32,7 @@ __all__ = ["cross_check", "show_check"]
 LEAST_S, MOST_S = 5.0, 60.0
 SETTLE_S, MOST_SETTLE_S, SETTLE_TICKS = 1.0, 15.0, 1.5
 """How long the load runs before it is looked at: no figure must be older than the load."""
-FALSE_ALARM = 0.05
-
-_HOLDS: dict[ScopeKind, tuple[ScopeKind, ...]] = {
-    "wall": ("platform", "soc", "package", "dram", "gpu"),
-    "platform": ("soc", "package", "dram", "gpu"),
-    "soc": ("package", "dram"),
-}
-"""What lies inside of what, and so can't draw more than it; the outermost first."""
-
-_BESIDE: tuple[ScopeKind, ...] = ("package", "dram", "gpu")
-"""Kinds that lie beside each other, so that their powers add up."""
-
-_ONE_COUNTER = frozenset({"rapl", "perf", "zeus", "codecarbon"})
-"""Who reads the CPU's own counters, each by a way of its own: their calibration is the same, so it explains nothing."""
-_READING_U = 0.01
-"""What may still lie between two meters that begin and end at different moments of a load that is not quite even."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Sight:
-    """The mean power that one meter saw, by kind of domain, in watts.
-
-    Attributes:
-        name: The meter's.
-        grade: Of its figures.
-        power_w: Mean power.
-        calibration_w: Standard uncertainty of it by calibration (and by the model).
-        edges_w: Standard uncertainty of it that is independent: of the total, so no less than that of any part.
-    """
-
-    name: str
-    grade: Grade
-    power_w: dict[ScopeKind, float]
-    calibration_w: dict[ScopeKind, float]
-    edges_w: float
-
-
-_Part = tuple[_Sight, tuple[ScopeKind, ...]]
-"""Some kinds of one meter."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Power:
-    """What some meters saw of some kinds, added up; both uncertainties are relative and standard (k=1)."""
-
-    names: tuple[str, ...]
-    scope: str
-    modelled: bool
-    watts: float
-    u_edges: float
-    u_calibration: float
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Pair:
-    """Two powers to set beside each other.
-
-    Attributes:
-        what: What they are compared as.
-        holds: The first contains the second, so it need only be no less.
-        added_up: A run would add them up, for a machine with two power supplies.
-    """
-
-    first: _Power
-    second: _Power
-    what: str
-    holds: bool
-    added_up: bool = False
+_VERDICTS = {True: "agree", False: "DIFFER", None: "unclear"}
 
 
 def cross_check(
@@ -122,12 +43,12 @@ def cross_check(
     Args:
         probed: The meters.
         say: Is told what takes time.
-        total: What a run would add up: plugs that it holds side by side contain the rest together only.
+        total: What a run would add up.
 
     Returns:
         ``load``: what ran; ``seen``: a row for each meter and kind; ``pairs``: a row for each two that should agree
-        (or of which one contains the other), with their ratio, its bounds, and whether they agree; ``lost``: meters
-        that failed, and why; ``agree``: whether all pairs do and none was lost; ``notes``: of the second opinion;
+        (or of which one contains the other), as `compare` gives them; ``lost``: meters that failed, and why; ``agree``:
+        False where a pair differs or a meter was lost, None where no pair can tell; ``notes``: of the second opinion;
         ``problem``: why nothing could be checked, if so.
     """
     found: dict[str, Any] = {"load": None, "seen": [], "pairs": [], "agree": False, "lost": [], "notes": []}
@@ -142,15 +63,21 @@ def cross_check(
     except MeasuringFailed as problem:
         found["problem"] = str(problem)
         return found
-    pairs = _pairs(sights, total)
     found["load"] = f"{threads} thread{'s' if threads > 1 else ''} busy for {seconds:.0f} s"
     found["seen"] = [_row(sight, kind) for sight in sights for kind in sight.power_w]
-    found["pairs"] = [_judge(pair, len(pairs)) for pair in pairs]
-    if found["pairs"] or found["lost"]:
-        found["agree"] = all(pair["agree"] for pair in found["pairs"]) and not found["lost"]
-    else:
-        found["agree"] = None
+    found["pairs"] = compare(sights, {meter_name(domain.id) for domain in total})
+    found["agree"] = _agree({pair["agree"] for pair in found["pairs"]} | ({False} if found["lost"] else set()))
     return found
+
+
+def _agree(verdicts: set[bool | None]) -> bool | None:
+    """Of all pairs: one that differs is enough to differ, and those that are unclear say nothing."""
+    return False if False in verdicts else True if True in verdicts else None
+
+
+def _row(sight: Sight, kind: ScopeKind) -> dict[str, Any]:
+    power_w, rel_u = sight.power_w[kind], relative_u(sight, kind)
+    return {"meter": sight.name, "scope": kind, "grade": sight.grade, "power_w": power_w, "rel_u": rel_u}
 
 
 _LOAD = """
@@ -215,13 +142,13 @@ def _watch(
     opinion: SecondOpinion | None,
     found: dict[str, Any],
     say: Callable[[str], None],
-) -> tuple[list[_Sight], float]:
+) -> tuple[list[Sight], float]:
     """All meters over the same seconds of a load that goes on, each by a recorder of its own."""
     lost: list[dict[str, str]] = found["lost"]
     # The slowest first: each waits for its source's next figure, and the windows should begin and end together.
     totals = sorted(((p.meter, total) for p in probed if (total := _total(p))), key=lambda pair: -_slowest_s(pair[1]))
     settle_s, seconds = _how_long([total for _, total in totals])
-    sights: list[_Sight] = []
+    sights: list[Sight] = []
     with contextlib.ExitStack() as stack:
         recorders: dict[str, Recorder] = {}
         for meter, total in totals:
@@ -275,7 +202,7 @@ def _begin(opinion: SecondOpinion | None, notes: list[str]) -> SecondOpinion | N
     return opinion
 
 
-def _end(opinion: SecondOpinion | None, notes: list[str]) -> list[_Sight]:
+def _end(opinion: SecondOpinion | None, notes: list[str]) -> list[Sight]:
     """What it measured, if it measured; what it estimates is no second opinion on anything."""
     if opinion is None:
         return []
@@ -288,7 +215,7 @@ def _end(opinion: SecondOpinion | None, notes: list[str]) -> list[_Sight]:
         notes.append(f"codecarbon gives no second opinion: {check.cpu.how if check.cpu else 'it found no CPU'}")
         return []
     return [
-        _Sight(
+        Sight(
             name="codecarbon",
             grade="counter",
             power_w={"package": check.cpu_w},
@@ -310,139 +237,20 @@ def _slowest_s(domains: Sequence[Domain]) -> float:
     return max(domain.update_s or 0.0 for domain in domains)
 
 
-def _sight(name: str, record: EnergyRecord, domains: Sequence[Domain]) -> _Sight:
+def _sight(name: str, record: EnergyRecord, domains: Sequence[Domain]) -> Sight:
     power_w: dict[ScopeKind, float] = defaultdict(float)
     calibration_w: dict[ScopeKind, float] = defaultdict(float)
     for domain in domains:
         watts = record.domains[domain.id] / record.window_s
         power_w[domain.kind] += watts
         calibration_w[domain.kind] += watts * domain.rel_u
-    return _Sight(
+    return Sight(
         name=name,
         grade=record.grade,
         power_w=dict(power_w),
         calibration_w=dict(calibration_w),
         edges_w=record.u_j / record.window_s,
     )
-
-
-def _row(sight: _Sight, kind: ScopeKind) -> dict[str, Any]:
-    power = _add([(sight, (kind,))])
-    rel_u = math.hypot(power.u_edges, power.u_calibration) if power else None
-    return {
-        "meter": sight.name, "scope": kind, "grade": sight.grade, "power_w": sight.power_w[kind], "rel_u": rel_u,
-    }  # fmt: skip
-
-
-def _add(parts: Sequence[_Part]) -> _Power | None:
-    """Some kinds of some meters together; None where they drew nothing.
-
-    Calibrations of one meter are taken to err the same way, those of different meters have nothing in common.
-    """
-    watts = sum(sight.power_w[kind] for sight, kinds in parts for kind in kinds)
-    if watts <= 0:
-        return None
-    kinds_there = {kind for _, kinds in parts for kind in kinds}
-    calibrations_w = [sum(sight.calibration_w[kind] for kind in kinds) for sight, kinds in parts]
-    return _Power(
-        names=tuple(dict.fromkeys(sight.name for sight, _ in parts)),
-        scope="+".join(kind for kind in SCOPE_KINDS if kind in kinds_there),
-        modelled=any(sight.grade == "modelled" for sight, _ in parts),
-        watts=watts,
-        u_edges=math.hypot(*(sight.edges_w for sight, _ in parts)) / watts,
-        u_calibration=math.hypot(*calibrations_w) / watts,
-    )
-
-
-def _pairs(sights: Sequence[_Sight], total: Sequence[Domain]) -> list[_Pair]:
-    """What can be set beside each other: equals first, then what contains something."""
-    added = {meter_name(domain.id) for domain in total}
-    pairs: list[_Pair] = []
-    for one, other in combinations(sights, 2):
-        for kind in SCOPE_KINDS:
-            if kind in one.power_w and kind in other.power_w:
-                both = {one.name, other.name} <= added
-                pairs += _same(_add([(one, (kind,))]), _add([(other, (kind,))]), added_up=both)
-    for outer, kind in _outer(sights, added):
-        for inner in _inner([(sight, _inside(kind, sight)) for sight in sights if sight.name not in outer.names]):
-            pairs += _holding(outer, _add(inner))
-    return pairs
-
-
-def _same(one: _Power | None, other: _Power | None, *, added_up: bool) -> list[_Pair]:
-    """Two of one kind. A model's is a share; two shares, perhaps of different processes, have nothing in common."""
-    if one is None or other is None or (one.modelled and other.modelled):
-        return []
-    if one.modelled:
-        one, other = other, one
-    what = f"{one.scope} holds modelled share" if other.modelled else one.scope
-    return [_Pair(first=one, second=other, what=what, holds=other.modelled, added_up=added_up)]
-
-
-def _outer(sights: Sequence[_Sight], added: Collection[str]) -> list[tuple[_Power, ScopeKind]]:
-    """What contains other things; plugs that a run adds up are one."""
-    plugs = [sight for sight in sights if sight.name in added and "wall" in sight.power_w]
-    plugs = plugs if len(plugs) > 1 else []
-    holding: list[tuple[list[_Part], ScopeKind]] = [([(plug, ("wall",)) for plug in plugs], "wall")] if plugs else []
-    holding += [
-        ([(sight, (kind,))], kind)
-        for sight in sights
-        for kind in sight.power_w
-        if kind in _HOLDS and sight not in plugs
-    ]
-    return [(power, kind) for parts, kind in holding if (power := _add(parts)) is not None]
-
-
-def _inside(outer: ScopeKind, sight: _Sight) -> tuple[ScopeKind, ...]:
-    """The kinds that a meter saw inside of another kind; of those that contain one another, the outermost."""
-    held = [kind for kind in _HOLDS[outer] if kind in sight.power_w]
-    return tuple(held) if set(held) <= set(_BESIDE) else tuple(held[:1])
-
-
-def _inner(parts: Sequence[_Part]) -> list[list[_Part]]:
-    """What is set beside what contains it: each meter's own sum, a model's only where nothing is measured."""
-    there = [part for part in parts if part[1]]
-    measured = [part for part in there if part[0].grade != "modelled"]
-    return [*([part] for part in measured or there), *_joint(measured)]
-
-
-def _joint(measured: Sequence[_Part]) -> list[list[_Part]]:
-    """The best figure of each kind, where it takes several meters to have them all."""
-    chosen: dict[ScopeKind, _Sight] = {}
-    for sight, kinds in sorted(measured, key=lambda part: GRADES.index(part[0].grade)):
-        for kind in kinds:
-            if kind in _BESIDE:
-                chosen.setdefault(kind, sight)
-    taken = {sight.name: sight for sight in chosen.values()}
-    joint = [(sight, tuple(kind for kind in chosen if chosen[kind] is sight)) for sight in taken.values()]
-    return [joint] if len(joint) > 1 else []
-
-
-def _holding(outer: _Power, inner: _Power | None) -> list[_Pair]:
-    if inner is None:
-        return []
-    what = f"{outer.scope} holds {'modelled share' if inner.modelled else inner.scope}"
-    return [_Pair(first=outer, second=inner, what=what, holds=True)]
-
-
-def _judge(pair: _Pair, pairs: int) -> dict[str, Any]:
-    """Their ratio on the log scale, its bounds, and the verdict."""
-    first, second = pair.first, pair.second
-    one_counter = first.scope == second.scope != "gpu" and {*first.names, *second.names} <= _ONE_COUNTER
-    calibration = () if one_counter else (first.u_calibration, second.u_calibration)
-    u = math.hypot(first.u_edges, second.u_edges, *calibration, _READING_U)
-    coverage = NormalDist().inv_cdf(1 - FALSE_ALARM / 2 / pairs)
-    ratio, width = first.watts / second.watts, math.exp(coverage * u)
-    return {
-        "first": "+".join(first.names),
-        "second": "+".join(second.names),
-        "scope": pair.what,
-        "ratio": ratio,
-        "low": ratio / width,
-        "high": ratio * width,
-        "added_up": pair.added_up,
-        "agree": ratio * width >= 1 and (pair.holds or ratio / width <= 1),
-    }
 
 
 def show_check(console: Any, check: dict[str, Any]) -> None:
@@ -478,23 +286,9 @@ def _show_pairs(console: Any, pairs: Sequence[dict[str, Any]]) -> None:
             f"{pair['first']} : {pair['second']}",
             pair["scope"],
             f"{pair['ratio']:.3g} ({pair['low']:.3g} to {pair['high']:.3g})",
-            "agree" if pair["agree"] else "DIFFER",
+            _VERDICTS[pair["agree"]],
         )
     console.print(table)
     for pair in pairs:
-        if not pair["agree"]:
-            console.print(_explain(pair))
-
-
-def _explain(pair: dict[str, Any]) -> str:
-    """What it means that two differ, and what to look at."""
-    first, second = pair["first"], pair["second"]
-    if " holds " in pair["scope"]:
-        return (
-            f"{first} says less than {second}, whose power it contains: one of them is wrong, or {first} is not where "
-            "this machine draws its power."
-        )
-    text = f"{first} and {second} measure the same thing and tell different powers: one of them is wrong"
-    if pair["added_up"]:
-        text += "; unless each feeds a power supply of its own, which is what a run adds them up for"
-    return f"{text}."
+        if (text := explain(pair)) is not None:
+            console.print(text)

@@ -27,10 +27,10 @@ import pandas as pd
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
 from joulemark.meters.naming import parse_named
 from joulemark.meters.registry import Choice, find_meters
-from joulemark.meters.replay import U_OFFSET_S, ReplayMeter, Trace
+from joulemark.meters.replay import ReplayMeter, Trace
 from joulemark.meters.types import Domain, EnergyRecord
 
-from .cells import energy_of, phases_of
+from .cells import NO_JOULES, energy_of, phases_of
 from .models import ModelSpec
 from .record import Cell, Energy, Phases, RunHeader, Span
 from .run import SEEN_BY
@@ -259,10 +259,9 @@ class _Again:
     def _outside(self, cell: Cell, old: Energy) -> Cell:
         """A cell of whose energy the trace says nothing, as a run has it."""
         domain = self._recording.domain
-        unknown = dict.fromkeys(("gross_j", "net_j", "idle_j", "u_j", "idle_w", "carbon_g"))
         by = {"grade": domain.grade, "scope": domain.kind}
         scales = {"rel_u_scale": domain.rel_u_scale, "rel_u_workload": domain.rel_u_workload}
-        energy = old.model_copy(update={**unknown, **by, **scales, "domains": {}})
+        energy = old.model_copy(update={**NO_JOULES, **by, **scales})
         flags = tuple(flag for flag in cell.flags if flag not in ("net_unresolved", "outside_meter"))
         changed = {"energy": energy, "phases": Phases(), "flags": ("outside_meter", *flags)}
         return cell.model_copy(update=changed)
@@ -281,10 +280,8 @@ def _find_recording(meter: str) -> _Recording:
     assert isinstance(made, ReplayMeter)
     # Its `probe` asks for a trace that reaches the present, which one of the past does not.
     source, domain = made.source, made.domain
-    # It goes by neither where a trace is replayed from its start; here they place the trace in the day.
-    ahead_s = float(named.args.get("offset_s", 0.0))
-    u_offset_s = float(named.args.get("u_offset_s", U_OFFSET_S))
-    if not source.is_absolute and source.trace.edges_s[0] - ahead_s < _LEAST_EPOCH_S:
+    # A trace that is replayed from its start does not go by its offset; here that places it in the day.
+    if not source.is_absolute and source.trace.edges_s[0] - made.offset_s < _LEAST_EPOCH_S:
         raise UsageError(
             f"{source.path}: its times count from some start, and nothing says when that was; where you know, "
             "give offset_s=-SECONDS, the Unix time of its 0"
@@ -292,8 +289,8 @@ def _find_recording(meter: str) -> _Recording:
     return _Recording(
         trace=source.trace,
         domain=replace(domain, summed=True),
-        ahead_s=ahead_s,
-        u_moment_s=math.hypot(u_offset_s, STAMP_S / math.sqrt(12)),
+        ahead_s=made.offset_s,
+        u_moment_s=math.hypot(made.u_offset_s, STAMP_S / math.sqrt(12)),
     )
 
 

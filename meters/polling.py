@@ -8,6 +8,10 @@ stays the same is held. The error (k=1) of that time's joules, with ``dP`` the d
 - of figures of a moment: each stands for its whole interval, though the power may have been anything in it. If samples
   scatter by ``s`` and have nothing to do with one another, the sum of ``n`` is off by ``sqrt(n) s dt``, and ``dP``
   scatters by ``sqrt(2) s``: ``|dP| dt / sqrt(2)`` each adds up to that.
+
+Where answers are missing, two samples that happen to agree say nothing of what lies between. The power may then have
+been anything that it was seen to be so far. With ``D`` from the mean of the two to the furthest of that, and all of it
+alike, it is off by ``D dt / sqrt(3)`` at most: so much more.
 """
 
 from __future__ import annotations
@@ -27,6 +31,9 @@ __all__ = ["NoSample", "PolledMeter", "Poller", "Sample", "Source"]
 MOST_MACHINE_W = 50_000.0
 """More than a whole machine draws: five times a server with eight GPUs."""
 
+
+_MISSING_INTERVALS = 3.0
+"""A gap of more than so many intervals is one in which answers are missing."""
 
 _AHEAD_NS = 1_000_000_000
 
@@ -166,7 +173,7 @@ class Poller:
         until_s = time.monotonic() + self._patience_s
         while True:
             try:
-                return _Sum(_checked(self._ask()))
+                return _Sum(_checked(self._ask()), self._interval_s)
             except MeterLost as lost:
                 raise MeterLost(f"{self._name}: {lost}") from lost
             except Exception as problem:
@@ -241,10 +248,12 @@ class Poller:
 
 
 class _Sum:
-    """Joules and their variances since the first sample."""
+    """Joules and their variances since the first sample, of a source that is asked every ``interval_s``."""
 
-    def __init__(self, first: Sample) -> None:
+    def __init__(self, first: Sample, interval_s: float) -> None:
         self.last = first
+        self._most_s = _MISSING_INTERVALS * interval_s
+        self._lowest, self._highest = dict(first.watts), dict(first.watts)
         self.joules = dict.fromkeys([*first.watts, *first.joules], 0.0)
         self.variances = dict.fromkeys(first.watts, 0.0)
 
@@ -258,6 +267,12 @@ class _Sum:
         for name, watts in now.watts.items():
             self.joules[name] += (last.watts[name] + watts) / 2 * seconds
             self.variances[name] += ((watts - last.watts[name]) * seconds) ** 2 / (12 if now.means else 2)
+            self._lowest[name] = min(self._lowest[name], watts)
+            self._highest[name] = max(self._highest[name], watts)
+            if seconds > self._most_s:
+                mean = (last.watts[name] + watts) / 2
+                furthest = max(self._highest[name] - mean, mean - self._lowest[name])
+                self.variances[name] += (furthest * seconds) ** 2 / 3
         for name, joules in now.joules.items():
             gained_j = joules - last.joules[name]
             if gained_j < 0 or gained_j > MOST_MACHINE_W * (seconds + 1):

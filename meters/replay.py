@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import cast
 
 from .errors import MeterLost, UsageError
-from .tracefiles import TraceFile, read_trace
+from .tracefiles import TraceFile
 from .traces import Trace
 from .types import GRADES, SCOPE_KINDS, Domain, Grade, Reading, ScopeKind, Unavailable
 
-__all__ = ["ReplayMeter", "Trace", "read_trace", "replay"]
+__all__ = ["ReplayMeter", "Trace", "TraceFile", "replay"]
 
 REL_U = 0.05
 _ASSUMED = "assumed 5 %, since a file does not say how right its meter was; give rel_u= from the meter's data sheet"
@@ -27,6 +27,8 @@ _GIVEN = "given by the user as rel_u={:g}"
 U_OFFSET_S = 0.05
 """Two clocks kept by NTP over the internet differ by some ten milliseconds (Mills, RFC 5905, section 1); a logger adds
 the time from measuring to stamping."""
+_U_WHOLE_S = 1 / math.sqrt(3)
+"""A stamp that is cut or rounded to a second is off by up to one: a uniform error (JCGM 100:2008, 4.3.7)."""
 _SILENT_TICKS, _SILENT_S = 2, 8.0
 _CLOCK_STEP_S = 0.05
 
@@ -44,14 +46,14 @@ def replay(
     grade: str | None = None,
     rel_u: str | float | None = None,
     offset_s: str | float = 0.0,
-    u_offset_s: str | float = U_OFFSET_S,
+    u_offset_s: str | float | None = None,
     max_gap_s: str | float | None = None,
 ) -> ReplayMeter:
     """A meter of what a file holds.
 
     Args:
         name: What to call it.
-        file: CSV or Parquet, as `read_trace` takes it.
+        file: CSV or Parquet, as `TraceFile` takes it.
         column: Which column holds the power; in Joulemark's own traces, which domain.
         scope: What was measured: one of `SCOPE_KINDS`.
         time: Which column holds the time.
@@ -61,7 +63,8 @@ def replay(
         grade: How the power was obtained; ``wall`` for the scope wall, else ``polled``.
         rel_u: Relative standard uncertainty (k=1) of the meter that was recorded.
         offset_s: How far the recorder's clock is ahead of this machine's, in seconds.
-        u_offset_s: Standard uncertainty of that.
+        u_offset_s: Standard uncertainty of that, and of the stamps; None for `U_OFFSET_S`, and more where all stamps
+            are whole seconds.
         max_gap_s: Samples further apart say nothing of the time between.
 
     Raises:
@@ -96,6 +99,8 @@ def replay(
         provenance=f"{file}, column {source.column}",
         summed=kind != "platform",
     )
+    if u_offset_s is None:
+        u_offset_s = math.hypot(U_OFFSET_S, _U_WHOLE_S) if source.is_of_whole_seconds else U_OFFSET_S
     return ReplayMeter(
         name,
         source,
@@ -106,23 +111,23 @@ def replay(
 
 
 class ReplayMeter:
-    """Joules by a recorded trace, as if it were being measured now."""
+    """Joules by a recorded trace, as if it were being measured now.
+
+    Attributes:
+        id: Its name.
+        source: The file.
+        domain: What its power is of.
+        offset_s: How far the recorder's clock is ahead of this machine's, in seconds.
+        u_offset_s: Standard uncertainty of that, and of the stamps.
+    """
 
     def __init__(
         self, name: str, source: TraceFile, domain: Domain, *, offset_s: float = 0.0, u_offset_s: float = U_OFFSET_S
     ) -> None:
-        """Nothing is replayed yet.
-
-        Args:
-            name: What to call it.
-            source: The file.
-            domain: What its power is of.
-            offset_s: How far the recorder's clock is ahead of this machine's, in seconds.
-            u_offset_s: Standard uncertainty of that.
-        """
+        """Nothing is replayed yet; arguments as the attributes."""
         self.id = name
         self.source, self.domain = source, domain
-        self._offset_s = offset_s if source.is_absolute else 0.0
+        self.offset_s, self.u_offset_s = offset_s, u_offset_s
         self._u_moment_s = u_offset_s if source.is_absolute else 0.0
         self._lock = threading.Lock()
         self._zero_ns = 0  # When, by the monotonic clock, the trace's time is 0.
@@ -132,15 +137,16 @@ class ReplayMeter:
         """Its one domain; a file with times of the day only while its logger goes on."""
         if not self.source.is_absolute:
             return [self.domain]
-        try:
-            self._refresh()
-            self._start_s(self._find_zero_ns())
-        except MeterLost as error:
-            return Unavailable(
-                reason=str(error),
-                fix="start the logger first, so that it writes while Joulemark measures; if it does: check zone= and "
-                "offset_s=, and that it flushes every line",
-            )
+        with self._lock:
+            try:
+                self._refresh()
+                self._start_s(self._find_zero_ns())
+            except MeterLost as error:
+                return Unavailable(
+                    reason=str(error),
+                    fix="start the logger first, so that it writes while Joulemark measures; if it does: check zone= "
+                    "and offset_s=, and that it flushes every line",
+                )
         return [self.domain]
 
     def open(self, pid: int) -> None:  # noqa: ARG002 - what was recorded is recorded
@@ -168,7 +174,7 @@ class ReplayMeter:
             self._refresh()
             trace = self.source.trace
             now_s = _seconds_since(self._zero_ns)
-            self._refuse_end(now_s)
+            self._refuse_other_times(now_s)
             until_s = max(self._from_s, trace.last_told_s(now_s))
             joules, variance = trace.energy_j(self._from_s, until_s)
             return Reading(
@@ -193,7 +199,7 @@ class ReplayMeter:
 
     def _find_zero_ns(self) -> int:
         if self.source.is_absolute:
-            return -_wall_ahead_ns() - round(self._offset_s * 1e9)
+            return -_wall_ahead_ns() - round(self.offset_s * 1e9)
         return time.monotonic_ns() - round(float(self.source.trace.edges_s[0]) * 1e9)
 
     def _start_s(self, zero_ns: int) -> float:
@@ -202,26 +208,37 @@ class ReplayMeter:
         if not self.source.is_absolute:
             return first_s
         now_s = _seconds_since(zero_ns)
-        if now_s < first_s:
-            raise MeterLost(f"{self.source.path} begins {first_s - now_s:.1f} s from now")
-        self._refuse_end(now_s)
-        return min(now_s, last_s)
+        self._refuse_other_times(now_s)
+        return max(first_s, min(now_s, last_s))
 
-    def _refuse_end(self, now_s: float) -> None:
-        """Raises MeterLost where the trace is over, or its logger silent for too long."""
+    def _refuse_other_times(self, now_s: float) -> None:
+        """Raises MeterLost where the trace is over, its logger silent for too long, or its clock ahead of ours.
+
+        Rows from the future prove that what is taken for now is of another moment.
+        """
         trace = self.source.trace
         late_s = now_s - float(trace.edges_s[-1])
+        if self.source.is_absolute and -late_s > self._tolerance_s:
+            raise MeterLost(
+                f"{self.source.path} has a row from {-late_s:,.1f} s in the future, so its clock is not ours: give "
+                "zone= or offset_s= (or u_offset_s=, where stamps are rounded)"
+            )
         # Less than what the recorder waits for a new figure: it must not take an old one for it.
         patience_s = _SILENT_TICKS * trace.spacing_s + _SILENT_S if self.source.is_absolute else 0.0
         if late_s > patience_s:
             raise MeterLost(f"{self.source.path} ended {late_s:.1f} s ago")
+
+    @property
+    def _tolerance_s(self) -> float:
+        """How far clocks may be apart without anything being wrong."""
+        return max(_CLOCK_STEP_S, 3 * self._u_moment_s)
 
     def _refuse_set_clock(self) -> None:
         """Raises MeterLost where the wall clock jumped, and with it the stamps of a logger on this machine."""
         if not self.source.is_absolute:
             return
         jumped_s = (self._zero_ns - self._find_zero_ns()) / 1e9
-        if abs(jumped_s) > max(_CLOCK_STEP_S, 3 * self._u_moment_s):
+        if abs(jumped_s) > self._tolerance_s:
             raise MeterLost(f"the wall clock was set {jumped_s:+.3f} s during the measurement; {self.id} goes by it")
 
 

@@ -13,21 +13,28 @@ from pathlib import Path
 from .errors import UsageError
 from .tracetimes import Zone
 
-__all__ = ["UNITS", "Columns", "Wanted", "explain_no_header", "find_columns", "has_header"]
+__all__ = ["TIME_UNITS", "UNITS", "Columns", "Wanted", "explain_no_header", "find_columns", "has_header"]
 
 UNITS = {"uW": 1e-6, "µW": 1e-6, "μW": 1e-6, "mW": 1e-3, "W": 1.0, "kW": 1e3}
 """Watts of one."""
-_UNIT_SUFFIXES = {"uw": 1e-6, "mw": 1e-3, "milliwatts": 1e-3, "w": 1.0, "watt": 1.0, "watts": 1.0, "kw": 1e3}
-_UNIT_IN_BRACKETS = re.compile(r"[\[(]\s*(\S+?)\s*[\])]\s*$")
+_UNIT_WORDS = {"milliwatts": 1e-3, "watt": 1.0, "watts": 1.0}
+_UNIT_SUFFIXES = _UNIT_WORDS | {"uw": 1e-6, "mw": 1e-3, "w": 1.0, "kw": 1e3}
+_IN_BRACKETS = re.compile(r"[\[(]\s*(\S+?)\s*[\])]\s*$")
 _POWER_NAME = re.compile(r"(active[ _.]?)?power([ _.]draw)?|p([-_ ]?e?\d+)?", re.IGNORECASE)
-_TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+TIME_UNITS = {"s": 1.0, "sec": 1.0, "seconds": 1.0, "min": 60.0, "h": 3600.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+"""Seconds of one."""
+_A_TIME_UNIT = "|".join(TIME_UNITS)
 _TIME_NAME = re.compile(
     r"(t|ts|time|timestamp|date ?time|date_time|elapsed|elapsed_time|epoch|unix_?time|seconds)"
-    r"([ _]*[\[(]\s*(?P<inside>s|sec|seconds|ms|us|ns)\s*[\])]|[ _](?P<behind>s|sec|seconds|ms|us|ns))?",
+    rf"([ _]*[\[(]\s*({_A_TIME_UNIT})\s*[\])]|[ _]({_A_TIME_UNIT}))?",
     re.IGNORECASE,
 )
+_TIME_SUFFIX = re.compile(rf"[ _]({_A_TIME_UNIT})$", re.IGNORECASE)
 _MILLISECOND_NAME = re.compile(r"ms|millisec(ond)?s?", re.IGNORECASE)
-_DEVICES = "index uuid gpu_uuid gpu_bus_id pci.bus_id gpu_serial serial device gpu host channel element sensor"
+_DEVICES = """
+index uuid gpu_uuid gpu_bus_id pci.bus_id gpu_serial serial device device_id device_name name gpu host node
+channel outlet plug socket port phase element sensor entity_id topic
+"""
 _KEYS = frozenset({"window", "domain", *_DEVICES.split()})
 
 
@@ -49,7 +56,7 @@ class Columns:
     Attributes:
         names: All of them.
         time: The time's, one or several that belong together.
-        time_scale: Seconds of one unit of a number there; None where its size must tell.
+        time_unit: That of a number there, such as ``ms``, by its name; None where its size must tell.
         power: The power's.
         factor: Watts of one unit of a number there; None where the figures must tell.
         only: What other columns must hold for a row to count.
@@ -61,7 +68,7 @@ class Columns:
 
     names: tuple[str, ...]
     time: tuple[int, ...]
-    time_scale: float | None
+    time_unit: str | None
     power: int
     factor: float | None
     only: Mapping[int, str]
@@ -92,14 +99,12 @@ def find_columns(path: Path, names: Sequence[str], wanted: Wanted, *, decimal_co
     if len(time) > 1 and wanted.time is None and not _is_date_and_time(names, time):
         listed = ", ".join(names[index] for index in time)
         raise UsageError(f"{path} has several times ({listed}): name one by time=")
-    named = _TIME_NAME.fullmatch(names[time[0]])
-    time_unit = named["inside"] or named["behind"] if named else None
     return Columns(
         names=tuple(names),
         time=time,
-        time_scale=_TIME_UNITS[time_unit.lower()] if time_unit else None,
+        time_unit=_time_unit_of(names[time[0]]),
         power=powers[0],
-        factor=_unit_factor(wanted.unit) if wanted.unit else _factor_of(names[powers[0]]),
+        factor=_factor(path, names[powers[0]], wanted.unit),
         only=only,
         keys=tuple(i for i, name in enumerate(names) if name.lower() in _KEYS and i not in (*only, powers[0], *time)),
         zone=wanted.zone,
@@ -132,7 +137,7 @@ def _place(path: Path, names: Sequence[str], name: str) -> int:
 def _powers_of(names: Sequence[str], wanted: Wanted) -> list[int]:
     """The columns that hold a power: the one named, or those whose names say so. Limits are none."""
     if wanted.column is not None and not _is_own(names):
-        return [names.index(wanted.column)] if wanted.column in names else []
+        return [index for index, name in enumerate(names) if name == wanted.column]
     return [
         index
         for index, name in enumerate(names)
@@ -158,13 +163,26 @@ def _is_date_and_time(names: Sequence[str], time: Sequence[int]) -> bool:
 
 def _factor_of(name: str) -> float | None:
     """Watts of one unit of a column, by its name: ``power_mw``, ``Power (W)``, ``power.draw [W]``."""
-    if (found := _UNIT_IN_BRACKETS.search(name)) is not None:
-        return UNITS.get(found[1])
+    if (found := _IN_BRACKETS.search(name)) is not None:
+        return UNITS.get(found[1], _UNIT_WORDS.get(found[1].lower()))
     stem, _, suffix = name.lower().rpartition("_")
-    return _UNIT_SUFFIXES.get(suffix) if stem or suffix in ("watt", "watts", "milliwatts") else None
+    return _UNIT_SUFFIXES.get(suffix) if stem or suffix in _UNIT_WORDS else None
 
 
-def _unit_factor(unit: str) -> float:
+def _factor(path: Path, name: str, unit: str | None) -> float | None:
+    """Watts of one unit of the power's column, by its name or as the user says; raises UsageError where they differ."""
+    by_name = _factor_of(name)
+    if unit is None:
+        return by_name
     if unit not in UNITS:
         raise UsageError(f"unit={unit} is none of W, mW, uW, kW")
+    if by_name not in (None, UNITS[unit]):
+        raise UsageError(
+            f"{path}: unit={unit}, but its column is called {name!r}; leave unit= out, or rename the column"
+        )
     return UNITS[unit]
+
+
+def _time_unit_of(name: str) -> str | None:
+    found = _IN_BRACKETS.search(name) or _TIME_SUFFIX.search(name)
+    return found[1].lower() if found else None

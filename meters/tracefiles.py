@@ -6,11 +6,12 @@ Joulemark's own ``power/<cell_id>.parquet``.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,45 +21,22 @@ from .tracerows import Rows
 from .traces import Trace
 from .tracetimes import parse_zone
 
-__all__ = ["TraceFile", "read_trace"]
+if TYPE_CHECKING:
+    import pandas as pd
 
-MOST_BYTES = 50_000_000
-"""Two days of ten rows a second; a day of them is read in some five seconds."""
+__all__ = ["TraceFile"]
+
+MOST_BYTES, MOST_FIGURES = 50_000_000, 20_000_000
+"""Of text, two days of ten rows a second (a day of them is read in some five seconds); of Parquet, rows by columns."""
 _HEADER_WITHIN = 60
 
 
-def read_trace(
-    path: Path,
-    *,
-    column: str | None = None,
-    time: str | None = None,
-    unit: str | None = None,
-    zone: str | None = None,
-    rows: Mapping[str, str] | None = None,
-    max_gap_s: float | None = None,
-) -> Trace:
-    """The power trace in a file: Parquet, or text with a header and columns split by commas, semicolons or tabs.
-
-    Args:
-        path: The file.
-        column: Which column holds the power; in Joulemark's own traces, which domain. None for the only one.
-        time: Which column holds the time; ``DATE+TIME`` where it takes two. None for the only one that looks like it.
-        unit: Unit of the power, ``W``, ``mW``, ``uW`` or ``kW``; None where the column's name or the figures tell.
-        zone: Time zone of stamps that name none: ``UTC``, ``local``, ``Europe/Berlin``.
-        rows: What other columns must hold for a row to count, such as ``{"index": "0"}``.
-        max_gap_s: As in `Trace`; None for ten times the median spacing, and at least a second.
-
-    Raises:
-        UsageError: It cannot be read so; names the file, the row and the column.
-    """
-    return TraceFile(path, column=column, time=time, unit=unit, zone=zone, rows=rows, max_gap_s=max_gap_s).trace
-
-
 class TraceFile:
-    """A file with a power trace, which may grow. Arguments as those of `read_trace`.
+    """A file with a power trace, which may grow: Parquet, or text whose columns commas, semicolons or tabs split.
 
     Attributes:
-        is_absolute: Whether its times are those of the day, in seconds since the epoch, rather than since some start.
+        path: Where it lies.
+        trace: What it held when it was read last.
     """
 
     def __init__(
@@ -74,15 +52,25 @@ class TraceFile:
     ) -> None:
         """Reads what the file holds now.
 
+        Args:
+            path: The file.
+            column: Which column holds the power; in Joulemark's own traces, which domain. None for the only one.
+            time: Which column holds the time; ``DATE+TIME`` where it takes two. None for the only one that looks so.
+            unit: Unit of the power, ``W``, ``mW``, ``uW`` or ``kW``; None where the column's name or the figures tell.
+            zone: Time zone of stamps that name none: ``UTC``, ``local``, ``Europe/Berlin``.
+            rows: What other columns must hold for a row to count, such as ``{"index": "0"}``.
+            max_gap_s: As in `Trace`; None for ten times the median spacing, and at least a second.
+
         Raises:
-            UsageError: It cannot be read so.
+            UsageError: It cannot be read so; names the file, the row and the column.
         """
         self.path = path
         self._max_gap_s = max_gap_s
+        self._broken: UsageError | MeterLost | None = None
         self._seen = _identity(path)
         self._offset = self._line = 0
         wanted = Wanted(column=column, time=time, unit=unit, rows=dict(rows or {}), zone=parse_zone(zone))
-        if _starts_with(path, b"PAR1"):
+        if _read(path, 4) == b"PAR1":
             self._rows = _read_parquet(path, wanted)
             self._layout: _Layout | None = None
         else:
@@ -94,7 +82,7 @@ class TraceFile:
 
     @property
     def is_absolute(self) -> bool:
-        """Whether its times are those of the day."""
+        """Whether its times are those of the day, in seconds since the epoch, rather than since some start."""
         return bool(self._rows.is_absolute)
 
     @property
@@ -104,13 +92,27 @@ class TraceFile:
         domains = [value for index, value in columns.only.items() if columns.own and columns.names[index] == "domain"]
         return domains[0] if domains else columns.names[columns.power]
 
+    @property
+    def is_of_whole_seconds(self) -> bool:
+        """Whether no time has a fraction of a second, so that each may be cut to it."""
+        return bool(np.all(self.trace.times_s == np.floor(self.trace.times_s)))
+
     def refresh(self) -> None:
         """Read the lines that were appended; a line counts once it has ended. Parquet files do not grow.
 
         Raises:
-            UsageError: They cannot be read.
+            UsageError: They cannot be read, or could not before: what follows is not read without them.
             MeterLost: The file was replaced or cut.
         """
+        if self._broken is not None:
+            raise self._broken
+        try:
+            self._refresh()
+        except (UsageError, MeterLost) as problem:
+            self._broken = problem
+            raise
+
+    def _refresh(self) -> None:
         if self._layout is None:
             return
         now = _identity(self.path)
@@ -139,18 +141,19 @@ class TraceFile:
 
     def _read_on(self, skip: int = 0) -> None:
         """Take in what follows the last line that had ended."""
-        if self._layout is None:
-            return
-        with self.path.open("rb") as file:
-            file.seek(self._offset)
-            new = file.read(MOST_BYTES)
-        complete, newline, _ = new.rpartition(b"\n")
+        assert self._layout is not None
+        complete, newline, _ = _read(self.path, MOST_BYTES, self._offset).rpartition(b"\n")
         self._offset += len(complete) + len(newline)
         lines = _decode(self.path, complete).split("\n") if newline else []
         for line in lines:
             self._line += 1
-            if self._line > skip and line.strip() and not line.startswith("#"):
-                self._rows.add(self._line, _cells(line, self._layout.delimiter))
+            if self._line <= skip or not line.strip() or line.startswith("#"):
+                continue
+            try:
+                cells = _cells(line, self._layout.delimiter)
+            except csv.Error as error:
+                raise UsageError(f"{self.path}, line {self._line} is no row of a table ({error})") from error
+            self._rows.add(self._line, cells)
 
 
 class _Layout(NamedTuple):
@@ -163,29 +166,37 @@ class _Layout(NamedTuple):
 
 def _find_layout(path: Path, wanted: Wanted) -> _Layout:
     """The header: the first line of the first sixty that names a time and a power. What is before it, is not read."""
-    with path.open("rb") as file:
-        head = file.read(1_000_000)
+    head = _read(path, 1_000_000)
     if not head.strip():
         raise UsageError(f"{path} is empty; start the logger first, and let it write a header")
     lines = _decode(path, head.rpartition(b"\n")[0] or head).split("\n")
     for number, line in enumerate(lines[:_HEADER_WITHIN], start=1):
         for delimiter in ",;\t":
-            names = [str(cell).strip() for cell in _cells(line, delimiter)]
-            if len(names) > 1 and has_header(names, wanted):
-                columns = find_columns(path, names, wanted, decimal_comma=delimiter == ";")
-                return _Layout(number, delimiter, columns)
+            with contextlib.suppress(csv.Error):  # What is no row is no header.
+                names = [cell.strip() for cell in _cells(line, delimiter)]
+                if len(names) > 1 and has_header(names, wanted):
+                    columns = find_columns(path, names, wanted, decimal_comma=delimiter == ";")
+                    return _Layout(number, delimiter, columns)
     raise UsageError(explain_no_header(path, lines[0], wanted))
 
 
 def _read_parquet(path: Path, wanted: Wanted) -> Rows:
+    """The rows of a Parquet file. A few bytes can stand for any number of them there, so they are counted first."""
     import pandas as pd
+    import pyarrow.parquet as pq
 
     try:
-        frame = pd.read_parquet(path)
+        about = pq.read_metadata(path)
+        if about.num_rows * about.num_columns > MOST_FIGURES:
+            raise UsageError(
+                f"{path} has {about.num_rows:,} rows of {about.num_columns} columns, and at most {MOST_FIGURES:,} "
+                "figures are read: cut it to the time and the columns that matter"
+            )
+        frame = _with_index_as_column(pd.read_parquet(path))
+    except UsageError:
+        raise
     except Exception as error:  # whatever pyarrow makes of a damaged file
         raise UsageError(f"{path} is a damaged Parquet file: {str(error).splitlines()[0][:100]}") from error
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index()
     names = [str(name) for name in frame.columns]
     if not has_header(names, wanted):
         raise UsageError(explain_no_header(path, ", ".join(names), wanted))
@@ -195,7 +206,26 @@ def _read_parquet(path: Path, wanted: Wanted) -> Rows:
     return rows
 
 
+def _with_index_as_column(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table whose index is a column as well, unless it only numbers the rows."""
+    index = frame.index
+    if index.dtype.kind == "M" and index.name is None and "time" not in frame:
+        index.name = "time"
+    return frame.reset_index(drop=index.names == [None])
+
+
+def _read(path: Path, most: int, offset: int = 0) -> bytes:
+    """At most so many bytes from a place on; raises UsageError where they cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(offset)
+            return file.read(most)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read ({error.strerror})") from error
+
+
 def _cells(line: str, delimiter: str) -> list[str]:
+    """The cells of a line; raises csv.Error for one that is no row."""
     return next(csv.reader([line.strip("\r")], delimiter=delimiter, skipinitialspace=True), [])
 
 
@@ -208,11 +238,6 @@ def _decode(path: Path, content: bytes) -> str:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         return content.decode("latin-1")
-
-
-def _starts_with(path: Path, magic: bytes) -> bool:
-    with path.open("rb") as file:
-        return file.read(len(magic)) == magic
 
 
 def _identity(path: Path) -> tuple[int, int, int]:

@@ -14,7 +14,7 @@ import numpy as np
 
 from .errors import UsageError
 from .polling import MOST_MACHINE_W
-from .tracecolumns import UNITS, Columns
+from .tracecolumns import TIME_UNITS, UNITS, Columns
 from .tracetimes import is_absolute, looks_like_stamp, parse_stamp, scale_of, since_epoch
 
 __all__ = ["Rows"]
@@ -30,7 +30,7 @@ class Rows:
         self.times, self.watts = array("d"), array("d")
         self.is_absolute: bool | None = None
         self._path, self._what = path, what
-        self._scale = columns.time_scale
+        self._scale: float | None = None
         self._factor = columns.factor
         self._keys: tuple[str, ...] | None = None
 
@@ -81,13 +81,23 @@ class Rows:
         text = " ".join(str(cell).strip() for cell in cells[:2])
         if isinstance(cells[0], datetime) or len(cells) > 1 or looks_like_stamp(text):
             moment = cells[0] if isinstance(cells[0], datetime) else parse_stamp(text)
-            seconds = since_epoch(moment, self.columns.zone)
-            return self._of_kind(seconds + (_number(cells[2]) / 1e3 if len(cells) > 2 else 0.0), is_absolute=True)
+            # Some write the fraction twice, in the stamp and in milliseconds of its own.
+            apart_s = _number(cells[2]) / 1e3 if len(cells) > 2 and not moment.microsecond else 0.0
+            return self._of_kind(since_epoch(moment, self.columns.zone) + apart_s, is_absolute=True)
         value = _number(cells[0], decimal_comma=self.columns.decimal_comma)
         if self._scale is None:
-            self._scale = scale_of(value)
+            self._scale = self._scale_of(value)
         seconds = value * self._scale
         return self._of_kind(seconds, is_absolute=is_absolute(seconds))
+
+    def _scale_of(self, value: float) -> float:
+        """Seconds of one unit of a time: by its column's name, or its size; raises ValueError."""
+        unit = self.columns.time_unit
+        if unit is None:
+            return scale_of(value)
+        if unit not in TIME_UNITS:
+            raise ValueError(f"its unit {unit!r} is none of {', '.join(TIME_UNITS)}; rename it")
+        return TIME_UNITS[unit]
 
     def _of_kind(self, seconds: float, *, is_absolute: bool) -> float:
         if self.is_absolute is None:

@@ -22,11 +22,11 @@ _Floats = NDArray[np.float64]
 class Trace:
     """Power over time.
 
-    Between two samples the power went from the one to the other at a moment of which nothing is known, as in
-    `polling`: so on average it changed linearly, and the energy of the part from ``x`` to ``y`` of the time ``dt``
-    between samples ``P1`` and ``P2`` is that of the straight line. It errs as much as the moment is unknown: for a
-    moment that is uniform over ``dt`` and ``w = y - x``, the variance is ``((P2 - P1) dt)^2 (x w^2 + w^3/3 -
-    (x w + w^2/2)^2)``, which is ``((P2 - P1) dt)^2 / 12`` for the whole.
+    Between two samples nothing is known of the power, so the energy of the part from ``x`` to ``y`` of the time ``dt``
+    between samples ``P1`` and ``P2`` is that of the straight line. A file does not say whether its figures are means or
+    of a moment; of a moment each stands for its whole interval, though the power may have been anything in it. So the
+    variance is that of `polling` for such, ``((P2 - P1) w dt)^2 / 2`` with ``w = y - x``. It holds as well where the
+    power went once from the one to the other, at whatever moment between.
 
     Where each figure is the mean of the span before its time, whole spans are exact. A span's part is taken at the
     span's mean, whose error after a part ``x`` is ``D dt x (1 - x) / sqrt(3)``, if the power changed by ``D`` at any
@@ -110,7 +110,7 @@ class Trace:
         if self.begin_s is None:
             left, right = watts[:-1], watts[1:]
             steps = np.abs(right - left)
-            variances = (steps * seconds) ** 2 / 12
+            variances = (steps * seconds) ** 2 / 2
         else:
             left = right = watts
             beside = np.abs(np.diff(watts)) if len(watts) > 1 else watts
@@ -148,11 +148,8 @@ class _Parts(NamedTuple):
         w = y - x
         joules = seconds * w * (left + (right - left) * (x + y) / 2)
         square = (float(self.steps[index]) * seconds) ** 2
-        if self.are_means:
-            share = ((x * (1 - x)) ** 2 + (y * (1 - y)) ** 2) / 3
-        else:
-            share = x * w**2 + w**3 / 3 - (x * w + w**2 / 2) ** 2
-        return max(0.0, joules), square * max(0.0, share)
+        share = ((x * (1 - x)) ** 2 + (y * (1 - y)) ** 2) / 3 if self.are_means else w**2 / 2
+        return max(0.0, joules), square * share
 
 
 def _sums(values: _Floats) -> _Floats:

@@ -17,7 +17,7 @@ import pytest
 from machines import FakePowercap, PowerDriver
 
 from joulemark.harness.record import Cell, Energy, Span
-from joulemark.harness.remeter import _Recording, remeter
+from joulemark.harness.remeter import _find_recording, _Recording, remeter
 from joulemark.harness.store import Run, canonical_json, read_run, seal
 from joulemark.meters.errors import MeasuringFailed, UsageError
 from joulemark.meters.traces import Trace
@@ -256,6 +256,23 @@ def test_the_stated_error_holds_the_true_energy_where_clocks_are_off() -> None:
         assert record.u_j < 0.05 * record.gross_j
         inside += abs(record.gross_j - 600.0) <= 1.96 * record.u_j
     assert 0.91 <= inside / draws <= 0.995
+
+
+def test_the_stated_error_holds_the_true_energy_where_stamps_are_cut_to_seconds(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    inside, draws = 0, 200
+    for _ in range(draws):
+        # 150 W, and 60 W from the end of a window of 20 s on; seen once a second.
+        began = 1e9 + 20 + rng.random()
+        times = 1e9 + 5 + rng.random() + np.arange(60)
+        rows = zip(np.floor(times), np.where(times <= began + 20, 150, 60), strict=True)
+        file = tmp_path / "log.csv"
+        file.write_text("timestamp,power_w\n" + "".join(f"{when:.0f},{watts}\n" for when, watts in rows))
+        stamp = datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds")
+        record = _find_recording(f"lab=replay:file={file}").measure([Span(began_at=stamp, window_s=20.0)])
+        assert record.u_j < 0.05 * record.gross_j
+        inside += abs(record.gross_j - 3000.0) <= 1.96 * record.u_j
+    assert inside / draws >= 0.93
 
 
 def test_a_cell_over_a_gap_fails_and_the_others_are_kept(joulemark: Joulemark, measured: Path, tmp_path: Path) -> None:

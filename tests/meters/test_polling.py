@@ -20,8 +20,8 @@ def watts(moment_s: float, power_w: float, *, means: bool = True) -> Sample:
     return Sample(moment_ns=moment_s * 1e9, u_moment_s=0.0, watts={"a": power_w}, means=means)
 
 
-def total_of(*samples: tuple[float, float], means: bool = True) -> tuple[float, float]:
-    total = _Sum(watts(*samples[0], means=means))
+def total_of(*samples: tuple[float, float], means: bool = True, interval_s: float = math.inf) -> tuple[float, float]:
+    total = _Sum(watts(*samples[0], means=means), interval_s)
     for sample in samples[1:]:
         total.add(watts(*sample, means=means))
     return total.joules["a"], total.variances["a"]
@@ -35,6 +35,16 @@ def test_a_step_counts_as_having_come_in_the_middle_with_an_error_as_wide_as_the
     joules, variance = total_of((0, 100), (2, 200))
     assert joules == 300
     assert math.sqrt(variance) == pytest.approx(100 * 2 / math.sqrt(12))
+
+
+def test_where_answers_are_missing_the_power_may_have_been_whatever_it_was_seen_to_be() -> None:
+    """A burst of 500 W inside a gap with equal ends is seen by nobody: the error must hold it."""
+    seen = [(0.0, 50.0), (0.1, 500.0), (0.2, 50.0)]
+    before = total_of(*seen, interval_s=0.1)
+    joules, variance = total_of(*seen, (1.1, 50), interval_s=0.1)
+    assert abs(joules - before[0] - 0.9 * 500) < 1.96 * math.sqrt(variance - before[1])
+    quick = total_of(*seen, *[(0.2 + at / 10, 50) for at in range(1, 10)], interval_s=0.1)
+    assert quick == pytest.approx((joules, before[1]))
 
 
 def test_the_same_answer_twice_adds_nothing() -> None:
@@ -183,7 +193,7 @@ def test_without_a_first_answer_there_is_no_meter() -> None:
 
 
 def test_a_counter_that_falls_or_leaps_is_lost_at_once() -> None:
-    total = _Sum(Sample(moment_ns=0, u_moment_s=0.0, joules={"a": 500.0}))
+    total = _Sum(Sample(moment_ns=0, u_moment_s=0.0, joules={"a": 500.0}), 1.0)
     total.add(Sample(moment_ns=1e9, u_moment_s=0.0, joules={"a": 600.0}))
     assert total.joules == {"a": 100.0}
     for joules in (599.0, 1e9):
@@ -192,6 +202,6 @@ def test_a_counter_that_falls_or_leaps_is_lost_at_once() -> None:
 
 
 def test_a_domain_missing_from_an_answer_is_no_answer() -> None:
-    total = _Sum(watts(0, 50))
+    total = _Sum(watts(0, 50), 1.0)
     with pytest.raises(NoSample, match="a, b came or went"):
         total.add(Sample(moment_ns=1e9, u_moment_s=0.0, watts={"b": 50.0}))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import threading
 import time
 from collections.abc import Iterator
@@ -12,14 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.harness.cells import power_table
 from joulemark.meters.errors import MeterLost, UsageError
+from joulemark.meters.polling import Sample, _Sum
 from joulemark.meters.registry import choose, find_meters, probe_all
-from joulemark.meters.replay import ReplayMeter, Trace, read_trace, replay
+from joulemark.meters.replay import ReplayMeter, Trace, TraceFile, replay
 from joulemark.meters.testing import check_meter
 from joulemark.meters.types import Domain, Unavailable
 from joulemark.meters.window import Recorder
@@ -75,18 +79,33 @@ def test_means_of_spans_are_exact_over_whole_spans(trace: Trace) -> None:
 
 @given(traces())
 def test_over_whole_samples_the_variance_is_that_of_the_polled_meters(trace: Trace) -> None:
-    _, variance = trace.energy_j(float(trace.times_s[0]), float(trace.times_s[-1]))
-    assert variance == pytest.approx(float(np.sum((np.diff(trace.watts) * np.diff(trace.times_s)) ** 2) / 12))
+    total = _Sum(Sample(moment_ns=0, u_moment_s=0, watts={"w": float(trace.watts[0])}))
+    for time_s, watts in zip(trace.times_s[1:], trace.watts[1:], strict=True):
+        total.add(Sample(moment_ns=(time_s - trace.times_s[0]) * 1e9, u_moment_s=0, watts={"w": float(watts)}))
+    joules, variance = trace.energy_j(float(trace.times_s[0]), float(trace.times_s[-1]))
+    assert joules == pytest.approx(total.joules["w"], rel=1e-6, abs=1e-6)
+    assert variance == pytest.approx(total.variances["w"], rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("samples", [30, 200])
+def test_a_power_that_jumps_quicker_than_it_is_sampled_lies_within_the_error(samples: int) -> None:
+    draw = np.random.default_rng(1)
+    inside, rounds = 0, 400
+    for _ in range(rounds):
+        times = np.arange(samples + 1.0)
+        joules, variance = Trace(times_s=times, watts=draw.choice([100.0, 300.0], samples + 1)).energy_j(0, samples)
+        inside += abs(joules - 200 * samples) <= 1.96 * math.sqrt(variance)
+    assert 0.9 <= inside / rounds <= 0.99
 
 
 @pytest.mark.parametrize(("x", "y"), [(0.0, 1.0), (0.0, 0.4), (0.3, 0.8), (0.7, 1.0)])
-def test_the_variance_of_a_part_is_that_of_a_step_at_any_moment(x: float, y: float) -> None:
+def test_a_step_at_any_moment_of_a_part_lies_within_the_error(x: float, y: float) -> None:
     trace = Trace(times_s=np.array([0.0, 2.0]), watts=np.array([50.0, 80.0]))
     steps = np.random.default_rng(1).uniform(0, 2, 200_000)
     true_j = 50 * 2 * (y - x) + 30 * np.clip(2 * y - np.maximum(steps, 2 * x), 0, None)
     joules, variance = trace.energy_j(2 * x, 2 * y)
     assert joules == pytest.approx(true_j.mean(), rel=0.01)
-    assert variance == pytest.approx(true_j.var(), rel=0.02)
+    assert true_j.var() <= variance <= (30.0 * 2 * (y - x)) ** 2
 
 
 @pytest.mark.parametrize("x", [0.1, 0.5, 0.8])
@@ -156,6 +175,14 @@ FORMATS: dict[str, tuple[str, dict[str, str]]] = {
         "1,2026/07/01,12:00:00,500,230.1,10.0\n2,2026/07/01,12:00:01,500,230.0,20.0\n3,2026/7/1,12:00:02,500,230.2,20.0\n",
         {"zone": "UTC"},
     ),
+    "milliseconds by a name of its own": ("Zeit [ms],power_w\n0,10\n1000,20\n2000,20\n", {"time": "Zeit [ms]"}),
+    "minutes": ("Elapsed (min),power_w\n0,10\n0.0166666667,20\n0.0333333333,20\n", {"time": "Elapsed (min)"}),
+    "watts in a word": ("Time (s),Power (Watts)\n0,10\n1,20\n2,20\n", {}),
+    "milliseconds told twice": (
+        "Date,Time,Millisecond,P-1 (W)\n2026/07/01,12:00:00.500,500,10\n2026/07/01,12:00:01.500,500,20\n"
+        "2026/07/01,12:00:02.500,500,20\n",
+        {"zone": "UTC"},
+    ),
     "milliwatts": ("t_s,power_mw\n0,10000\n1,20000\n2,20000\n", {}),
     "kilowatts told": ("t_s,power\n0,0.01\n1,0.02\n2,0.02\n", {"unit": "kW"}),
     "semicolons and decimal commas": ("Time (s);Power (W)\n0,0;10,0\n1,0;20,0\n2,0;20,0\n", {}),
@@ -172,7 +199,8 @@ FORMATS: dict[str, tuple[str, dict[str, str]]] = {
 def read(file: Path, text: str, arguments: dict[str, str]) -> Trace:
     file.write_bytes(text.encode())
     rows = dict(part.split(":") for part in arguments["rows"].split(";")) if "rows" in arguments else None
-    return read_trace(file, **{key: value for key, value in arguments.items() if key != "rows"}, rows=rows)  # type: ignore[arg-type]
+    others = {key: value for key, value in arguments.items() if key != "rows"}
+    return TraceFile(file, rows=rows, **others).trace  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("case", FORMATS)
@@ -200,9 +228,33 @@ def test_times_of_the_day_are_those_of_their_zone(tmp_path: Path, case: str) -> 
 def test_parquet_is_read_like_text(tmp_path: Path, times: pd.Series) -> None:  # type: ignore[type-arg]
     file = tmp_path / "trace.parquet"
     pd.DataFrame({"time": times, "power_w": [10.0, 20.0, 20.0]}).to_parquet(file)
-    trace = read_trace(file, zone="UTC")
+    trace = TraceFile(file, zone="UTC").trace
     assert list(trace.watts) == [10, 20, 20]
     assert trace.times_s[0] == pytest.approx(0 if times[0] == 0 else NOON)
+
+
+@pytest.mark.parametrize("index", ["of times", "with holes"])
+def test_what_pandas_calls_an_index_is_read_where_it_says_anything(tmp_path: Path, index: str) -> None:
+    times = pd.date_range("2026-07-01T12:00:00", periods=4, freq="s", tz="UTC")
+    table = pd.DataFrame({"power_w": [10.0, 20.0, 99.0, 20.0]}, index=times)
+    table = (table if index == "of times" else table.reset_index(names="time"))[[True, True, False, True]]
+    table.to_parquet(tmp_path / "trace.parquet")
+    trace = TraceFile(tmp_path / "trace.parquet").trace
+    assert list(trace.watts) == [10, 20, 20]
+    assert trace.times_s[0] == NOON
+
+
+def test_a_parquet_file_of_far_too_many_rows_is_refused_before_they_are_unpacked(tmp_path: Path) -> None:
+    file = tmp_path / "large.parquet"
+    zeros = pa.table({"t_s": pa.array(np.zeros(5_000_000)), "power_w": pa.array(np.zeros(5_000_000))})
+    with pq.ParquetWriter(file, zeros.schema, compression="zstd") as writer:
+        for _ in range(8):
+            writer.write_table(zeros)
+    assert file.stat().st_size < 1_000_000
+    began_s = time.monotonic()
+    with pytest.raises(UsageError, match=r"large\.parquet has 40,000,000 rows of 2 columns"):
+        replay("bench", str(file))
+    assert time.monotonic() - began_s < 1
 
 
 FAULTS: dict[str, tuple[str, dict[str, str], str]] = {
@@ -221,6 +273,16 @@ FAULTS: dict[str, tuple[str, dict[str, str], str]] = {
     "two units": ("t_s,power_w\n0,10 W\n1,2000 mW\n", {}, r"line 3, column 'power_w': '2000 mW' is in another unit"),
     "an empty power": ("t_s,power_w\n0,10\n1,\n", {}, r"line 3, column 'power_w': '' is no power"),
     "a power that is no number": ("t_s,power_w\n0,nan\n1,1\n", {}, r"line 2, column 'power_w'"),
+    "a line without end": ("t_s,power_w\n0,10\n1," + "9" * 200_000 + "\n", {}, "line 3 is no row of a table"),
+    "an old Macintosh's line ends": ("t_s,power_w\r0,10\r1,10\r", {}, "no line has a header"),
+    "a unit of time that is none": ("Time (d),power_w\n0,10\n1,10\n", {"time": "Time (d)"}, "its unit 'd' is none of"),
+    "two columns of one name": ("t_s,power_w,power_w\n0,1,9\n1,1,9\n", {"column": "power_w"}, "several powers"),
+    "a unit against the column's": ("t_s,power_mw\n0,10\n1,10\n", {"unit": "W"}, "unit=W, but its column"),
+    "two outlets in turn": (
+        "t_s,outlet,power_w\n0,1,100\n0.1,2,10\n1,1,100\n1.1,2,10\n",
+        {},
+        r"line 3, column 'outlet': 2, while before it was 1: name one of them, rows=outlet:1",
+    ),
     "what nvidia-smi says of nothing": (
         "timestamp, power.draw [W]\n2026/07/01 12:00:00, [N/A]\n",
         {"zone": "UTC"},
@@ -365,14 +427,14 @@ def test_our_own_trace_gives_back_the_energy_it_was_made_from(tmp_path: Path) ->
     file = tmp_path / "cell.parquet"
     table.to_parquet(file, index=False)
     for number, record in enumerate(records):
-        trace = read_trace(file, column="bench:wall", rows={"window": str(number)})
+        trace = TraceFile(file, column="bench:wall", rows={"window": str(number)}).trace
         joules, variance = trace.energy_j(0.0, float(trace.times_s[-1]))
         assert joules == pytest.approx(record.gross_j, rel=1e-6)
         assert variance == 0
     with pytest.raises(UsageError, match=r"column 'window': 1, while before it was 0: name one of them, rows=window:0"):
-        read_trace(file)
+        TraceFile(file)
     with pytest.raises(UsageError, match="no row with window '0' and domain 'rapl:psys'"):
-        read_trace(file, column="rapl:psys", rows={"window": "0"})
+        TraceFile(file, column="rapl:psys", rows={"window": "0"})
 
 
 def test_our_own_trace_is_a_meter_too_and_windows_begin_at_its_spans(tmp_path: Path) -> None:
@@ -480,6 +542,12 @@ def lost(meter: ReplayMeter, within_s: float = 5.0) -> str:
     raise AssertionError("it went on")
 
 
+def fresh_log(file: Path) -> Path:
+    """Two rows of the last second."""
+    file.write_text("timestamp,power_w\n" + "".join(f"{time.time() - 1 + k},50\n" for k in (0.0, 0.9)))
+    return file
+
+
 def opened(file: Path) -> ReplayMeter:
     meter = replay("bench", str(file))
     meter.open(0)
@@ -519,8 +587,10 @@ def test_a_log_that_is_cut_or_replaced_ends_the_measurement(logger: Logger) -> N
     meter = opened(logger.file)
     os.truncate(logger.file, 30)
     assert "replaced or cut" in lost(meter)
+    meter = opened(fresh_log(logger.file))
     logger.file.unlink()
     assert "cannot be read" in lost(meter)
+    assert "cannot be read" in lost(meter), "what is lost stays lost"
 
 
 def test_a_logger_that_fell_silent_is_lost_and_not_read_on_at_its_last_figure(tmp_path: Path) -> None:
@@ -533,23 +603,54 @@ def test_a_logger_that_fell_silent_is_lost_and_not_read_on_at_its_last_figure(tm
 
 def test_a_log_that_ended_or_is_of_another_hour_cannot_be_used_and_says_why(tmp_path: Path) -> None:
     file = tmp_path / "log.csv"
-    for ahead_s, told in ((-3600, "ended 359"), (3600, "begins 3")):
+    for ahead_s, told in ((-3600, "ended 359"), (3600, r"a row from 3,60\d\.\d s in the future")):
         file.write_text("".join(["timestamp,power_w\n", *(f"{time.time() + ahead_s + k},10\n" for k in range(3))]))
         meter = replay("bench", str(file))
         found = meter.probe()
         assert isinstance(found, Unavailable)
-        assert told in found.reason
+        assert re.search(told, found.reason)
         assert "zone=" in found.fix
         with pytest.raises(MeterLost, match=told):
             meter.open(0)
 
 
-def test_a_gap_in_the_log_ends_the_measurement(logger: Logger) -> None:
-    meter = replay("bench", str(logger.file), max_gap_s=1.5)
-    meter.open(0)
+def test_a_log_whose_stamps_are_ahead_is_refused_though_it_holds_the_present(tmp_path: Path) -> None:
+    """What it says of now is what was drawn an hour ago: 50 W, while it is 200 W."""
+    file, now_s = tmp_path / "log.csv", time.time()
+    rows = [(now_s + 600.0 * k, 50 if k < 4 else 200) for k in range(-6, 7)]
+    file.write_text("timestamp,power_w\n" + "".join(f"{when_s:.3f},{watts}\n" for when_s, watts in rows))
+    meter = replay("bench", str(file))
+    assert isinstance(meter.probe(), Unavailable)
+    with pytest.raises(MeterLost, match=r"a row from 3,\d{3}\.\d s in the future.*zone= or offset_s="):
+        meter.open(0)
+    known = replay("bench", str(file), offset_s=3600)
+    known.open(0)
+    assert (known.read().moment_ns or 0) / 1e9 == pytest.approx(time.monotonic(), abs=1)
+
+
+def test_a_log_whose_clock_runs_ahead_in_the_middle_ends_the_measurement(logger: Logger) -> None:
+    meter = opened(logger.file)
     logger.stop()
     logger.append(f"{time.time() + 2:.6f},50\n")
+    assert "s in the future" in lost(meter)
+
+
+def test_a_gap_in_the_log_ends_the_measurement(logger: Logger) -> None:
+    meter = replay("bench", str(logger.file), max_gap_s=0.5)
+    meter.open(0)
+    logger.stop()
+    time.sleep(0.6)
+    logger.append(f"{time.time():.6f},50\n")
     assert "has a gap of" in lost(meter)
+
+
+def test_stamps_of_whole_seconds_say_when_to_a_second_only(tmp_path: Path) -> None:
+    file, now_s = tmp_path / "log.csv", math.floor(time.time())
+    file.write_text("timestamp,power_w\n" + "".join(f"{now_s - 9 + k},50\n" for k in range(10)))
+    for told_s, u_s in ((None, pytest.approx(0.58, abs=0.01)), ("0.1", 0.1)):
+        meter = replay("bench", str(file), u_offset_s=told_s)
+        meter.open(0)
+        assert meter.read().u_moment_s == u_s
 
 
 def test_the_end_of_a_recording_is_the_end_and_no_idle_machine(tmp_path: Path) -> None:
@@ -570,6 +671,11 @@ def test_it_is_made_by_name_like_any_other_meter(tmp_path: Path) -> None:
     choice = choose([name], device="cuda", probed=probe_all([meter]))
     assert [domain.id for domain in choice.summed] == ["board:gpu"]
     assert (choice.grade, choice.scope, choice.summed[0].rel_u) == ("counter", "gpu", 0.03)
+
+
+def test_a_log_that_grows_keeps_all_promises_of_a_meter(logger: Logger) -> None:
+    found = check_meter(lambda: replay("bench", str(logger.file)), seconds=1.0)
+    assert [domain.id for domain in found] == ["bench:wall"]
 
 
 def test_it_keeps_all_promises_of_a_meter(tmp_path: Path) -> None:
