@@ -22,7 +22,8 @@ from scipy import stats
 from joulemark.harness.reference import load_engine
 from joulemark.meters.registry import choose
 from joulemark.meters.window import Recorder
-from joulemark.tasks import lmeval
+from joulemark.tasks import lmeval, lmmodels
+from joulemark.tasks.types import Asking, Part
 
 MODELS = ("ngram", "dense-60k", "dense-800k")
 TASK = "jm_units"
@@ -39,8 +40,9 @@ class Watched:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder, self.cpu_s = recorder, 0.0
 
-    def start(self) -> None:
+    def start(self, part: Part) -> None:
         self.recorder.start()
+        # The warm-up's is overwritten by that of the requests.
         self.cpu_s = -time.process_time()
 
     def stop(self) -> None:
@@ -53,17 +55,19 @@ LIMIT_PERCENT = 2.0
 
 def compare(name: str) -> bool:
     """Print one model's line; whether its overhead is not surely above the limit."""
-    lm = lmeval.EngineLM(load_engine(name, batch_size=16, threads=1))
-    task = lmeval.load_task(TASK)
+    lm = lmmodels.EngineLM(load_engine(name, threads=1))
+    watch = lmmodels.watch_of(lm)
+    lmmodels.set_pace(lm, watch, batch_size=16, concurrency=1)
+    question = lmeval.load_task(TASK)
     choice = choose()
     with Recorder(choice.meters, choice.domains, os.getpid()) as recorder:
-        watch = Watched(recorder)
-        requests = _requests(task)
+        meter = Watched(recorder)
+        requests = _requests(question.tasks[TASK])
         seconds = _time_a_pass(lambda: lm.generate_until(requests))
 
         def metered() -> float:
-            result = lmeval.ask(lm, task, watch, window_s=PASSES * seconds)
-            return watch.cpu_s / result.passes.loops
+            result = lmeval.ask(lm, watch, question, meter, window_s=PASSES * seconds, how=Asking())
+            return meter.cpu_s / result.passes.loops
 
         def bare() -> float:
             began = time.process_time()

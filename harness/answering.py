@@ -23,6 +23,7 @@ class Growing:
     tokens: int = 0
     layers: int = 0
     latency_s: float = 0.0
+    ttft_s: float = 0.0
 
     def take(self, token: int, now: float, layers: int = 0) -> None:
         """The next character, ``now`` seconds after the start, for which ``layers`` were computed."""
@@ -30,6 +31,7 @@ class Growing:
         if self.done:
             return
         self.text += decode([token])
+        self.ttft_s = self.ttft_s if self.tokens else now
         self.tokens += 1
         self.layers += layers
         self.latency_s = now
@@ -49,6 +51,7 @@ class Growing:
             computed_tokens=slots,
             latency_s=self.latency_s,
             truncated=not self.done,
+            ttft_s=self.ttft_s,
             layers=layers,
             confidence=confidence,
         )

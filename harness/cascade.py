@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from joulemark.tasks.types import Answer, Engine
 
@@ -20,6 +21,15 @@ class CascadeEngine:
 
     def __init__(self, small: Engine, large: Engine, threshold: float) -> None:
         self.small, self.large, self.threshold = small, large, threshold
+
+    @property
+    def batch_size(self) -> int:
+        """See `Engine`; of both."""
+        return self.large.batch_size
+
+    @batch_size.setter
+    def batch_size(self, prompts: int) -> None:
+        self.small.batch_size = self.large.batch_size = prompts
 
     @property
     def prefill_s(self) -> float:
@@ -40,13 +50,19 @@ class CascadeEngine:
             first = answers[at]
             answers[at] = replace(
                 answer,
-                generated_tokens=first.generated_tokens + answer.generated_tokens,
-                computed_tokens=first.computed_tokens + answer.computed_tokens,
-                latency_s=first.latency_s + answer.latency_s,
+                generated_tokens=_both(first.generated_tokens, answer.generated_tokens),
+                computed_tokens=_both(first.computed_tokens, answer.computed_tokens),
+                latency_s=_both(first.latency_s, answer.latency_s),
+                ttft_s=_both(first.latency_s, answer.ttft_s),
                 confidence=first.confidence,
                 escalated=True,
             )
         return answers
+
+
+def _both(first: Any, second: Any) -> Any:
+    """What both took; None where one of them does not tell."""
+    return None if first is None or second is None else first + second
 
 
 def _confidence(answer: Answer) -> float:

@@ -34,11 +34,25 @@ NO_JOULES: dict[str, Any] = {
 
 
 def failed_cell(
-    *, header: RunHeader, plan: CellPlan, attempt: int, started_at: str, duration_s: float, reason: str
+    *,
+    header: RunHeader,
+    plan: CellPlan,
+    attempt: int,
+    started_at: str,
+    duration_s: float,
+    cooled_s: float | None,
+    reason: str,
+    log: str | None,
 ) -> Cell:
-    """A cell that could not be measured, with the reason."""
+    """A cell that could not be measured, with the reason, and where what its process said is kept."""
     return Cell(
-        **_identity(header, plan, attempt), status="failed", error=reason, started_at=started_at, duration_s=duration_s
+        **_identity(header, plan, attempt),
+        status="failed",
+        error=reason,
+        log=log,
+        started_at=started_at,
+        duration_s=duration_s,
+        cooled_s=cooled_s,
     )
 
 
@@ -53,6 +67,8 @@ def finished_cell(
     windows: Sequence[EnergyRecord],
     idle: EnergyRecord | None,
     load_j: float | None,
+    warmup_j: float | None,
+    cooled_s: float | None = None,
     outside: bool = False,
     company: float = 0.0,
 ) -> tuple[Cell, pd.DataFrame]:
@@ -68,6 +84,8 @@ def finished_cell(
         windows: Energy around the cell's requests.
         idle: The idle power's window, before measuring.
         load_j: Joules that loading the model took.
+        warmup_j: Joules of the requests before the windows.
+        cooled_s: Seconds waited beforehand, until a device was cool.
         outside: The model computes where these meters do not look, so that they say nothing of its energy.
         company: Cores that worked for other processes meanwhile, on average.
     """
@@ -78,7 +96,7 @@ def finished_cell(
     if outside:
         energy = energy.model_copy(update=NO_JOULES)
         flags.append("outside_meter")
-        load_j = None
+        load_j = warmup_j = None
     elif energy.net_j is None:
         flags.append("net_unresolved")
     if company > BUSY_CORES:
@@ -90,6 +108,8 @@ def finished_cell(
     items = _items(result["items"], energy.net_j)
     if passes["cached"]:
         flags.append("prefix_cache")
+    if not passes["warm"]:
+        flags.append("not_warm")
     cell = Cell(
         **_identity(header, plan, attempt),
         status="ok",
@@ -103,21 +123,25 @@ def finished_cell(
         other_metrics=result["others"],
         energy=energy,
         windows=tuple(map(span_of, windows)),
-        phases=phases_of(energy, passes, load_j),
+        phases=phases_of(energy, passes, load_j, warmup_j),
         tokens=Tokens(
             prompt=_sum(result["items"], "prompt_tokens"),
             generated=_sum(result["items"], "generated_tokens"),
             computed=_sum(result["items"], "computed_tokens"),
         ),
         computed=_computed(items),
-        latency_s=_latency(items["latency_s"].dropna()),
+        latency_s=_percentiles(items["latency_s"]),
+        ttft_s=_percentiles(items["ttft_s"]),
+        truncated=_share(items["truncated"]),
+        warm_ups=passes["warm_ups"],
+        cooled_s=cooled_s,
         model_info=plan.spec.info().model_copy(update={"peak_rss_mb": answered["peak_rss_mb"]}),
         flags=tuple(flags),
         other_cpu_cores=round(company, 3),
         started_at=started_at,
         duration_s=duration_s,
     )
-    return cell, items.drop(columns="computed_tokens")
+    return cell, items.drop(columns="share_s")
 
 
 def power_table(traces: Sequence[Sequence[PowerSample]]) -> pd.DataFrame | None:
@@ -200,27 +224,35 @@ def _states(told: Sequence[Conditions]) -> tuple[DeviceState, ...]:
     return tuple(state for state in states if state != DeviceState(device=state.device))
 
 
-def phases_of(energy: Energy, passes: dict[str, Any], load_j: float | None) -> Phases:
-    """Net joules by the CPU time of each phase; the rest is Python's and lm-eval's around the model."""
+def phases_of(energy: Energy, passes: dict[str, Any], load_j: float | None, warmup_j: float | None = None) -> Phases:
+    """Net joules by the time of each phase; the rest is Python's and lm-eval's around the model."""
     prefill, decode = passes["prefill_share"], passes["decode_share"]
     if energy.net_j is None or prefill is None or decode is None:
-        return Phases(load_j=load_j)
+        return Phases(load_j=load_j, warmup_j=warmup_j)
     prefill_j, decode_j = energy.net_j * prefill, energy.net_j * decode
     other_j = energy.net_j - prefill_j - decode_j
-    return Phases(load_j=load_j, prefill_j=prefill_j, decode_j=decode_j, other_j=other_j)
+    return Phases(load_j=load_j, warmup_j=warmup_j, prefill_j=prefill_j, decode_j=decode_j, other_j=other_j)
 
 
 def _items(rows: Sequence[dict[str, Any]], net_j: float | None) -> pd.DataFrame:
-    """Rows with each item's share of the net energy: by computed tokens, or equal where none are told."""
+    """Rows with each item's share of the net energy.
+
+    By seconds where requests overlap, else by computed tokens; by all tokens where no more is told, or else alike.
+    """
     items = pd.DataFrame(rows)
     items["correct"] = items["score"] >= 0.5
-    if net_j is None:
-        items["energy_j"] = np.nan
-    else:
-        tokens = items["computed_tokens"].astype("float64")
-        weights = tokens if tokens.notna().all() and tokens.sum() > 0 else pd.Series(1.0, index=items.index)
-        items["energy_j"] = net_j * weights / weights.sum()
-    return items[[*ITEM_COLUMNS, "computed_tokens"]].astype(ITEM_COLUMNS)
+    items["energy_j"] = np.nan if net_j is None else shares_of(net_j, items)
+    return items[[*ITEM_COLUMNS, "share_s"]].astype(ITEM_COLUMNS)
+
+
+def shares_of(net_j: float, items: pd.DataFrame) -> pd.Series[float]:
+    """Joules by item; they add up to ``net_j``."""
+    told = items["prompt_tokens"].astype("float64") + items["generated_tokens"].astype("float64")
+    for weights in (items.get("share_s"), items.get("computed_tokens"), told):
+        numbers = pd.Series(np.nan, index=items.index) if weights is None else weights.astype("float64")
+        if numbers.notna().all() and numbers.sum() > 0:
+            return net_j * numbers / numbers.sum()
+    return pd.Series(net_j / len(items), index=items.index)
 
 
 def _computed(items: pd.DataFrame) -> Computed:
@@ -233,7 +265,13 @@ def _computed(items: pd.DataFrame) -> Computed:
     )
 
 
-def _latency(seconds: pd.Series[float]) -> Latency:
+def _share(told: pd.Series[bool]) -> float | None:
+    """How many are true; None where one is not told."""
+    return float(told.mean()) if len(told) and told.notna().all() else None
+
+
+def _percentiles(values: pd.Series[float]) -> Latency:
+    seconds = values.dropna()
     if seconds.empty:
         return Latency()
     return Latency(p50=float(seconds.quantile(0.5)), p95=float(seconds.quantile(0.95)))

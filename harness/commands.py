@@ -40,6 +40,35 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
     return [task.name for task in OUR_TASKS if task.name.startswith(incomplete)]
 
 
+def _share(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:  # noqa: ARG001
+    """``5%`` or ``0.05``, as a share."""
+    if text is None:
+        return None
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise click.BadParameter(f"{text!r}: write a share such as 5% or 0.05.")
+    return share
+
+
+def _grid(
+    ctx: click.Context,  # noqa: ARG001
+    param: click.Parameter,  # noqa: ARG001
+    texts: tuple[str, ...],
+) -> dict[str, tuple[int | str, ...]] | None:
+    """``KEY=V,V`` several times, as names with values; numbers become numbers."""
+    grid: dict[str, tuple[int | str, ...]] = {}
+    for text in texts:
+        key, _, values = text.partition("=")
+        if not key or not values:
+            raise click.BadParameter(f"{text!r}: write KEY=VALUE,VALUE such as batch_size=1,8,32.")
+        listed = [value.strip() for value in values.split(",")]
+        grid[key.strip().replace("-", "_")] = tuple(int(v) if v.isdecimal() else v for v in listed)
+    return grid or None
+
+
 @click.command()
 @click.argument("plan", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[PLAN.toml]")
 @click.option("-m", "--model", "models", multiple=True, shell_complete=_complete_models,
@@ -53,10 +82,24 @@ def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str)
     help="What is not said otherwise; quick asks some models 100 questions of each task, full asks all of both.",
 )
 @click.option("--repeats", type=int, help="Times that every model meets every task.")
+@click.option("--precision", callback=_share, metavar="PERCENT",
+              help="Repeat until each model's energy is known so well, such as 5%.")  # fmt: skip
+@click.option("--max-repeats", type=int, show_default="20", help="The most repeats that --precision may take.")
 @click.option("--limit", type=int, help="Only the first so many questions of each task.")
 @click.option("--num-fewshot", type=int, help="Examples before each question.")
-@click.option("--batch-size", type=int, help="Questions given to a model at once.")
-@click.option("--threads", type=int, help="Threads of a model's process.")
+@click.option("--apply-chat-template", is_flag=True, default=None, help="Ask in the models' chat format.")
+@click.option("--system-instruction", metavar="TEXT", help="What each chat, or each prompt, begins with.")
+@click.option("--gen-kwargs", metavar="K=V,...", help="lm-eval's settings of generation, over the tasks' own.")
+@click.option("--max-gen-toks", type=int, help="Tokens that an answer may have at most.")
+@click.option("--include-path", multiple=True, type=click.Path(exists=True, file_okay=False), metavar="DIR",
+              help="A folder with tasks of your own, in lm-eval's YAML; may be repeated.")  # fmt: skip
+@click.option("--batch-size", type=int, show_default="16, or 1 for servers", help="Questions given to a model at once.")
+@click.option("--concurrency", type=int, show_default="1", help="Batches that are under way to a server at once.")
+@click.option("--threads", type=int, show_default="1", help="Threads of a model's process.")
+@click.option("--dtype", metavar="NAME", help="Precision to load models in, such as bfloat16.")
+@click.option("--sweep", multiple=True, callback=_grid, metavar="KEY=V,V,...",
+              help="With each of these values: batch_size, concurrency, threads, dtype, max_gen_toks.")  # fmt: skip
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Fail a cell that takes longer.")
 @click.option("--meter", "meters", multiple=True,
               help="Use this meter, domain or NAME=KIND:key=value,... (see `joulemark meters`).")  # fmt: skip
 @click.option(
@@ -173,7 +216,7 @@ def models(as_json: bool) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def tasks(as_json: bool) -> None:
-    """List the reference tasks. Any single task of lm-eval's can be named as well."""
+    """List the reference tasks. Any task or group of lm-eval's can be named as well."""
     from dataclasses import asdict
 
     from joulemark.tasks.catalog import OUR_TASKS, REFERENCE_TASKS, THREE_SHOT
@@ -183,7 +226,7 @@ def tasks(as_json: bool) -> None:
         return
     _print_table(("Task", "Questions>", "A model ..."), [(t.name, str(t.items), t.title) for t in REFERENCE_TASKS])
     click.echo(f"Each also after three examples: {THREE_SHOT[0].name} and so on; not in the view over all tasks.")
-    click.echo("And any single task that lm-eval knows, by its name there.")
+    click.echo("And any task or group that lm-eval knows, by its name there; and your own, by --include-path.")
 
 
 def _name_meters(command: Any) -> Any:

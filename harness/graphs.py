@@ -33,14 +33,14 @@ class OnnxEngine:
     """
 
     def __init__(
-        self, path: Path, *, batch_size: int, threads: int, threshold: float | None = None, confident: bool = False
+        self, path: Path, *, threads: int, batch_size: int = 1, threshold: float | None = None, confident: bool = False
     ) -> None:
         """Load a graph.
 
         Args:
             path: The graph.
-            batch_size: Prompts answered at once.
             threads: Threads that compute.
+            batch_size: Prompts answered at once.
             threshold: For a graph with early exits: how probable a character must be for the layers after it to
                 be skipped.
             confident: Tell for each answer how probable it was, which takes a little computing of its own.

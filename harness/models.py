@@ -18,6 +18,8 @@ __all__ = ["REFERENCE", "ZOO", "ModelSpec", "card", "is_replica", "parse_model",
 
 ZOO = Path(__file__).parent / "zoo"
 REFERENCE = "ref"
+_CLIENTS = frozenset({"gguf", "ggml", "textsynth", "watsonx_llm", "anthropic", "anthropic-chat"})
+"""lm-eval's clients of servers whose names do not say so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +40,28 @@ class ModelSpec:
     def takes_gpu(self) -> bool:
         """Whether it computes on a GPU where there is one."""
         return self.backend != REFERENCE and "device=cpu" not in self.args
+
+    @property
+    def is_client(self) -> bool:
+        """Whether it sends its requests to a server."""
+        return self.backend.endswith("completions") or self.backend in _CLIENTS
+
+    @property
+    def usual_batch(self) -> int:
+        """Questions that it is given at once where nobody says how many; a client sends them one by one."""
+        return 1 if self.is_client else 16
+
+    def cannot(self, key: str, value: Any) -> str | None:
+        """Why a setting is impossible for it; None where it is not."""
+        if key == "batch_size" and value > 1 and self.backend.endswith("chat-completions"):
+            return "a chat has one question at a time"
+        if key == "concurrency" and value > 1 and not self.is_client:
+            return "it computes here, and one batch at a time"
+        if key == "dtype" and (self.backend == REFERENCE or self.is_client):
+            return "its precision is not chosen when it is loaded"
+        if key == "dtype" and "dtype=" in self.args:
+            return "its own arguments say dtype already"
+        return None
 
     @property
     def weights(self) -> str:
@@ -86,8 +110,9 @@ def parse_model(text: str) -> ModelSpec:
         return _reference(label, name)
     backend, colon, args = rest.partition(":")
     if labelled and label and colon and backend:
-        if "batch_size=" in args:
-            raise UsageError(f"model {label!r}: give batch_size by --batch-size, so that the record has it.")
+        for key, option in (("batch_size", "--batch-size"), ("num_concurrent", "--concurrency")):
+            if f"{key}=" in args:
+                raise UsageError(f"model {label!r}: give {key} by {option}, so that the record has it.")
         return ModelSpec(name=label, backend=backend, args=args)
     raise UsageError(
         f"model {text!r}: write ref/NAME or LABEL=BACKEND:key=value, such as mine=hf:pretrained=./folder; "

@@ -31,6 +31,7 @@ class NgramEngine:
                 for n in range(longest + 1)
             ]
         self.prefill_s = self.decode_s = 0.0
+        self.batch_size = 1
 
     def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
         """See `Engine.generate`."""

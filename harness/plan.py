@@ -7,7 +7,8 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from joulemark.meters.errors import UsageError
 from joulemark.tasks.catalog import REFERENCE_TASKS
@@ -15,6 +16,9 @@ from joulemark.tasks.catalog import REFERENCE_TASKS
 from .models import REFERENCE, is_replica, reference_models
 
 __all__ = ["PRESETS", "Plan", "make_plan"]
+
+SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks")
+"""Settings of which a plan may have several values."""
 
 Order = Literal["interleaved", "abba", "blocked"]
 
@@ -25,17 +29,28 @@ class Plan(BaseModel):
     Attributes:
         models: As `models.parse_model` reads them.
         tasks: Names of tasks.
-        repeats: Times that every model meets every task.
+        repeats: Times that every model meets every task; the least, where ``precision`` is given.
+        precision: Go on until each model's energy is known to within this share (95 %); None does not.
+        max_repeats: The most repeats that ``precision`` may ask for.
         limit: Only the first so many questions of each task.
         num_fewshot: Examples before each question; None leaves it to the task.
-        batch_size: Questions that a model is given at once.
+        gen_kwargs: lm-eval's settings of generation, ``k=v,k=v``, over the task's own.
+        max_gen_toks: Tokens that an answer may have at most; None leaves it to the task.
+        apply_chat_template: Ask in the model's chat format.
+        system_instruction: What each prompt begins with.
+        include_path: Folders with tasks of your own, in lm-eval's YAML.
+        batch_size: Questions that a model is given at once; None: 16, or 1 where a server computes.
+        concurrency: Batches that are under way to a server at once.
         threads: Threads of a model's process.
+        dtype: Precision that a model is loaded in, where it can be chosen; None leaves it to the model.
+        sweep: Further values of settings, by name: every combination is measured.
         meters: Ids of meters to use; None chooses the best that works here.
         order: ``interleaved``: each repeat in a random order of its own; ``abba``: models forwards,
             then backwards; ``blocked``: one model after the other.
         executor: Where cells run.
         seed: Of the order.
         idle_s: How long the idle power is measured, before and after.
+        timeout_s: How long a cell may take; None: as long as it takes.
         carbon: What a kilowatt-hour stands for: grams of CO2 equivalent, or a country; None for no carbon figures.
         trust_remote_code: Load models that bring code of their own.
         allow_unsafe_code: Ask tasks that run what a model writes.
@@ -48,16 +63,40 @@ class Plan(BaseModel):
     repeats: int = Field(ge=1, le=1000)
     limit: int | None = Field(default=None, ge=1)
     num_fewshot: int | None = Field(default=None, ge=0)
-    batch_size: int = Field(default=16, ge=1)
+    gen_kwargs: str | None = None
+    max_gen_toks: int | None = Field(default=None, ge=1)
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    include_path: tuple[str, ...] = ()
+    batch_size: int | None = Field(default=None, ge=1)
+    concurrency: int = Field(default=1, ge=1)
     threads: int = Field(default=1, ge=1)
+    dtype: str | None = None
+    sweep: dict[str, tuple[int | str, ...]] = Field(default_factory=dict)
+    precision: float | None = Field(default=None, gt=0, lt=1)
+    max_repeats: int = Field(default=20, ge=2, le=1000)
     meters: tuple[str, ...] | None = None
     order: Order = "interleaved"
     executor: Literal["local"] = "local"
     seed: int = Field(default=0, ge=0)
     idle_s: float = Field(default=3.0, ge=0.5, le=600)
+    timeout_s: float | None = Field(default=None, gt=0)
     carbon: str | float | None = None
     trust_remote_code: bool = False
     allow_unsafe_code: bool = False
+
+    @field_validator("sweep")
+    @classmethod
+    def _check_sweep(cls, sweep: dict[str, tuple[int | str, ...]]) -> dict[str, tuple[int | str, ...]]:
+        for key, values in sweep.items():
+            if key not in SWEPT:
+                raise PydanticCustomError("sweep", f"{key!r} cannot be swept; {', '.join(SWEPT)} can")
+            if not values or len(set(values)) < len(values):
+                raise PydanticCustomError("sweep", f"give {key} one value or more, each once")
+            whole = key != "dtype"
+            if whole and not all(isinstance(value, int) and value >= 1 for value in values):
+                raise PydanticCustomError("sweep", f"{key} takes whole numbers from 1")
+        return sweep
 
 
 _ALL_TASKS = tuple(task.name for task in REFERENCE_TASKS)

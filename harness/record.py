@@ -42,8 +42,10 @@ ITEM_COLUMNS = {
     "correct": "bool",
     "prompt_tokens": "Int64",
     "generated_tokens": "Int64",
+    "computed_tokens": "Int64",
     "energy_j": "float64",
     "latency_s": "float64",
+    "ttft_s": "float64",
     "cluster": "str",
     "level": "Int64",
     "truncated": "boolean",
@@ -211,7 +213,7 @@ class Computed(Record):
 
 
 class Latency(Record):
-    """Seconds an item, from its request to its answer."""
+    """Seconds an item: the middle one, and that which one in twenty exceeds."""
 
     p50: float | None = None
     p95: float | None = None
@@ -247,6 +249,8 @@ class Cell(Record):
     attempt: int = 1
     status: Literal["ok", "failed", "invalid"]
     error: str | None = None
+    log: str | None = None
+    """Of a failed cell: the file in the run directory with the end of what its process said."""
     n_items: int = 0
     accuracy: float | None = None
     chance: float | None = None
@@ -260,6 +264,14 @@ class Cell(Record):
     tokens: Tokens = Tokens()
     computed: Computed = Computed()
     latency_s: Latency = Latency()
+    ttft_s: Latency = Latency()
+    """From the start of an item's batch to its first token."""
+    truncated: float | None = None
+    """Share of the answers that the token cap cut off."""
+    warm_ups: int | None = None
+    """Batches that were answered before the windows."""
+    cooled_s: float | None = None
+    """Seconds waited beforehand until a device was cool."""
     model_info: ModelInfo = ModelInfo()
     flags: tuple[str, ...] = ()
     other_cpu_cores: float | None = None

@@ -9,7 +9,7 @@ from .models import ZOO, card
 __all__ = ["load_engine"]
 
 
-def load_engine(name: str, batch_size: int, threads: int) -> Engine:
+def load_engine(name: str, batch_size: int = 1, *, threads: int) -> Engine:
     """The engine of a reference model."""
     facts = card(name)
     if facts["kind"] == "ngram":

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -22,13 +21,16 @@ from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
 from joulemark.meters.registry import Choice
 from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import EnergyRecord
-from joulemark.meters.window import PowerSample, Recorder
+from joulemark.meters.window import Recorder
 
 from .alone import measuring_alone
+from .cellmeter import CellMeter
 from .cells import failed_cell, finished_cell, power_table, span_of
+from .cooling import MOST_S, cool_down
 from .machine import describe_software
-from .models import REFERENCE, ModelSpec
 from .plan import Plan
+from .pool import Pool
+from .precision import looks, unsure
 from .record import Carbon, Cell, Idle, RunHeader
 from .schedule import CellPlan, schedule
 from .session import Session, check_same_work, check_unchanged, describe_this_machine, meter_infos, prepare
@@ -46,6 +48,9 @@ BUSY_PERCENT = 10.0
 
 IDLE_DRIFT = 0.1
 """Idle power that changed by more than this share while measuring is told."""
+
+_ASKED = ("limit", "num_fewshot", "gen_kwargs", "max_gen_toks", "apply_chat_template", "system_instruction")
+"""Keys of a cell's setting that say what is asked."""
 
 SEEN_BY = {"cpu": {"package", "soc", "platform", "wall"}, "gpu": {"gpu", "soc", "wall"}, "server": set[str]()}
 """Which kinds of domain see a model that computes there."""
@@ -85,6 +90,7 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
     refuse_used(out)
     carbon = None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
     session = prepare(plan, progress.say)
+    plan = session.plan
     with RunWriter(out) as writer:
         header = RunHeader(
             run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
@@ -99,7 +105,7 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
             carbon=carbon,
         )
         writer.write_header(header)
-        return _Measuring(session, writer, header, progress).run({})
+        return _Measuring(session, writer, header, progress, {}).run()
 
 
 def resume(path: Path, progress: Progress) -> RunResult:
@@ -124,95 +130,108 @@ def resume(path: Path, progress: Progress) -> RunResult:
         for note in before.notes:
             progress.say(note)
         known = {cell.cell_id: cell for cell in before.cells}
-        return _Measuring(session, writer, before.header, progress).run(known)
+        return _Measuring(session, writer, before.header, progress, known).run()
 
 
 @dataclass
 class _Measuring:
-    """One invocation: owns the workers, and writes a line for each cell."""
+    """One invocation: owns the models' processes, and writes a line for each cell."""
 
     session: Session
     writer: RunWriter
     header: RunHeader
     progress: Progress
-    workers: dict[str, Worker] = field(default_factory=dict)
-    load_j: dict[str, float | None] = field(default_factory=dict)
-    unloadable: dict[str, str] = field(default_factory=dict)
+    known: dict[str, Cell]
     idle: EnergyRecord | None = None
+    cooled_s: float | None = None
+    tried: int = 0
+    failed: list[Cell] = field(default_factory=list)
 
-    def run(self, known: dict[str, Cell]) -> RunResult:
-        cells = schedule(self.session.plan, self.session.specs)
-        fine = {cell_id for cell_id, cell in known.items() if cell.status == "ok" and self.writer.has_items(cell)}
-        todo = [cell for cell in cells if cell.cell_id not in fine]
-        if not todo:
-            self.progress.say("Every cell is measured already; nothing is left to do.")
-            self.writer.compact()
-            return RunResult(self.writer.path, None)
-        self.progress.begin(len(cells), len(cells) - len(todo), self.session.choice)
-        problem = self._measure(todo, known)
-        self.writer.compact()
-        return RunResult(self.writer.path, problem)
+    def __post_init__(self) -> None:
+        self.pool = Pool(self.session, self._recorder)
 
-    def _measure(self, todo: Sequence[CellPlan], known: dict[str, Cell]) -> str | None:
-        """Measure cells; returns what went wrong with them, if anything."""
-        failed: list[Cell] = []
+    def run(self) -> RunResult:
+        """Measure what is left, and as many repeats as the plan's precision asks for."""
+        problem = None
         with ExitStack() as stack, _interruptible(self.writer.path):
             if not self.session.choice.by_cpu_time:
                 stack.enter_context(measuring_alone())
-            stack.callback(self._stop_workers)
-            self._start([spec for spec in self.session.specs if any(cell.spec == spec for cell in todo)])
-            self._measure_idle_before()
-            for plan in todo:
-                attempt = known[plan.cell_id].attempt + 1 if plan.cell_id in known else 1
-                cell, lost = self._cell(plan, attempt)
-                self.progress.done(cell)
-                if cell.status != "ok":
-                    failed.append(cell)
-                if lost:
-                    return f"{lost}. {self._how_to_resume()}"
-            self._measure_idle_after()
-        if not failed:
+            stack.callback(self.pool.close)
+            for repeats in self._looks():
+                problem = self._measure(schedule(self.session.plan, self.session.specs, range(1, repeats + 1)))
+                if problem or not self._is_too_unsure(repeats):
+                    break
+            if self.tried:
+                self._measure_idle_after()
+            else:
+                self.progress.say("Every cell is measured already; nothing is left to do.")
+        self.writer.compact()
+        return RunResult(self.writer.path, problem or self._what_failed())
+
+    def _looks(self) -> Iterable[int]:
+        plan = self.session.plan
+        return looks(plan.repeats, plan.max_repeats) if plan.precision else (plan.repeats,)
+
+    def _measure(self, cells: Sequence[CellPlan]) -> str | None:
+        """Measure those of these cells that are not there yet; returns why no further one can be, if so."""
+        todo = [cell for cell in cells if not self._is_fine(cell)]
+        if not todo:
             return None
-        first, resume = failed[0], self._how_to_resume()
-        if len(failed) == len(todo):
+        self.progress.begin(len(cells), len(cells) - len(todo), self.session.choice)
+        if not self.tried:
+            models = len({cell.load_key for cell in todo})
+            self.progress.say(f"Loading {models} model{'s' if models > 1 else ''} ...")
+            self.pool.start(todo)
+            self._measure_idle_before()
+        for plan in todo:
+            self.tried += 1
+            attempt = self.known[plan.cell_id].attempt + 1 if plan.cell_id in self.known else 1
+            cell, lost = self._cell(plan, attempt)
+            self.known[plan.cell_id] = cell
+            self.progress.done(cell)
+            if cell.status != "ok":
+                self.failed.append(cell)
+            if lost:
+                return f"{lost}. {self._how_to_resume()}"
+            self.cooled_s = self._cool_down() if "throttled" in cell.flags else None
+        return None
+
+    def _is_fine(self, plan: CellPlan) -> bool:
+        """Whether a cell is there, or failed a moment ago."""
+        cell = self.known.get(plan.cell_id)
+        return cell is not None and (
+            any(cell.cell_id == failed.cell_id for failed in self.failed)
+            or (cell.status == "ok" and self.writer.has_items(cell))
+        )
+
+    def _is_too_unsure(self, repeats: int) -> bool:
+        """Whether some entrant's energy is not known as well as the plan asks for; says how that stands."""
+        plan = self.session.plan
+        if plan.precision is None:
+            return False
+        wide = unsure(self.known.values(), plan.precision)
+        if not wide:
+            self.progress.say(f"After {repeats} repeats every energy is known to within {plan.precision:.2g}.")
+            return False
+        worst = max(wide, key=lambda name: wide[name])
+        what = f"{len(wide)} energies are not known to within {plan.precision:.2g}: {worst}'s to {wide[worst]:.2g}"
+        if repeats >= plan.max_repeats:
+            self.progress.say(f"After {repeats} repeats, the most allowed, {what}.")
+        else:
+            self.progress.say(f"After {repeats} repeats {what}. Going on.")
+        return True
+
+    def _what_failed(self) -> str | None:
+        if not self.failed:
+            return None
+        first, resume = self.failed[0], self._how_to_resume()
+        if len(self.failed) == self.tried:
             resume = f"Nothing was measured; mend that, then `{resume_command(self.writer.path)}`."
-        count = f"{len(failed)} of {len(todo)} cells failed; the first"
+        count = f"{len(self.failed)} of {self.tried} cells failed; the first"
         return f"{count}: {first.model} on {first.task}: {first.error}. {resume}"
 
     def _how_to_resume(self) -> str:
         return f"What was measured is kept; `{resume_command(self.writer.path)}` goes on from there."
-
-    def _start(self, specs: Sequence[ModelSpec]) -> None:
-        self.progress.say(f"Loading {len(specs)} model{'s' if len(specs) > 1 else ''} ...")
-        for spec in specs:
-            self.workers[spec.name] = self._spawn(spec)
-        for worker in list(self.workers.values()):
-            self._load(worker)
-
-    def _spawn(self, spec: ModelSpec) -> Worker:
-        plan = self.session.plan
-        offline = spec.backend == REFERENCE and not self.session.stock
-        return Worker(spec, batch_size=plan.batch_size, threads=plan.threads, offline=offline)
-
-    def _load(self, worker: Worker) -> None:
-        name = worker.spec.name
-        try:
-            worker.wait_ready()
-            self.load_j[name] = self._load_metered(worker)
-        except (WorkerFailed, UsageError) as problem:
-            self.unloadable[name] = f"could not be loaded: {problem}"
-            worker.close()
-            del self.workers[name]
-
-    def _load_metered(self, worker: Worker) -> float | None:
-        """Joules of loading; None where that was too short for the meter."""
-        with self._recorder(worker) as recorder:
-            recorder.start()
-            worker.load()
-            try:
-                return recorder.stop().gross_j
-            except MeterLost:
-                return None
 
     def _recorder(self, worker: Worker) -> Recorder:
         choice = self.session.choice
@@ -244,7 +263,7 @@ class _Measuring:
 
     def _measure_idle(self, when: str) -> EnergyRecord | None:
         """Power while the models are loaded and nothing is asked; None where none is loaded."""
-        worker = next((worker for worker in self.workers.values() if worker.alive), None)
+        worker = self.pool.any()
         if worker is None:
             return None
         choice = self.session.choice
@@ -281,35 +300,34 @@ class _Measuring:
         self.header = self.header.model_copy(update={"idle": idle})
         self.writer.write_header(self.header)
 
-    def _worker(self, spec: ModelSpec) -> Worker:
-        """The model's process; a new one where the last has died."""
-        worker = self.workers.get(spec.name)
-        if (worker is None or not worker.alive) and spec.name not in self.unloadable:
-            if worker is not None:
-                worker.close()
-            self.workers[spec.name] = self._spawn(spec)
-            self._load(self.workers[spec.name])
-        if spec.name in self.unloadable:
-            raise WorkerFailed(self.unloadable[spec.name])
-        return self.workers[spec.name]
+    def _cool_down(self) -> float | None:
+        worker = self.pool.any()
+        if worker is None:
+            return None
+        self.progress.say(f"Heat held the clock down: waiting for up to {MOST_S:.0f} s until it is cool ...")
+        with self._recorder(worker) as recorder:
+            return round(cool_down(recorder.conditions), 1)
 
     def _cell(self, plan: CellPlan, attempt: int) -> tuple[Cell, str | None]:
         """Measure and store one cell; also says why no further cell can be measured, if so."""
         self.progress.cell(plan)
         began = time.monotonic()
         facts: dict[str, Any] = {"attempt": attempt, "started_at": _now(), "header": self.header, "plan": plan}
-        lost = None
+        facts["cooled_s"] = self.cooled_s
+        lost = worker = None
         try:
-            window, answered, outside = self._ask(plan)
+            worker = self.pool.get(plan)
+            meter, answered = self._ask(worker, plan)
             cell, items = finished_cell(
                 **facts,
                 duration_s=time.monotonic() - began,
                 answered=answered,
-                windows=window.records,
+                windows=meter.records,
                 idle=self.idle,
-                load_j=self.load_j[plan.spec.name],
-                outside=outside,
-                company=window.company,
+                load_j=self.pool.load_j[plan.load_key],
+                warmup_j=meter.warm_up_j,
+                outside=self._computes_outside(worker),
+                company=meter.company,
             )
             # What cannot be written as JSON must fail here, and fail this cell alone.
             seal(cell)
@@ -320,71 +338,33 @@ class _Measuring:
         except (ValueError, ArithmeticError, LookupError, TypeError, psutil.Error) as problem:
             reason = f"its results make no sense: {type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
         else:
-            return self.writer.append(cell, items, power_table(window.traces)), None
-        return self.writer.append(failed_cell(**facts, duration_s=time.monotonic() - began, reason=reason)), lost
+            return self.writer.append(cell, items, power_table(meter.traces)), None
+        log = self.writer.keep_log(plan.cell_id, worker.log if worker else "")
+        failed = failed_cell(**facts, duration_s=time.monotonic() - began, reason=reason, log=log)
+        return self.writer.append(failed), lost
 
-    def _ask(self, plan: CellPlan) -> tuple[_Window, dict[str, Any], bool]:
-        """The windows, the answers, and whether the model computed out of the meters' sight."""
-        worker, choice = self._worker(plan.spec), self.session.choice
+    def _ask(self, worker: Worker, plan: CellPlan) -> tuple[CellMeter, dict[str, Any]]:
+        """The windows and the answers."""
+        whole, setting = self.session.plan, plan.setting
+        how = {name: setting[name] for name in _ASKED if name in setting}
         with self._recorder(worker) as recorder:
-            window = _Window(recorder)
+            meter = CellMeter(recorder)
             answered = worker.ask(
                 plan.task,
-                window,
+                meter,
+                timeout_s=whole.timeout_s,
                 stock=plan.task in self.session.stock,
-                limit=plan.setting["limit"],
-                num_fewshot=plan.setting["num_fewshot"],
-                window_s=min_window_s(choice.summed),
-                allow_unsafe_code=self.session.plan.allow_unsafe_code,
+                include=whole.include_path,
+                window_s=min_window_s(self.session.choice.summed),
+                batch_size=setting["batch_size"],
+                concurrency=setting.get("concurrency", 1),
+                how=how | {"allow_unsafe_code": whole.allow_unsafe_code},
             )
-        return window, answered, not SEEN_BY[worker.place] & {domain.kind for domain in choice.summed}
+        return meter, answered
 
-    def _stop_workers(self) -> None:
-        for worker in self.workers.values():
-            worker.close()
-
-
-class _Window:
-    """The meters around the requests of one cell; a task may have several windows.
-
-    Attributes:
-        company: Cores that worked for other processes meanwhile, on average.
-    """
-
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
-        self._before = self._others_s()
-        self.records: list[EnergyRecord] = []
-        self.traces: list[Sequence[PowerSample]] = []
-        self.company = 0.0
-
-    def start(self) -> None:
-        self._before = self._others_s()
-        self._recorder.start()
-
-    def stop(self) -> None:
-        record = self._recorder.stop()
-        self.records.append(record)
-        self.traces.append(self._recorder.trace)
-        self.company = max(self.company, (self._others_s() - self._before) / record.window_s)
-
-    def _others_s(self) -> float:
-        """CPU seconds that all others have used since the machine started, what a hypervisor took away included."""
-        machine = psutil.cpu_times()
-        idle = machine.idle + getattr(machine, "iowait", 0.0)
-        # Guests' time is part of user and nice already.
-        guests = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
-        return float(sum(machine) - idle - guests) - _tree_s(psutil.Process())
-
-
-def _tree_s(process: psutil.Process) -> float:
-    """CPU seconds of a process and all that it started; of those that are gone, what it waited for."""
-    total = 0.0
-    for member in (process, *process.children(recursive=True)):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            times = member.cpu_times()
-            total += sum(getattr(times, part, 0.0) for part in ("user", "system", "children_user", "children_system"))
-    return total
+    def _computes_outside(self, worker: Worker) -> bool:
+        """Whether the model computes out of the meters' sight."""
+        return not SEEN_BY[worker.place] & {domain.kind for domain in self.session.choice.summed}
 
 
 @contextmanager

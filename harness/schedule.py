@@ -7,13 +7,14 @@ import itertools
 import json
 import random
 import re
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from .models import ModelSpec
 from .plan import Plan
 
-__all__ = ["CellPlan", "schedule"]
+__all__ = ["CellPlan", "impossible", "schedule", "settings"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,17 @@ class CellPlan:
     setting: dict[str, Any]
 
     @property
+    def load_key(self) -> str:
+        """Equal for cells that one load of the model serves."""
+        return json.dumps([self.spec.name, self.setting["threads"], self.setting.get("dtype")])
+
+    @property
+    def loaded_as(self) -> ModelSpec:
+        """The model with what its setting adds to its arguments."""
+        dtype = self.setting.get("dtype")
+        return replace(self.spec, args=f"{self.spec.args},dtype={dtype}") if dtype else self.spec
+
+    @property
     def cell_id(self) -> str:
         """The same for the same model, weights, task, setting and repeat; fit for a file name."""
         spec = self.spec
@@ -41,34 +53,71 @@ class CellPlan:
         return f"{readable}-r{self.repeat}-{digest}"
 
 
-def schedule(plan: Plan, specs: list[ModelSpec]) -> list[CellPlan]:
-    """All cells of a plan in the order of measuring, which the plan's seed decides.
+def schedule(plan: Plan, specs: Sequence[ModelSpec], repeats: Sequence[int]) -> list[CellPlan]:
+    """The cells of some repeats in the order of measuring, which the plan's seed and the repeat's number decide.
 
-    ``interleaved`` shuffles models and tasks anew in each repeat, so that a slow drift of the
-    machine falls on all alike. ``abba`` goes through the models forwards and backwards in turn,
-    task by task. ``blocked`` finishes a model before the next.
+    ``interleaved`` shuffles models, settings and tasks anew in each repeat, so that a slow drift of the machine falls
+    on all alike. ``abba`` goes through the models forwards and backwards in turn, task by task. ``blocked`` finishes a
+    model before the next.
     """
-    rng = random.Random(f"order:{plan.seed}")
-    repeats = range(1, plan.repeats + 1)
-    pairs: list[tuple[ModelSpec, str, int]] = []
+    entrants = [(spec, setting) for spec in specs for setting in settings(plan, spec)]
+    cells: list[tuple[ModelSpec, dict[str, Any], str, int]] = []
     if plan.order == "blocked":
-        pairs = [(spec, task, repeat) for spec, repeat, task in itertools.product(specs, repeats, plan.tasks)]
+        cells = [(*entrant, task, k) for entrant, k, task in itertools.product(entrants, repeats, plan.tasks)]
     else:
-        for repeat in repeats:
+        for k in repeats:
             if plan.order == "abba":
-                turn = specs if repeat % 2 else specs[::-1]
-                pairs += [(spec, task, repeat) for task in plan.tasks for spec in turn]
+                turn = entrants if k % 2 else entrants[::-1]
+                cells += [(*entrant, task, k) for task in plan.tasks for entrant in turn]
             else:
-                shuffled = [(spec, task, repeat) for spec in specs for task in plan.tasks]
-                rng.shuffle(shuffled)
-                pairs += shuffled
-    setting = {
-        "batch_size": plan.batch_size,
+                shuffled = [(*entrant, task, k) for entrant in entrants for task in plan.tasks]
+                random.Random(f"order:{plan.seed}:{k}").shuffle(shuffled)
+                cells += shuffled
+    first = (min(repeats, default=1) - 1) * len(entrants) * len(plan.tasks)
+    return [
+        CellPlan(spec=spec, task=task, repeat=k, order=order, setting=setting)
+        for order, (spec, setting, task, k) in enumerate(cells, start=first)
+    ]
+
+
+def settings(plan: Plan, spec: ModelSpec) -> list[dict[str, Any]]:
+    """How a model is asked and computed, for each possible combination of what is swept."""
+    return [setting for setting in _grid(plan, spec) if _obstacle(spec, setting) is None]
+
+
+def impossible(plan: Plan, specs: Sequence[ModelSpec]) -> list[str]:
+    """A sentence for each setting that is left out of the plan for a model, and why."""
+    found = dict.fromkeys(
+        f"{spec.name} is not measured with {key}={value}: {why}."
+        for spec in specs
+        for setting in _grid(plan, spec)
+        for key, value, why in filter(None, [_obstacle(spec, setting)])
+    )
+    return list(found)
+
+
+def _grid(plan: Plan, spec: ModelSpec) -> list[dict[str, Any]]:
+    usual: dict[str, Any] = {
+        "batch_size": plan.batch_size or spec.usual_batch,
         "num_fewshot": plan.num_fewshot,
         "limit": plan.limit,
         "threads": plan.threads,
     }
-    return [
-        CellPlan(spec=spec, task=task, repeat=repeat, order=order, setting=setting)
-        for order, (spec, task, repeat) in enumerate(pairs)
-    ]
+    # What was not there before is only written where it is used, so that the cells of older runs keep their ids.
+    usual |= {key: getattr(plan, key) for key in ("gen_kwargs", "max_gen_toks", "system_instruction", "dtype")}
+    usual |= {"concurrency": plan.concurrency if plan.concurrency > 1 else None}
+    usual |= {"apply_chat_template": plan.apply_chat_template or None}
+    combined = itertools.product(*plan.sweep.values())
+    grid = [usual | dict(zip(plan.sweep, values, strict=True)) for values in combined]
+    return [{key: value for key, value in one.items() if value is not None or key in _ALWAYS} for one in grid]
+
+
+_ALWAYS = frozenset({"batch_size", "num_fewshot", "limit", "threads"})
+
+
+def _obstacle(spec: ModelSpec, setting: dict[str, Any]) -> tuple[str, Any, str] | None:
+    """The first value of a setting that is impossible for a model, and why."""
+    for key, value in setting.items():
+        if why := spec.cannot(key, value):
+            return key, value, why
+    return None

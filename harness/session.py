@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from joulemark.meters.errors import UsageError
 from joulemark.meters.registry import Choice, Device, choose, find_meters, probe_all
@@ -14,6 +15,7 @@ from .machine import describe_machine, describe_software
 from .models import REFERENCE, ModelSpec, parse_models
 from .plan import Plan
 from .record import Accelerator, Cell, Machine, MeterInfo, RunHeader
+from .schedule import impossible, settings
 
 __all__ = ["Session", "check_same_work", "check_unchanged", "describe_this_machine", "meter_infos", "prepare"]
 
@@ -23,7 +25,8 @@ class Session:
     """What is to be measured, and by what.
 
     Attributes:
-        stock: Those of the plan's tasks that are lm-eval's own.
+        plan: With groups of tasks taken apart into what is a cell each.
+        stock: Those of its tasks that lm-eval's own index is needed for.
     """
 
     plan: Plan
@@ -44,16 +47,23 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
     _refuse_twice("task", plan.tasks, "; name it once.")
     _refuse_remote_code(plan, specs)
     _refuse_too_many_examples(plan)
-    stock = frozenset(plan.tasks) - {task.name for task in OUR_TASKS}
+    stock: frozenset[str] = frozenset()
     backends = {spec.backend for spec in specs} - {REFERENCE}
-    # Asking lm-eval takes seconds, so it is asked only where something of its own was named.
-    if stock or backends:
+    if backends:
+        from joulemark.tasks import lmmodels
+
+        _check_backends(backends, lmmodels.backend_names())
+    # Asking lm-eval takes seconds, so it is asked only where something that is not ours was named.
+    if plan.include_path or {*plan.tasks} - {task.name for task in OUR_TASKS}:
         from joulemark.tasks import lmeval
 
-        _check_known("model type", backends, lmeval.backend_names())
-        if stock:
-            say("Looking the tasks up in lm-eval; this takes some seconds ...")
-            _check_tasks(stock, *lmeval.stock_task_names())
+        include = [str(Path(folder).resolve()) for folder in plan.include_path]
+        tasks, stock = lmeval.expand_tasks(plan.tasks, include, say)
+        plan = plan.model_copy(update={"tasks": tuple(tasks), "include_path": tuple(include)})
+    for sentence in impossible(plan, specs):
+        say(sentence)
+    if not any(settings(plan, spec) for spec in specs):
+        raise UsageError("nothing is left to measure: no model takes these settings.")
     return Session(plan, specs, stock, _choose_meters(plan, specs))
 
 
@@ -75,12 +85,6 @@ def _refuse_too_many_examples(plan: Plan) -> None:
             raise UsageError(f"task {task.name!r} has {task.examples} examples to show; ask for fewer.")
 
 
-def _check_tasks(names: Iterable[str], single: Sequence[str], groups: Sequence[str]) -> None:
-    for name in sorted(set(names) & set(groups)):
-        raise UsageError(f"task {name!r} is a group; name the tasks in it one by one.")
-    _check_known("task", names, single)
-
-
 def _choose_meters(plan: Plan, specs: Sequence[ModelSpec]) -> Choice:
     """The one total that sees all models compute, wherever each does."""
     probed = probe_all(find_meters(plan.meters) if plan.meters else None)
@@ -98,13 +102,12 @@ def _choose_meters(plan: Plan, specs: Sequence[ModelSpec]) -> Choice:
     return first
 
 
-def _check_known(what: str, names: Iterable[str], known: Sequence[str]) -> None:
+def _check_backends(names: Iterable[str], known: Sequence[str]) -> None:
     problems = []
     for name in sorted(set(names) - set(known)):
         close = difflib.get_close_matches(name, known, n=1)
-        listed = "`joulemark tasks` lists ours" if what == "task" else f"lm-eval has {', '.join(known)}"
-        hint = f"did you mean {close[0]}?" if close else f"{listed}."
-        problems.append(f"unknown {what} {name!r}; {hint}")
+        hint = f"did you mean {close[0]}?" if close else f"lm-eval has {', '.join(known)}."
+        problems.append(f"unknown model type {name!r}; {hint}")
     if problems:
         raise UsageError(" ".join(problems))
 

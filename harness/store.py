@@ -28,7 +28,14 @@ from .record import Cell, RunHeader
 
 __all__ = ["Run", "RunWriter", "canonical_json", "read_run", "refuse_used", "replace_file", "resume_command", "seal"]
 
-HEADER, CELLS, ITEMS, POWER, COMPACTED = "run.json", "cells.jsonl", "items", "power", "items.parquet"
+HEADER, CELLS, ITEMS, POWER, LOGS, COMPACTED = (
+    "run.json",
+    "cells.jsonl",
+    "items",
+    "power",
+    "logs",
+    "items.parquet",
+)
 
 
 @dataclass(frozen=True)
@@ -201,6 +208,15 @@ class RunWriter:
                 os.ftruncate(self._log.fileno(), end)
                 raise
         return sealed
+
+    def keep_log(self, cell_id: str, text: str) -> str | None:
+        """Keep what a failed cell's process said; where, relative to the run, or None where it said nothing."""
+        if not text.strip():
+            return None
+        with self._disk():
+            (self.path / LOGS).mkdir(exist_ok=True)
+            replace_file(self.path / LOGS / f"{cell_id}.txt", text.encode())
+        return f"{LOGS}/{cell_id}.txt"
 
     def compact(self) -> None:
         """Gather all items of finished cells in one file, which is what `rank` starts from."""

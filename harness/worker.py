@@ -18,13 +18,16 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 import traceback
 from dataclasses import asdict
 from multiprocessing.connection import Connection, Pipe
 from typing import IO, Any
 
+import psutil
+
 from joulemark.meters.errors import UsageError
-from joulemark.tasks.types import RequestMeter
+from joulemark.tasks.types import Part, RequestMeter
 
 from .models import REFERENCE, ModelSpec
 
@@ -32,7 +35,7 @@ __all__ = ["Worker", "WorkerFailed"]
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 QUIET = {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
-STDERR_KEPT = 2000
+LOG_KEPT = 20_000
 SHUTDOWN_S = 5.0
 LOOK_EVERY_S = 1.0
 
@@ -44,8 +47,8 @@ class WorkerFailed(Exception):
 class Worker:
     """One model's process, from this side. Make several at once: they start side by side."""
 
-    def __init__(self, spec: ModelSpec, *, batch_size: int, threads: int, offline: bool) -> None:
-        self.spec, self.batch_size, self.threads = spec, batch_size, threads
+    def __init__(self, spec: ModelSpec, *, threads: int, offline: bool) -> None:
+        self.spec, self.threads = spec, threads
         self.place = ""
         """Where the model turned out to compute once loaded: ``cpu``, ``gpu`` or ``server``."""
         here, there = Pipe()
@@ -76,28 +79,40 @@ class Worker:
         """Whether it can still be asked."""
         return self._process.poll() is None and not self._connection.closed
 
+    @property
+    def rss(self) -> int:
+        """Bytes of memory that its process tree holds."""
+        with contextlib.suppress(psutil.NoSuchProcess):
+            tree = psutil.Process(self.pid)
+            return sum(member.memory_info().rss for member in (tree, *tree.children(recursive=True)))
+        return 0
+
     def wait_ready(self) -> None:
         """Wait until it has imported what it needs."""
         self._receive("ready")
 
     def load(self) -> None:
         """Load the model."""
-        self._send(do="load", spec=asdict(self.spec), batch_size=self.batch_size, threads=self.threads)
+        self._send(do="load", spec=asdict(self.spec), threads=self.threads)
         self.place = str(self._receive("loaded")["place"])
 
-    def ask(self, task: str, meter: RequestMeter, **settings: Any) -> dict[str, Any]:
+    def ask(self, task: str, meter: RequestMeter, *, timeout_s: float | None = None, **settings: Any) -> dict[str, Any]:
         """Ask a task's questions; the fields of `TaskResult`, and ``peak_rss_mb``.
 
         Whatever goes wrong on this side stops the worker, so that no answer is ever taken for another's.
 
         Raises:
-            WorkerFailed: The model failed, with the reason.
+            WorkerFailed: The model failed, or took longer than ``timeout_s``, with the reason.
             MeterLost: As the meter raises.
         """
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             self._send(do="ask", task=task, **settings)
-            while (message := self._receive("start", "stop", "answered"))["say"] != "answered":
-                (meter.start if message["say"] == "start" else meter.stop)()
+            while (message := self._receive("start", "stop", "answered", until_s=until_s))["say"] != "answered":
+                if message["say"] == "start":
+                    meter.start(message["part"])
+                else:
+                    meter.stop()
                 self._send()
         except (WorkerFailed, UsageError):
             raise
@@ -105,6 +120,21 @@ class Worker:
             self.close()
             raise
         return message
+
+    @property
+    def log(self) -> str:
+        """The end of what the process said on stdout and stderr."""
+        if self._stderr.closed:
+            return ""
+        self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, self._stderr.tell() - LOG_KEPT))
+        return self._stderr.read().decode(errors="replace")
+
+    def kill(self) -> None:
+        """End the process by force; what it said is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
 
     def close(self) -> None:
         """End the process and what it started; by force if it does not go."""
@@ -122,12 +152,15 @@ class Worker:
         except OSError as problem:
             raise WorkerFailed(self._why_gone()) from problem
 
-    def _receive(self, *wanted: str) -> dict[str, Any]:
+    def _receive(self, *wanted: str, until_s: float | None = None) -> dict[str, Any]:
         try:
             # A process it started may hold the connection open after its own end, which therefore is looked for.
             while not self._connection.poll(LOOK_EVERY_S):
                 if self._process.poll() is not None:
                     raise EOFError
+                if until_s is not None and time.monotonic() > until_s:
+                    self.kill()
+                    raise WorkerFailed("it took longer than --timeout allows")
             message: dict[str, Any] = json.loads(self._connection.recv_bytes())
         except (EOFError, OSError) as problem:
             raise WorkerFailed(self._why_gone()) from problem
@@ -143,9 +176,7 @@ class Worker:
             code = self._process.wait(SHUTDOWN_S)
         except subprocess.TimeoutExpired:
             return "its process hung up"
-        self._stderr.seek(0, os.SEEK_END)
-        self._stderr.seek(max(0, self._stderr.tell() - STDERR_KEPT))
-        lines = self._stderr.read().decode(errors="replace").strip().splitlines()
+        lines = self.log.strip().splitlines()
         last = f": {lines[-1]}" if lines else ""
         if code < 0:
             hint = " (out of memory?)" if code == -signal.SIGKILL else ""
@@ -159,8 +190,8 @@ class _Remote:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
 
-    def start(self) -> None:
-        _tell(self._connection, "start")
+    def start(self, part: Part) -> None:
+        _tell(self._connection, "start", part=part)
         self._connection.recv_bytes()
 
     def stop(self) -> None:
@@ -179,33 +210,38 @@ def _peak_rss_mb() -> float:
     return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
 
 
-def _load(spec: ModelSpec, batch_size: int, threads: int) -> Any:
-    from joulemark.tasks import lmeval
+def _load(spec: ModelSpec, threads: int) -> Any:
+    from joulemark.tasks import lmmodels
 
     if spec.backend == REFERENCE:
         from .reference import load_engine
 
-        return lmeval.EngineLM(load_engine(spec.args, batch_size, threads))
-    return lmeval.load_model(spec.backend, spec.args, batch_size)
+        return lmmodels.EngineLM(load_engine(spec.args, threads=threads))
+    return lmmodels.load_model(spec.backend, spec.args)
 
 
 def _serve(connection: Connection) -> None:
-    from joulemark.tasks import lmeval
+    from joulemark.tasks import lmeval, lmmodels
+    from joulemark.tasks.types import Asking
 
     lm: Any = None
-    tasks: dict[str, Any] = {}
+    watch: Any = None
+    tasks: dict[str, lmeval.Question] = {}
     _tell(connection, "ready")
     while True:
         order = json.loads(connection.recv_bytes())
         try:
             if order.pop("do") == "load":
                 lm = _load(ModelSpec(**order.pop("spec")), **order)
-                _tell(connection, "loaded", place=lmeval.place_of(lm))
+                watch = lmmodels.watch_of(lm)
+                _tell(connection, "loaded", place=lmmodels.place_of(lm))
                 continue
-            name, stock = order.pop("task"), order.pop("stock")
+            name, stock, include = order.pop("task"), order.pop("stock"), order.pop("include")
             if name not in tasks:
-                tasks[name] = lmeval.load_task(name, stock=stock)
-            result = lmeval.ask(lm, tasks[name], _Remote(connection), **order)
+                tasks[name] = lmeval.load_task(name, stock=stock, include=include)
+            lmmodels.set_pace(lm, watch, batch_size=order.pop("batch_size"), concurrency=order.pop("concurrency"))
+            how = Asking(**order.pop("how"))
+            result = lmeval.ask(lm, watch, tasks[name], _Remote(connection), how=how, **order)
             _tell(connection, "answered", result=asdict(result), peak_rss_mb=_peak_rss_mb())
         except EOFError:
             raise

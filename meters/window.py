@@ -151,7 +151,7 @@ class Recorder:
         self._raise_if_lost()
         with self._lock:
             self._sampled = []
-        self._before = self._conditions()
+        self._before = self.conditions()
         self._slept_s = _slept_s()
         self._start = self._look_at_steps()
 
@@ -168,7 +168,7 @@ class Recorder:
         self._raise_if_lost()
         end = self._look_at_steps(must_step=True)
         # Not before the meters: asking many CPUs for their clocks takes longer than many a step.
-        after = self._conditions()
+        after = self.conditions()
         if (slept_s := _slept_s() - self._slept_s) > _SLEPT_S:
             raise MeterLost(f"the machine slept for {slept_s:.0f} s in the middle of a window")
         self._raise_if_lost()
@@ -201,7 +201,8 @@ class Recorder:
             after=after,
         )
 
-    def _conditions(self) -> tuple[Conditions, ...]:
+    def conditions(self) -> tuple[Conditions, ...]:
+        """The state of the host, and of what else the meters tell of."""
         told = [host_conditions()]
         for meter in self._meters:
             # They are told beside the joules, which are good without them.

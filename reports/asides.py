@@ -1,4 +1,4 @@
-"""Small tables below a view's own: quality by difficulty, a task's further metrics, what a model chose to compute."""
+"""Small tables below a view's own: quality by difficulty, further metrics, phases, pace, what models chose."""
 
 from __future__ import annotations
 
@@ -7,10 +7,21 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from .rows import Row
-from .views import View
-from .wording import MISSING, fixed, number, safe, share
+from .views import ALL, View
+from .wording import MISSING, energy_unit, fixed, number, safe, share
 
-__all__ = ["Aside", "asides", "by_difficulty", "choosers", "chosen", "other_metrics"]
+__all__ = [
+    "Aside",
+    "all_asides",
+    "asides",
+    "by_difficulty",
+    "choosers",
+    "chosen",
+    "cut_off",
+    "other_metrics",
+    "pace",
+    "where_it_goes",
+]
 
 _WORDS = {
     "made_up": "answered although the key was absent",
@@ -36,8 +47,14 @@ class Aside:
 
 
 def asides(view: View) -> list[Aside]:
-    """What a view has besides its table: by difficulty, and further metrics."""
-    return [aside for aside in (by_difficulty(view), other_metrics(view)) if aside]
+    """What says more of a view's quality: by difficulty, further metrics, answers cut off."""
+    return [aside for aside in (by_difficulty(view), other_metrics(view), cut_off(view)) if aside]
+
+
+def all_asides(view: View) -> list[Aside]:
+    """These, and over all tasks where the energy goes and how fast answers come; for a report."""
+    more = (where_it_goes(view), pace(view)) if view.task == ALL else ()
+    return asides(view) + [aside for aside in more if aside]
 
 
 def by_difficulty(view: View) -> Aside | None:
@@ -67,6 +84,66 @@ def other_metrics(view: View) -> Aside | None:
     )
 
 
+def cut_off(view: View) -> Aside | None:
+    """How many answers the token cap cut off, and how good the others are; None where it cut off none."""
+    if not any(row.truncated for row in view.rows):
+        return None
+    return Aside(
+        title="Answers cut off by the token cap",
+        note="A cut answer counts as it stands. The last column is the accuracy of those that came to their end.",
+        heads=("Tokens an answer", "Cut off", "Accuracy of all", "Of the rest"),
+        lines=_lines(
+            view,
+            [
+                lambda row: number(row.generated_per_item),
+                lambda row: share(row.truncated),
+                lambda row: fixed(row.accuracy, 3),
+                lambda row: fixed(row.accuracy_finished, 3),
+            ],
+        ),
+    )
+
+
+def where_it_goes(view: View) -> Aside | None:
+    """Shares of the energy by phase; None where no row tells them."""
+    if not any(row.phase_shares for row in view.rows):
+        return None
+    unit = energy_unit(_token_wh(row) for row in view.rows)
+    return Aside(
+        title="Where the energy goes",
+        note="Shares of the gross energy, by the time of each part. Around the model: lm-eval's and Python's own work. "
+        "Loading and warming up are outside, in the cells' phases.",
+        heads=("Prompts", "Further tokens", "Around the model", "Idle", f"{unit.name} a generated token"),
+        lines=_lines(
+            view,
+            [
+                *(partial(_phase, name) for name in ("prefill", "decode", "other", "idle")),
+                lambda row: number(_scaled(_token_wh(row), unit.factor)),
+            ],
+        ),
+    )
+
+
+def pace(view: View) -> Aside | None:
+    """How fast answers come; None where no row tells of requests."""
+    columns: list[tuple[str, Callable[[Row], float | None]]] = [
+        ("First token, ms", lambda row: _scaled(row.ttft_s_p50, 1000)),
+        ("A request, ms", lambda row: _scaled(row.latency_s_p50, 1000)),
+        ("One in 20 over, ms", lambda row: _scaled(row.latency_s_p95, 1000)),
+        ("Tokens a second", lambda row: row.tokens_per_s),
+        ("Memory, MB", lambda row: row.peak_rss_mb),
+    ]
+    told = [(head, of) for head, of in columns if any(of(row) is not None for row in view.rows)]
+    if not any(row.latency_s_p50 is not None for row in view.rows):
+        return None
+    return Aside(
+        title="Pace",
+        note="A request's time is its batch's; the middle one, and that which one in twenty exceeds.",
+        heads=tuple(head for head, _ in told),
+        lines=_lines(view, [partial(_number, of) for _, of in told]),
+    )
+
+
 def chosen(view: View) -> Aside | None:
     """What models that choose how much they compute chose; None where none chooses."""
     columns: list[tuple[str, Callable[[Row], str]]] = []
@@ -92,6 +169,22 @@ def _lines(view: View, writers: Sequence[Callable[[Row], str]]) -> tuple[tuple[s
 
 def _points(level: str, row: Row) -> str:
     return fixed(row.levels.get(level, {}).get("quality"))
+
+
+def _phase(name: str, row: Row) -> str:
+    return share(row.phase_shares.get(name))
+
+
+def _token_wh(row: Row) -> float | None:
+    return _scaled(row.j_per_generated_token, 1 / 3600)
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def _number(of: Callable[[Row], float | None], row: Row) -> str:
+    return number(of(row))
 
 
 def _items(rows: Sequence[Row]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from joulemark.harness.store import Run, canonical_json
 
-from .asides import Aside, asides, choosers
+from .asides import Aside, all_asides, choosers
 from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import in_words
 from .method import method
@@ -173,7 +173,7 @@ def _md_table(view: View) -> str:
 def _asides(view: View) -> list[Aside]:
     """The small tables of a view; what was computed is told once, over all tasks, of the models that choose."""
     computed = choosers(view) if view.task == ALL else None
-    return [*asides(view), computed] if computed else asides(view)
+    return [*all_asides(view), computed] if computed else all_asides(view)
 
 
 def _md_aside(aside: Aside) -> str:

@@ -64,6 +64,13 @@ class Sample:
         rel_u_workload: The same of what differs between kinds of code.
         tokens_per_item: Prompt and generated tokens of an item; None where not counted.
         latency_s_p50: Median seconds of a request, mean over repeats.
+        latency_s_p95: What one request in twenty takes longer than, mean over repeats.
+        ttft_s_p50: Median seconds to a request's first token, mean over repeats.
+        generated_per_item: Tokens generated for an item; None where not counted.
+        tokens_per_s: Tokens generated in a second of the window.
+        phases: Shares of the gross energy by phase, mean over repeats; empty where they are not told apart.
+        truncated: Share of the answers that the token cap cut off; None where that is not known.
+        accuracy_finished: Mean score of the others; None where there are none or it is not known.
         wall_s_per_item: Seconds of the window an item, mean over repeats; less than a request where these overlap.
         repeats: Finished repeats.
         other_metrics: The task's further metrics, mean over repeats; those that every repeat has.
@@ -85,6 +92,13 @@ class Sample:
     rel_u_workload: float
     tokens_per_item: float | None
     latency_s_p50: float | None
+    latency_s_p95: float | None
+    ttft_s_p50: float | None
+    generated_per_item: float | None
+    tokens_per_s: float | None
+    phases: Mapping[str, float]
+    truncated: float | None
+    accuracy_finished: float | None
     wall_s_per_item: float | None
     repeats: int
     other_metrics: Mapping[str, float]
@@ -107,6 +121,7 @@ class Entrant:
         scope: What its joules cover.
         meters: The run's meters of that grade.
         carbon: What its run takes a kilowatt-hour to stand for; None where it does not say.
+        precision: How well its run's plan asks for each energy to be known, as a share; None where it does not.
         planned: Repeats that its run's plan asks for, or that it began where the plan does not say.
         questions: What its run asks, by task; tasks that it did not finish included.
         samples: What it did, by task.
@@ -124,6 +139,7 @@ class Entrant:
     scope: str | None
     meters: tuple[MeterInfo, ...]
     carbon: Carbon | None
+    precision: float | None
     planned: int
     questions: Mapping[str, str]
     samples: Mapping[str, Sample]
@@ -207,12 +223,18 @@ def _entrant(
         scope=scope,
         meters=tuple(meter for meter in run.header.meters if meter.grade == grade and meter.summed),
         carbon=run.header.carbon,
+        precision=_precision(run),
         planned=planned,
         questions={**asked, **own},
         samples=samples,
         info=first.model_info,
         trouble=tuple(sorted(_loss(cell) for cell in run.cells if cell.status != "ok" and cell.model == first.model)),
     )
+
+
+def _precision(run: Run) -> float | None:
+    asked = run.header.plan.get("precision")
+    return float(asked) if isinstance(asked, int | float) else None
 
 
 def _loss(cell: Cell) -> str:
@@ -265,12 +287,14 @@ def _by_task(cells: list[Cell]) -> dict[str, list[Cell]]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Items:
-    """The first attributes of a `Sample`."""
+    """What a `Sample` has from its items."""
 
     docs: NDArray[np.int64]
     clusters: NDArray[np.str_]
     scores: Floats
     levels: Mapping[int, NDArray[np.int64]]
+    truncated: float | None
+    accuracy_finished: float | None
 
 
 class _Scores:
@@ -298,8 +322,14 @@ class _Scores:
         total, count = np.bincount(inverse, weights=scores), np.bincount(inverse)
         clusters = np.empty(len(docs), dtype=object)
         clusters[inverse] = _clusters(frame)
+        truncated, finished = _truncated(frame)
         return _Items(
-            docs=docs, clusters=clusters.astype(str), scores=total / count, levels=_levels(frame, inverse, len(docs))
+            docs=docs,
+            clusters=clusters.astype(str),
+            scores=total / count,
+            levels=_levels(frame, inverse, len(docs)),
+            truncated=truncated,
+            accuracy_finished=finished,
         )
 
 
@@ -307,6 +337,14 @@ def _clusters(frame: pd.DataFrame) -> NDArray[np.object_]:
     own = "item " + frame["doc_id"].astype(str)
     named = frame["cluster"] if "cluster" in frame else pd.Series(None, index=frame.index, dtype=object)
     return ("of " + named.astype("string")).fillna(own).to_numpy(dtype=object)
+
+
+def _truncated(frame: pd.DataFrame) -> tuple[float | None, float | None]:
+    """The share of answers that were cut off, and the mean score of the others; over all repeats."""
+    if "truncated" not in frame or frame["truncated"].isna().any():
+        return None, None
+    cut = frame["truncated"].to_numpy(dtype=bool)
+    return float(cut.mean()), float(frame["score"].to_numpy(dtype=float)[~cut].mean()) if not cut.all() else None
 
 
 def _levels(frame: pd.DataFrame, inverse: NDArray[np.int64], items: int) -> dict[int, NDArray[np.int64]]:
@@ -344,6 +382,13 @@ def _sample(task: str, cells: list[Cell], scores: _Scores, drift_w: float) -> Sa
         rel_u_workload=max((c.energy.rel_u_workload for c in energies.values() if c.energy), default=0.0),
         tokens_per_item=_mean([_tokens(cell) for cell in cells]),
         latency_s_p50=_mean([cell.latency_s.p50 for cell in cells]),
+        latency_s_p95=_mean([cell.latency_s.p95 for cell in cells]),
+        ttft_s_p50=_mean([cell.ttft_s.p50 for cell in cells]),
+        generated_per_item=_mean([_generated(cell) for cell in cells]),
+        tokens_per_s=_mean([_per_second(cell) for cell in cells]),
+        phases=_phases(cells),
+        truncated=items.truncated,
+        accuracy_finished=items.accuracy_finished,
         wall_s_per_item=_mean([_wall_s(cell) for cell in cells]),
         repeats=len({cell.repeat for cell in cells}),
         other_metrics=_other_metrics(cells),
@@ -375,6 +420,28 @@ def _computed(cells: list[Cell]) -> Computed:
         layers_per_token=_mean([cell.computed.layers_per_token for cell in cells]),
         escalated=_mean([cell.computed.escalated for cell in cells]),
     )
+
+
+def _generated(cell: Cell) -> float | None:
+    return None if cell.tokens.generated is None or not cell.n_items else cell.tokens.generated / cell.n_items
+
+
+def _per_second(cell: Cell) -> float | None:
+    energy, generated = cell.energy, cell.tokens.generated
+    return generated * energy.loops / energy.window_s if energy and energy.window_s and generated else None
+
+
+def _phases(cells: list[Cell]) -> dict[str, float]:
+    """Shares of the gross energy, in the order of their names; empty unless every cell tells them."""
+    shares: dict[str, list[float]] = defaultdict(list)
+    for cell in cells:
+        energy, phases = cell.energy, cell.phases
+        if not energy or not energy.gross_j or energy.idle_j is None or phases.prefill_j is None:
+            return {}
+        parts = (phases.prefill_j, phases.decode_j, phases.other_j, energy.idle_j)
+        for name, joules in zip(("prefill", "decode", "other", "idle"), parts, strict=True):
+            shares[name].append((joules or 0.0) / energy.gross_j)
+    return {name: float(np.mean(values)) for name, values in shares.items()}
 
 
 def _wh_per_1k(cell: Cell, *, net: bool) -> float:

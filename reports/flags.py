@@ -10,6 +10,8 @@ from .wording import joined, safe
 __all__ = ["in_words"]
 
 _WORDS = {
+    "imprecise": "its energy is known less well than the plan asked for, after the most repeats allowed",
+    "not_warm": "its warm-up ended at the limit before its speed had settled: it may have been measured cold",
     "prefix_cache": "later passes were much faster than the first: a cache may have answered, energy may be too low",
     "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
     "busy_machine": "other programs worked beside it: its energy may be too high, and scatters",

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from joulemark.harness.store import Run
 
-from .asides import asides, chosen
+from .asides import all_asides, chosen
 from .documents import told_once, view_title
 from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import in_words
@@ -98,7 +98,7 @@ def _section(view: View, name: str, one_kind: bool) -> dict[str, Any]:
         "energy_title": f"{columns.energy.name} per 1,000 answers",
         "rate_title": columns.rate_title,
         "rows": [_line(view, row, columns, bar) for row, bar in zip(view.rows, _bars(view.rows), strict=True)],
-        "asides": asides(view),
+        "asides": all_asides(view),
         "computed": chosen(view),
         "wide": Markup(page_svg(view, prefix=f"{name}w")) if pictured else "",  # noqa: S704
         "narrow": Markup(page_svg(view, narrow=True, prefix=f"{name}n")) if pictured else "",  # noqa: S704

@@ -26,6 +26,8 @@ class Row:
     (``carbon_g_per_kwh``), and has no interval: that is stated, with an error of its own that nobody told.
     Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
     alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
+    ``phase_shares`` are parts of the gross energy; ``truncated`` is the share of answers that the token cap cut off,
+    and ``accuracy_finished`` the accuracy of the others.
     ``levels`` holds ``quality``, its interval and ``items`` by level of difficulty, where every task of the view
     has that level; ``other_metrics`` the further metrics of the task, in views of a single one. A model that
     chooses how much it computes has ``layers_per_token``, or the share of questions ``escalated`` to a larger one.
@@ -82,6 +84,15 @@ class Row:
     repeats_planned: int = 0
     tokens_per_item: float | None = None
     latency_s_p50: float | None = None
+    latency_s_p95: float | None = None
+    ttft_s_p50: float | None = None
+    generated_per_item: float | None = None
+    tokens_per_s: float | None = None
+    j_per_generated_token: float | None = None
+    phase_shares: dict[str, float] = field(default_factory=dict)
+    truncated: float | None = None
+    accuracy_finished: float | None = None
+    peak_rss_mb: float | None = None
     wall_s_per_item: float | None = None
     params: int | None = None
     active_params: int | None = None
@@ -132,11 +143,14 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
     done = min((s.repeats for s in samples), default=0) if not common else len(common)
     if done < entrant.planned:
         flags.add(f"{done} of {entrant.planned} repeats")
+    log = _log_energy(samples, common) if common else None
+    if log and entrant.precision and not _is_within(log, entrant.precision):
+        flags.add("imprecise")
     return Figures(
         entrant=entrant,
         samples=samples,
         quality=combine(points) if whole and len(points) == len(tasks) else None,
-        log=_log_energy(samples, common) if common else None,
+        log=log,
         net=_net(samples, common),
         repeats=tuple(common),
         scale=max((s.rel_u_scale for s in samples), default=0.0),
@@ -172,6 +186,12 @@ def _log_energy(samples: Sequence[Sample], repeats: Sequence[int]) -> LogEnergy:
     return log_energy(wh, u)
 
 
+def _is_within(log: LogEnergy, share: float) -> bool:
+    """Whether half of the interval, without the meter's own error, is at most such a share of the energy."""
+    told = energy(log)
+    return told.high is not None and told.high <= told.value * (1 + share)
+
+
 def _net(samples: Sequence[Sample], repeats: Sequence[int]) -> float | None:
     if not repeats or any(k not in s.net_wh or s.net_wh[k] <= 0 for s in samples for k in repeats):
         return None
@@ -189,6 +209,8 @@ def plain_row(f: Figures, label: str) -> Row:
     if f.log:
         values |= _spread("energy_wh_per_1k", energy(f.log, rel_u), energy(f.log))
         values |= {"net_energy_wh_per_1k": f.net, "energy_shares": _shares(f)}
+        if generated := _mean([s.generated_per_item for s in f.samples]):
+            values["j_per_generated_token"] = values["energy_wh_per_1k"] * 3.6 / generated
         if entrant.carbon:
             values["carbon_g_per_kwh"] = entrant.carbon.g_per_kwh
             values["carbon_g_per_1k"] = values["energy_wh_per_1k"] / 1000 * entrant.carbon.g_per_kwh
@@ -212,6 +234,14 @@ def plain_row(f: Figures, label: str) -> Row:
         repeats_planned=entrant.planned,
         tokens_per_item=_mean([s.tokens_per_item for s in f.samples]),
         latency_s_p50=_mean([s.latency_s_p50 for s in f.samples]),
+        latency_s_p95=_mean([s.latency_s_p95 for s in f.samples]),
+        ttft_s_p50=_mean([s.ttft_s_p50 for s in f.samples]),
+        generated_per_item=_mean([s.generated_per_item for s in f.samples]),
+        tokens_per_s=_mean([s.tokens_per_s for s in f.samples]),
+        phase_shares=_phase_shares(f.samples),
+        truncated=_mean([s.truncated for s in f.samples]),
+        accuracy_finished=_mean([s.accuracy_finished for s in f.samples]),
+        peak_rss_mb=entrant.info.peak_rss_mb,
         wall_s_per_item=_mean([s.wall_s_per_item for s in f.samples]),
         params=entrant.info.params,
         active_params=entrant.info.active_params,
@@ -230,6 +260,12 @@ def _spread(name: str, whole: Estimate, within: Estimate | None = None) -> dict[
     if within:
         values |= {f"{name}_within_low": within.low, f"{name}_within_high": within.high}
     return values
+
+
+def _phase_shares(samples: Sequence[Sample]) -> dict[str, float]:
+    """The tasks' plain mean; empty where one of them does not tell."""
+    names = samples[0].phases if samples and all(s.phases for s in samples) else ()
+    return {name: float(np.mean([s.phases[name] for s in samples])) for name in names}
 
 
 def _shares(f: Figures) -> dict[str, float]:

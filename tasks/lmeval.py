@@ -1,300 +1,222 @@
-"""The only door to lm-eval: load its tasks and models, ask, and take the windows around requests.
+"""The door to lm-eval's tasks: find and load them, ask them, and turn what comes back into results.
 
-Scores are lm-eval's own: its ``evaluate`` runs, with a model in between that starts and stops the
-meter around the requests and repeats them until the window is long enough.
+Scores are lm-eval's own: its ``evaluate`` runs, with a model in between (`metered.MeteredLM`) that starts and stops
+the meter around the requests and repeats them until the window is long enough.
 """
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import inspect
 import json
 import logging
 import math
-import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
-from lm_eval.api.registry import get_model
 from lm_eval.evaluator import evaluate
-from lm_eval.models import MODEL_MAPPING
 from lm_eval.tasks import TaskManager
+from lm_eval.utils import simple_parse_args_string
 
 from joulemark.meters.errors import UsageError
 
-from .types import Answer, Engine, Item, Passes, RequestMeter, TaskResult
+from .metered import MeteredLM
+from .types import Answer, Asking, Item, RequestMeter, TaskResult
+from .watch import Watch
 
-__all__ = [
-    "EngineLM",
-    "ask",
-    "backend_names",
-    "chance",
-    "is_client",
-    "load_model",
-    "load_task",
-    "place_of",
-    "stock_task_names",
-    "task_hash",
-]
+__all__ = ["Question", "ask", "chance", "expand_tasks", "load_task", "task_hash"]
 
 SPECS = Path(__file__).parent / "specs"
 FEWSHOT_SEED = 1234
-WARM_UP_REQUESTS = 32
-CACHE_SUSPECTED = 0.5
-"""Later passes that take less than this share of the first were answered from a cache."""
-
-REFERENCE_MAX_TOKENS = 48
-"""What reference models generate at most, whatever a task allows: a quarter of their context."""
 
 
-_CLIENTS = frozenset({"TemplateAPI", "AnthropicLM", "GGUFLM", "TextSynthLM", "WatsonxLLM"})
-"""lm-eval's model types that are clients of a server, and the base of all further ones."""
+@dataclass(frozen=True)
+class Question:
+    """What one cell asks: a task, or a group of tasks whose score is the mean over all of their items.
 
-_GPU_ENGINES = frozenset({"VLLM", "VLLM_VLM", "SGLangLM", "TRTLLM"})
-"""Those that compute on a GPU in processes of their own, where this one sees no sign of it."""
+    Attributes:
+        tasks: lm-eval's tasks by name; more than one only in a group.
+        groups: Its groups by name; empty for a single task.
+        own: By task, the examples that it shows and the settings of generation that it has by itself.
+    """
+
+    name: str
+    tasks: Mapping[str, Any]
+    groups: Mapping[str, Any]
+    own: Mapping[str, tuple[int | None, Mapping[str, Any]]]
 
 
-def load_task(name: str, stock: bool = False) -> Any:
-    """Load one task by name; ``stock`` indexes lm-eval's own as well, which takes seconds.
+def load_task(name: str, stock: bool = False, include: Sequence[str] = ()) -> Question:
+    """Load a task or a group by name.
+
+    Args:
+        name: As lm-eval knows it.
+        stock: Look among lm-eval's own as well, which takes seconds.
+        include: Folders with tasks in YAML.
 
     Raises:
-        UsageError: There is no such task, or it is a group of tasks.
+        UsageError: There is no such task.
     """
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    manager = TaskManager(include_path=str(SPECS), include_defaults=stock)
+    manager = _manager(tuple(include), stock)
     if name not in manager.all_tasks:
         raise UsageError(f"unknown task {name!r}; `joulemark tasks` lists ours.")
-    if name not in manager.all_subtasks:
-        raise UsageError(f"task {name!r} is a group; name the tasks in it one by one.")
-    return manager.load([name])["tasks"][name]
+    loaded = manager.load([name])
+    own = {
+        each: (task.get_config("num_fewshot"), dict(task.get_config("generation_kwargs") or {}))
+        for each, task in loaded["tasks"].items()
+    }
+    return Question(name, loaded["tasks"], loaded.get("groups", {}), own)
 
 
-def stock_task_names() -> tuple[list[str], list[str]]:
-    """Names of all single tasks that lm-eval and Joulemark know, and of groups and tags of them. Takes seconds."""
-    manager = TaskManager(include_path=str(SPECS))
-    single = set(manager.all_subtasks)
-    return sorted(single), sorted(set(manager.all_tasks) - single)
+def expand_tasks(
+    names: Sequence[str], include: Sequence[str], say: Callable[[str], None]
+) -> tuple[list[str], frozenset[str]]:
+    """Names of all that is a cell of its own, in order; and those of them that need lm-eval's own index.
+
+    A group whose score is the mean over all items of its tasks stays one; other groups, and tags, become their tasks.
+
+    Raises:
+        UsageError: A task is unknown, a folder has none, or a group cannot be told apart into named tasks.
+    """
+    quick = _manager(tuple(include), False)
+    for folder in include:
+        if not set(_manager((folder,), False).all_tasks) - set(_manager((), False).all_tasks):
+            raise UsageError(f"--include-path {folder}: no task is there that lm-eval can read (`task: name` in YAML).")
+    if all(name in quick.all_subtasks for name in names):
+        return list(names), frozenset()
+    say("Looking the tasks up in lm-eval; this takes some seconds ...")
+    whole = _manager(tuple(include), True)
+    found: dict[str, None] = {}
+    for name in names:
+        found |= dict.fromkeys(_expanded(whole, name, name))
+    return list(found), frozenset(name for name in found if name not in quick.all_subtasks)
 
 
-def backend_names() -> list[str]:
-    """All model types that lm-eval knows."""
-    return sorted(MODEL_MAPPING)
+@cache
+def _manager(include: tuple[str, ...], stock: bool) -> Any:
+    logging.getLogger("lm_eval").setLevel(logging.ERROR)
+    return TaskManager(include_path=[str(SPECS), *include], include_defaults=stock)
 
 
-def place_of(lm: LM) -> str:
-    """Where a model computes: ``server`` (somewhere else, through a client), ``gpu`` or ``cpu``."""
-    if is_client(type(lm)):
-        return "server"
-    if any(base.__name__ in _GPU_ENGINES for base in type(lm).__mro__):
-        return "gpu"
-    torch = sys.modules.get("torch")
-    return "gpu" if torch is not None and torch.cuda.is_initialized() else "cpu"
+def _expanded(manager: Any, name: str, asked: str) -> list[str]:
+    entry = manager.task_index.get(name)
+    if entry is None:
+        close = difflib.get_close_matches(name, manager.all_tasks, n=1)
+        hint = f"did you mean {close[0]}?" if close else "`joulemark tasks` lists ours."
+        raise UsageError(f"unknown task {name!r}; {hint}")
+    if name in manager.all_subtasks or _is_mean_over_items(entry.cfg or {}):
+        return [name]
+    members = sorted(entry.tags) if name in manager.all_tags else (entry.cfg or {}).get("task")
+    if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
+        raise UsageError(f"group {asked!r} has no score over all of its items; name the tasks in it one by one.")
+    return [leaf for member in members for leaf in _expanded(manager, member, asked)]
 
 
-def is_client(kind: type[LM]) -> bool:
-    """Whether models of this type send their work to a server."""
-    return any(base.__name__ in _CLIENTS for base in kind.__mro__)
+def _is_mean_over_items(config: Mapping[str, Any]) -> bool:
+    """Whether a group's score is the mean over all items of its tasks, as lm-eval weighs by default."""
+    listed = config.get("aggregate_metric_list")
+    first = listed[0] if isinstance(listed, list) and listed else listed
+    return isinstance(first, dict) and bool(first.get("weight_by_size", True))
 
 
-def load_model(backend: str, args: str, batch_size: int) -> LM:
-    """Make a model of any lm-eval type from its ``k=v,k=v`` arguments."""
-    kind = get_model(backend)
-    return kind.create_from_arg_string(args, {"batch_size": batch_size} | _device(kind, args))
-
-
-def _device(kind: type[LM], args: str) -> dict[str, str]:
-    """The CPU for models that would ask for CUDA, as lm-eval's do by default, where there is none."""
-    asked = inspect.signature(kind).parameters.get("device")
-    if asked is None or asked.default != "cuda" or "device=" in args:
-        return {}
-    import torch
-
-    return {} if torch.cuda.is_available() else {"device": "cpu"}
-
-
-class EngineLM(LM):  # type: ignore[misc]
-    """One of our engines as lm-eval sees it; ``answers`` are those of the last call."""
-
-    def __init__(self, engine: Engine) -> None:
-        super().__init__()
-        self.engine = engine
-        self.answers: list[Answer] = []
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> list[str]:  # noqa: ARG002
-        """Answer greedily until the requests' stop strings; all share one set of settings."""
-        settings = requests[0].args[1]
-        prompts = [request.args[0] for request in requests]
-        until = settings.get("until") or []
-        stops = [until] if isinstance(until, str) else until
-        cap = min(settings.get("max_gen_toks", REFERENCE_MAX_TOKENS), REFERENCE_MAX_TOKENS)
-        self.answers = self.engine.generate(prompts, stops, cap)
-        return [answer.text for answer in self.answers]
-
-    def loglikelihood(self, *_: Any, **__: Any) -> list[tuple[float, bool]]:
-        """Refused: reference models only generate."""
-        raise UsageError("reference models answer by generating; choose a generate_until task.")
-
-    def loglikelihood_rolling(self, *_: Any, **__: Any) -> list[float]:
-        """Refused, as above."""
-        raise UsageError("reference models answer by generating; choose a generate_until task.")
-
-
-class _MeteredLM(LM):  # type: ignore[misc]
-    """Stands between lm-eval and a model: warms up, starts the meter, loops, stops the meter."""
-
-    def __init__(self, inner: LM, meter: RequestMeter, window_s: float) -> None:
-        super().__init__()
-        self.inner, self.meter, self.window_s = inner, meter, window_s
-        self.loops: int | None = None
-        self.seconds: list[float] = []
-        self.shares = [0.0, 0.0, 0.0]
-        self.answers: list[Answer] = []
-
-    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:  # noqa: ARG002
-        return self._measure(self.inner.generate_until, requests)
-
-    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:  # noqa: ARG002
-        return self._measure(self.inner.loglikelihood, requests)
-
-    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:  # noqa: ARG002
-        return self._measure(self.inner.loglikelihood_rolling, requests)
-
-    # LM defines these itself, so they would never reach __getattr__.
-    rank = property(lambda self: self.inner.rank)
-    world_size = property(lambda self: self.inner.world_size)
-    device = property(lambda self: self.inner.device)
-    tokenizer_name = property(lambda self: self.inner.tokenizer_name)
-
-    def chat_template(self, chat_template: bool | str = False) -> Any:
-        return self.inner.chat_template(chat_template)
-
-    def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> Any:
-        return self.inner.apply_chat_template(chat_history, add_generation_prompt=add_generation_prompt)
-
-    def set_cache_hook(self, cache_hook: Any) -> None:
-        self.inner.set_cache_hook(cache_hook)
-
-    def all_gather(self, tensor: Any) -> Any:
-        return self.inner.all_gather(tensor)
-
-    def gather_object(self, obj: Any, dst: int = 0) -> Any:
-        return self.inner.gather_object(obj, dst)
-
-    def barrier(self) -> None:
-        self.inner.barrier()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["inner"], name)
-
-    def _measure(self, call: Callable[..., Any], requests: list[Instance]) -> Any:
-        quiet = {"disable_tqdm": True} if "disable_tqdm" in inspect.signature(call).parameters else {}
-        call([_altered(request) for request in requests[:WARM_UP_REQUESTS]], **quiet)
-        before = self._cpu_by_phase()
-        self.meter.start()
-        # Whatever is done in here besides calling is counted as the model's: so next to nothing is.
-        opened = began = time.monotonic()
-        answers = call(requests, **quiet)
-        self.answers = list(getattr(self.inner, "answers", []))
-        ended = time.monotonic()
-        seconds = [ended - began]
-        # The first call of a task decides how often all of its calls run.
-        while len(seconds) < self.loops if self.loops else ended - opened < self.window_s:
-            began = ended
-            call(requests, **quiet)
-            ended = time.monotonic()
-            seconds.append(ended - began)
-        self.meter.stop()
-        self.loops = len(seconds)
-        self.seconds += seconds
-        self.shares = [s + b - a for s, a, b in zip(self.shares, before, self._cpu_by_phase(), strict=True)]
-        return answers
-
-    def _cpu_by_phase(self) -> list[float]:
-        engine = getattr(self.inner, "engine", None)
-        known = [engine.prefill_s, engine.decode_s] if engine else [0.0, 0.0]
-        return [*known, time.process_time()]
-
-    def passes(self) -> Passes:
-        prefill, decode, total = self.shares
-        told = prefill + decode > 0 and total > 0
-        return Passes(
-            loops=self.loops or 0,
-            seconds=tuple(self.seconds),
-            cached=not isinstance(self.inner, EngineLM) and _looks_cached(self.seconds),
-            prefill_share=prefill / total if told else None,
-            decode_share=decode / total if told else None,
-        )
-
-
-def _altered(request: Instance) -> Instance:
-    """A request of the same size that shares no beginning with the asked one, so that no cache is warmed by it."""
-    prompt, *rest = request.arguments
-    return replace(request, arguments=("." + prompt, *rest)) if type(prompt) is str else request
-
-
-def _looks_cached(seconds: Sequence[float]) -> bool:
-    return len(seconds) > 1 and sum(seconds[1:]) / (len(seconds) - 1) < CACHE_SUSPECTED * seconds[0]
-
-
-def ask(
-    lm: LM,
-    task: Any,
-    meter: RequestMeter,
-    *,
-    window_s: float,
-    limit: int | None = None,
-    num_fewshot: int | None = None,
-    allow_unsafe_code: bool = False,
-) -> TaskResult:
+def ask(lm: LM, watch: Watch, question: Question, meter: RequestMeter, *, window_s: float, how: Asking) -> TaskResult:
     """Put a task's questions to a model, with the meter running during requests alone.
 
     Args:
         lm: The model.
-        task: From `load_task`; it may be asked again.
+        watch: What looks at it, from `lmmodels.watch_of`.
+        question: From `load_task`; it may be asked again.
         meter: Told when requests begin and end.
         window_s: The requests are repeated until they took this long.
-        limit: Ask only the first so many questions.
-        num_fewshot: Examples before each question, in place of the task's own number.
-        allow_unsafe_code: Ask tasks that run what the model writes.
+        how: What is asked of it besides the questions.
+
+    Raises:
+        UsageError: The task does not allow what `how` says.
     """
-    if num_fewshot is not None:
-        task.set_config(key="num_fewshot", value=num_fewshot)
-    task.set_fewshot_seed(FEWSHOT_SEED)
-    metered = _MeteredLM(lm, meter, window_s)
-    name = task.task_name
+    _configure(question, how)
+    metered = MeteredLM(lm, watch, meter, window_s)
     results = evaluate(
         metered,
-        {"tasks": {name: task}, "groups": {}, "group_map": {}},
-        limit=limit,
+        {
+            "tasks": dict(question.tasks),
+            "groups": dict(question.groups),
+            "group_map": {group.name: group.child_names for group in question.groups.values()},
+        },
+        limit=how.limit,
         bootstrap_iters=0,
-        confirm_run_unsafe_code=allow_unsafe_code,
+        system_instruction=how.system_instruction,
+        apply_chat_template=how.apply_chat_template,
+        # As lm-eval's own command does unless it is told otherwise.
+        fewshot_as_multiturn=how.apply_chat_template,
+        confirm_run_unsafe_code=how.allow_unsafe_code,
     )
-    samples = results["samples"][name]
-    chosen, metric = samples[0]["filter"], samples[0]["metrics"][0]
-    samples = [sample for sample in samples if sample["filter"] == chosen]
-    accuracy = float(results["results"][name][f"{metric},{chosen}"])
-    guessed = chance(task)
-    more_is_better = results["higher_is_better"][name].get(metric, True)
-    scores = [_score(sample[metric]) for sample in samples]
-    adjustable = more_is_better and guessed < 1 and all(0 <= score <= 1 for score in scores)
+    metric, chosen = _headline(question, results)
+    scored = results["results"][question.name]
+    accuracy = float(scored[f"{metric},{chosen}"])
+    samples = {
+        name: [sample for sample in results["samples"][name] if sample["filter"] == chosen] for name in question.tasks
+    }
+    guessed = _chance_over(question, samples)
+    more_is_better = results["higher_is_better"].get(question.name, {}).get(metric, True)
+    items = _items(samples, metric, _by_doc(metered.told))
+    adjustable = more_is_better and guessed < 1 and all(0 <= item.score <= 1 for item in items)
     return TaskResult(
-        version=str(results["versions"].get(name)),
-        hash=task_hash(task),
+        version=_version(question, results["versions"]),
+        hash=_hash_of(question),
         metric=metric,
         accuracy=accuracy if math.isfinite(accuracy) else None,
         chance=guessed,
         quality=100 * (accuracy - guessed) / (1 - guessed) if adjustable else None,
-        items=tuple(_items(samples, scores, _answers_by_doc(task, metered.answers))),
+        items=tuple(items),
         passes=metered.passes(),
-        others=_others(results["results"][name], metric, chosen),
+        others=_others(scored, metric, chosen),
     )
+
+
+def _configure(question: Question, how: Asking) -> None:
+    """Set what lm-eval's own command sets, before every asking: examples depend on the seed's state."""
+    for name, task in question.tasks.items():
+        shown, generation = question.own[name]
+        if task.get_config("output_type") == "generate_until":
+            over = simple_parse_args_string(how.gen_kwargs) if how.gen_kwargs else {}
+            over |= {"max_gen_toks": how.max_gen_toks} if how.max_gen_toks else {}
+            task.set_config(key="generation_kwargs", value={**generation, **over})
+        if shown == 0 and how.num_fewshot:
+            raise UsageError(f"task {name!r} is asked without examples; leave --num-fewshot out.")
+        task.set_config(key="num_fewshot", value=(shown or 0) if how.num_fewshot is None else how.num_fewshot)
+        task.set_fewshot_seed(FEWSHOT_SEED)
+
+
+def _headline(question: Question, results: Mapping[str, Any]) -> tuple[str, str]:
+    """The metric that is the accuracy, and the filter that it is taken after: the first that the task lists."""
+    if group := question.groups.get(question.name):
+        metric = group.aggregate_metric_list[0].metric
+        filters = [key.partition(",")[2] for key in results["results"][question.name] if key.startswith(f"{metric},")]
+        return metric, filters[0]
+    [samples] = results["samples"].values()
+    return samples[0]["metrics"][0], samples[0]["filter"]
+
+
+def _version(question: Question, versions: Mapping[str, Any]) -> str:
+    return str(versions.get(question.name) or versions.get(next(iter(question.tasks))))
+
+
+def _hash_of(question: Question) -> str:
+    """Of one task its own; of a group that of all its tasks' hashes."""
+    hashes = [task_hash(task) for _, task in sorted(question.tasks.items())]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
+
+
+def _chance_over(question: Question, samples: Mapping[str, Sequence[Any]]) -> float:
+    """What a guesser scores: the mean over tasks, each by the number of its items."""
+    total = sum(map(len, samples.values()))
+    return sum(chance(task) * len(samples[name]) for name, task in question.tasks.items()) / total
 
 
 def _others(aggregates: dict[str, Any], metric: str, chosen: str) -> dict[str, float]:
@@ -353,9 +275,10 @@ def chance(task: Any) -> float:
     return max(constant, sum(choices) / len(choices))
 
 
-def _total(counts: Sequence[int | None]) -> int | None:
+def _total(counts: Sequence[Any]) -> Any:
+    """Their sum; None where one of them is not told."""
     told = [count for count in counts if count is not None]
-    return sum(told) if told else None
+    return sum(told) if told and len(told) == len(counts) else None
 
 
 def _score(value: Any) -> float:
@@ -365,34 +288,44 @@ def _score(value: Any) -> float:
         return float("nan")
 
 
-def _answers_by_doc(task: Any, answers: Sequence[Answer]) -> dict[int, list[Answer]]:
-    found: dict[int, list[Answer]] = {}
-    for instance, answer in zip(task.instances, answers, strict=False):
-        found.setdefault(instance.doc_id, []).append(answer)
+def _by_doc(told: Sequence[tuple[Any, Answer]]) -> dict[tuple[str, int], list[Answer]]:
+    found: dict[tuple[str, int], list[Answer]] = {}
+    for request, answer in told:
+        found.setdefault((request.task_name, request.doc_id), []).append(answer)
     return found
 
 
-def _items(samples: Sequence[dict[str, Any]], scores: Sequence[float], answers: dict[int, list[Answer]]) -> list[Item]:
-    items = []
-    for sample, score in zip(samples, scores, strict=True):
-        mine = answers.get(sample["doc_id"], [])
-        document = sample["doc"] if isinstance(sample["doc"], dict) else {}
-        level = document.get("level")
-        items.append(
-            Item(
-                doc_id=sample["doc_id"],
-                doc_hash=sample["doc_hash"],
-                score=score,
-                prompt_tokens=sum(a.prompt_tokens for a in mine) if mine else None,
-                generated_tokens=sum(a.generated_tokens for a in mine) if mine else None,
-                computed_tokens=sum(a.computed_tokens for a in mine) if mine else None,
-                latency_s=max(a.latency_s for a in mine) if mine else None,
-                cluster=str(document.get("cluster", sample["doc_id"])),
-                level=level if isinstance(level, int) else None,
-                truncated=any(a.truncated for a in mine) if mine else None,
-                layers=_total([a.layers for a in mine]),
-                confidence=mine[0].confidence if len(mine) == 1 else None,
-                escalated=any(a.escalated for a in mine) if mine and mine[0].escalated is not None else None,
-            )
-        )
+def _items(
+    samples: Mapping[str, Sequence[dict[str, Any]]], metric: str, answers: Mapping[tuple[str, int], list[Answer]]
+) -> list[Item]:
+    """All items, those of a group's tasks one after another, with numbers and clusters that no two tasks share."""
+    items: list[Item] = []
+    for name, own in samples.items():
+        prefix, first = (f"{name}/", len(items)) if len(samples) > 1 else ("", 0)
+        items += [
+            _item(sample, metric, answers.get((name, sample["doc_id"]), []), prefix=prefix, first=first)
+            for sample in own
+        ]
     return items
+
+
+def _item(sample: dict[str, Any], metric: str, mine: Sequence[Answer], *, prefix: str, first: int) -> Item:
+    document = sample["doc"] if isinstance(sample["doc"], dict) else {}
+    level = document.get("level")
+    return Item(
+        doc_id=first + sample["doc_id"],
+        doc_hash=sample["doc_hash"],
+        score=_score(sample[metric]),
+        prompt_tokens=_total([a.prompt_tokens for a in mine]),
+        generated_tokens=_total([a.generated_tokens for a in mine]),
+        computed_tokens=_total([a.computed_tokens for a in mine]),
+        latency_s=max((a.latency_s for a in mine if a.latency_s is not None), default=None),
+        cluster=prefix + str(document.get("cluster", sample["doc_id"])),
+        level=level if isinstance(level, int) else None,
+        truncated=any(a.truncated for a in mine) if mine and mine[0].truncated is not None else None,
+        ttft_s=max((a.ttft_s for a in mine if a.ttft_s is not None), default=None),
+        share_s=_total([a.share_s for a in mine]),
+        layers=_total([a.layers for a in mine]),
+        confidence=mine[0].confidence if len(mine) == 1 else None,
+        escalated=any(a.escalated for a in mine) if mine and mine[0].escalated is not None else None,
+    )

@@ -4,40 +4,47 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Literal, Protocol
 
-__all__ = ["Answer", "Engine", "Item", "Passes", "RequestMeter", "TaskResult"]
+__all__ = ["Answer", "Asking", "Engine", "Item", "Part", "Passes", "RequestMeter", "TaskResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """One generated answer and what it took.
+    """The answer to one request and what it took; None where the model does not tell.
 
     Attributes:
-        text: What was generated, without the stop string.
-        prompt_tokens: Tokens of the prompt.
+        text: What was generated, without the stop string; empty where a continuation was scored.
+        prompt_tokens: Tokens of the prompt; of a scored continuation too, which goes in as a prompt does.
         generated_tokens: Tokens generated, the stop string's included.
         computed_tokens: Token slots computed for it, padding and waiting for slower rows included.
         latency_s: From the start of its batch to its last token.
         truncated: Whether the token cap ended it.
+        ttft_s: From the start of its batch to its first token.
+        share_s: Seconds of the window that count as its own where requests overlap: those in which `n` were under way
+            count as a share of `1 / n` for each.
         layers: Layers computed for the generated tokens, where the model decides on that.
         confidence: How probable the model found its answer, where it tells; 0 to 1.
         escalated: Whether a larger model was asked as well; None where there is no larger one.
     """
 
     text: str
-    prompt_tokens: int
-    generated_tokens: int
-    computed_tokens: int
-    latency_s: float
-    truncated: bool
+    prompt_tokens: int | None
+    generated_tokens: int | None
+    computed_tokens: int | None
+    latency_s: float | None
+    truncated: bool | None
+    ttft_s: float | None = None
+    share_s: float | None = None
     layers: int | None = None
     confidence: float | None = None
     escalated: bool | None = None
 
 
 class Engine(Protocol):
-    """A model of ours that generates greedily."""
+    """A model of ours that generates greedily, ``batch_size`` prompts at once."""
+
+    batch_size: int
 
     @property
     def prefill_s(self) -> float:
@@ -51,14 +58,41 @@ class Engine(Protocol):
         """Answer the prompts, in their order."""
 
 
+Part = Literal["warm_up", "requests"]
+"""What a window is around: requests that are asked to warm up, or those that count."""
+
+
 class RequestMeter(Protocol):
     """What `lmeval.ask` tells when requests begin and end; the meters are read in these calls."""
 
-    def start(self) -> None:
+    def start(self, part: Part) -> None:
         """The first request is about to be sent."""
 
     def stop(self) -> None:
         """The last answer has come back."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What is asked besides the questions themselves; all as lm-eval has it.
+
+    Attributes:
+        limit: Only the first so many questions of each task.
+        num_fewshot: Examples before each question; None leaves it to the task.
+        gen_kwargs: Settings of generation, ``k=v,k=v``, over the task's own.
+        max_gen_toks: Tokens that an answer may have at most; None leaves it to the task.
+        apply_chat_template: Ask in the model's chat format.
+        system_instruction: What the chat, or the prompt, begins with.
+        allow_unsafe_code: Ask tasks that run what a model writes.
+    """
+
+    limit: int | None = None
+    num_fewshot: int | None = None
+    gen_kwargs: str | None = None
+    max_gen_toks: int | None = None
+    apply_chat_template: bool = False
+    system_instruction: str | None = None
+    allow_unsafe_code: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,12 +103,17 @@ class Passes:
         loops: Times that every request ran.
         seconds: Length of each loop.
         cached: Whether later loops were so much faster than the first that a cache must have answered.
-        prefill_share, decode_share: Parts of the CPU time in the windows, where the model tells them.
+        warm_ups: Batches that were answered before the windows.
+        warm: Whether the last of these took the same time, or the limit was reached before they did.
+        prefill_share, decode_share: Parts of the time in the windows (the CPU's, or a GPU's), where the model
+            tells them.
     """
 
     loops: int
     seconds: tuple[float, ...]
     cached: bool
+    warm_ups: int = 0
+    warm: bool = True
     prefill_share: float | None = None
     decode_share: float | None = None
 
@@ -93,6 +132,8 @@ class Item:
     cluster: str
     level: int | None
     truncated: bool | None
+    ttft_s: float | None = None
+    share_s: float | None = None
     layers: int | None = None
     confidence: float | None = None
     escalated: bool | None = None

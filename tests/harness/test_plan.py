@@ -90,7 +90,8 @@ def test_a_wrong_model_is_told_what_to_write_instead(text: str) -> None:
 
 def cells(order: str, seed: int = 0) -> list[tuple[str, str, int]]:
     plan = make_plan(None, {"order": order, "seed": seed, "repeats": 4})
-    return [(c.spec.name, c.task, c.repeat) for c in schedule(plan, [parse_model(m) for m in plan.models])]
+    planned = schedule(plan, [parse_model(m) for m in plan.models], range(1, 5))
+    return [(c.spec.name, c.task, c.repeat) for c in planned]
 
 
 @pytest.mark.parametrize("order", ["interleaved", "abba", "blocked"])
@@ -118,6 +119,6 @@ def test_abba_goes_there_and_back() -> None:
 def test_cell_ids_are_unique_and_fit_for_file_names_whatever_the_model_is_called() -> None:
     plan = make_plan(None, {"repeats": 2})
     specs = [parse_model("../../etc=ref/ngram"), parse_model("a b/c=ref/ngram"), parse_model("a-b-c=ref/ngram")]
-    ids = [cell.cell_id for cell in schedule(plan, specs)]
+    ids = [cell.cell_id for cell in schedule(plan, specs, (1, 2))]
     assert len(set(ids)) == len(ids)
     assert all("/" not in cell_id and not cell_id.startswith(".") for cell_id in ids)

@@ -18,8 +18,8 @@ import pytest
 from machines import FakePowercap, PowerDriver
 
 from joulemark.harness.alone import measuring_alone
+from joulemark.harness.cellmeter import _tree_s
 from joulemark.harness.record import Cell
-from joulemark.harness.run import _tree_s
 from joulemark.harness.store import canonical_json, read_run, seal
 
 from .conftest import COMMAND, SMALL, Joulemark, call

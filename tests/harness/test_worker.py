@@ -5,16 +5,17 @@ import pytest
 from joulemark.harness.models import parse_model
 from joulemark.harness.worker import Worker, WorkerFailed
 from joulemark.meters.errors import MeterLost
+from joulemark.tasks.types import Part
 
-ASKED = {"stock": False, "limit": 8, "num_fewshot": None, "window_s": 0.0, "allow_unsafe_code": False}
+ASKED = {"stock": False, "include": [], "batch_size": 4, "concurrency": 1, "window_s": 0.0, "how": {"limit": 8}}
 
 
 class Watch:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def start(self) -> None:
-        self.seen.append("start")
+    def start(self, part: Part) -> None:
+        self.seen.append(f"start {part}")
 
     def stop(self) -> None:
         self.seen.append("stop")
@@ -27,7 +28,7 @@ class Broken(Watch):
 
 @pytest.fixture
 def worker() -> Worker:
-    made = Worker(parse_model("ref/ngram"), batch_size=4, threads=1, offline=True)
+    made = Worker(parse_model("ref/ngram"), threads=1, offline=True)
     made.wait_ready()
     made.load()
     yield made
@@ -38,13 +39,13 @@ def test_a_worker_answers_and_tells_where_it_computed(worker: Worker) -> None:
     watch = Watch()
     answered = worker.ask("jm_units", watch, **ASKED)
     assert len(answered["result"]["items"]) == 8
-    assert watch.seen == ["start", "stop"]
+    assert watch.seen == ["start warm_up", "stop", "start requests", "stop"]
     assert worker.place == "cpu"
 
 
 def test_a_task_that_fails_leaves_the_worker_fit_for_the_next(worker: Worker) -> None:
     with pytest.raises(WorkerFailed, match="TypeError"):
-        worker.ask("jm_units", Watch(), **ASKED | {"limit": "eight"})
+        worker.ask("jm_units", Watch(), **ASKED | {"how": {"limit": "eight"}})
     assert worker.alive
     assert worker.ask("jm_dates", Watch(), **ASKED)["result"]["items"]
 
@@ -59,3 +60,10 @@ def test_a_worker_that_was_killed_says_by_what(worker: Worker) -> None:
     worker._process.kill()
     with pytest.raises(WorkerFailed, match="SIGKILL"):
         worker.ask("jm_units", Watch(), **ASKED)
+
+
+def test_a_model_that_takes_too_long_is_stopped_and_what_it_said_is_kept(worker: Worker) -> None:
+    with pytest.raises(WorkerFailed, match="longer than --timeout"):
+        worker.ask("jm_units", Watch(), timeout_s=1.0, **ASKED | {"window_s": 3600.0})
+    assert not worker.alive
+    assert "Building contexts" in worker.log or worker.log == ""

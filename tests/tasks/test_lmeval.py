@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lm_eval.api.model import LM
 
 from joulemark.harness.alphabet import CONTEXT
 from joulemark.meters.errors import UsageError
-from joulemark.tasks import lmeval, reference
+from joulemark.tasks import lmeval, lmmodels, reference
 from joulemark.tasks.catalog import REFERENCE_TASKS, THREE_SHOT, TaskCard
-from joulemark.tasks.types import Answer
+from joulemark.tasks.types import Answer, Asking, Part, TaskResult
 
 ROWS = [
     json.loads(line)
@@ -28,10 +29,17 @@ ASKED = {row["prompt"] for row in ROWS if row["split"] == "test"}
 EXAMPLES = {row["prompt"] + row["answer"]: row["prompt"] for row in ROWS if row["split"] == "fewshot"}
 
 
+def known(prompt: str) -> str:
+    """The answer to a prompt's question, which a warm-up puts a letter before."""
+    question = prompt.split("\n")[-1]
+    return QUESTIONS[question if question in QUESTIONS else question[1:]]
+
+
 class Half:
     """An engine that answers every second question rightly, and counts its calls."""
 
     prefill_s = decode_s = 0.0
+    batch_size = 8
 
     def __init__(self) -> None:
         self.calls: list[int] = []
@@ -46,7 +54,7 @@ class Half:
         self.prompts.append(list(prompts))
         return [
             Answer(
-                text=QUESTIONS[prompt.split("\n")[-1].removeprefix(".")] if at % 2 or self.knows_all else "wrong",
+                text=known(prompt) if at % 2 or self.knows_all else "wrong",
                 prompt_tokens=len(prompt),
                 generated_tokens=3,
                 computed_tokens=len(prompt) + max_tokens,
@@ -57,13 +65,15 @@ class Half:
         ]
 
 
-class Watch:
-    """A meter that notes how many calls the model had got when requests began and ended."""
+class Noting:
+    """A meter that notes how many calls the model had got when requests began and ended, and what for."""
 
     def __init__(self, engine: Half) -> None:
-        self.engine, self.seen = engine, []
+        self.engine, self.parts = engine, []
+        self.seen: list[int] = []
 
-    def start(self) -> None:
+    def start(self, part: Part) -> None:
+        self.parts.append(part)
         self.seen.append(len(self.engine.calls))
 
     def stop(self) -> None:
@@ -75,10 +85,11 @@ def engine() -> Half:
     return Half()
 
 
-def ask(engine: Half, task: str = "jm_addition", **settings: object) -> tuple[lmeval.TaskResult, Watch]:
-    watch = Watch(engine)
-    result = lmeval.ask(lmeval.EngineLM(engine), lmeval.load_task(task), watch, **{"window_s": 0.0} | settings)
-    return result, watch
+def ask(engine: Half, task: str = "jm_addition", window_s: float = 0.0, **how: Any) -> tuple[TaskResult, Noting]:
+    meter, lm = Noting(engine), lmmodels.EngineLM(engine)
+    question = lmeval.load_task(task)
+    result = lmeval.ask(lm, lmmodels.watch_of(lm), question, meter, window_s=window_s, how=Asking(**how))
+    return result, meter
 
 
 def test_the_score_is_lm_evals_and_quality_is_adjusted_for_chance(engine: Half) -> None:
@@ -90,14 +101,17 @@ def test_the_score_is_lm_evals_and_quality_is_adjusted_for_chance(engine: Half) 
 
 
 def test_the_meter_runs_during_requests_only_and_after_a_warm_up(engine: Half) -> None:
-    _, watch = ask(engine)
-    assert watch.seen == [1, 2]
-    assert engine.calls[0] < engine.calls[1] == 300
+    _, meter = ask(engine)
+    assert meter.parts == ["warm_up", "requests"]
+    began, warm, opened, ended = meter.seen
+    assert began == 0 < warm == opened == ended - 1
+    assert set(engine.calls[:warm]) == {8}
+    assert engine.calls[warm:] == [300]
 
 
 def test_a_short_request_set_is_repeated_until_the_window_is_long_enough(engine: Half) -> None:
-    result, watch = ask(engine, window_s=0.05)
-    assert result.passes.loops == watch.seen[1] - watch.seen[0] > 1
+    result, meter = ask(engine, window_s=0.05)
+    assert result.passes.loops == meter.seen[3] - meter.seen[2] > 1
     assert sum(result.passes.seconds) >= 0.05
     assert result.accuracy == 0.5
 
@@ -110,10 +124,8 @@ def test_items_carry_what_each_question_took(engine: Half) -> None:
 
 
 def test_examples_are_the_same_in_every_repeat(engine: Half) -> None:
-    task, watch = lmeval.load_task("jm_units"), Watch(engine)
-    settings = {"window_s": 0.0, "limit": 20, "num_fewshot": 3}
-    first = lmeval.ask(lmeval.EngineLM(engine), task, watch, **settings)
-    again = lmeval.ask(lmeval.EngineLM(engine), task, watch, **settings)
+    first, _ = ask(engine, "jm_units", limit=20, num_fewshot=3)
+    again, _ = ask(engine, "jm_units", limit=20, num_fewshot=3)
     assert [item.prompt_tokens for item in first.items] == [item.prompt_tokens for item in again.items]
     assert min(item.prompt_tokens for item in first.items) > 40
 
@@ -129,7 +141,10 @@ def test_chance_and_hash_are_the_same_whatever_part_is_asked_and_in_whichever_pr
     whole, _ = ask(engine, task="jm_brackets")
     part, _ = ask(engine, task="jm_brackets", limit=2)
     assert part.chance == whole.chance < 0.1
-    script = "from joulemark.tasks import lmeval; print(lmeval.task_hash(lmeval.load_task('jm_brackets')))"
+    script = (
+        "from joulemark.tasks import lmeval\n"
+        "print(lmeval.task_hash(lmeval.load_task('jm_brackets').tasks['jm_brackets']))"
+    )
     other = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert other.stdout.split()[-1] == whole.hash
 
@@ -142,10 +157,11 @@ def test_functions_in_a_task_count_by_what_they_do_and_not_by_where_they_lie() -
 
 def test_the_warm_up_asks_nothing_that_is_asked_in_the_window(engine: Half) -> None:
     ask(engine, limit=20)
-    assert not set(engine.prompts[0]) & set(engine.prompts[1])
+    *warm_ups, asked = engine.prompts
+    assert not set().union(*warm_ups) & set(asked)
 
 
-class Remembers(lmeval.LM):
+class Remembers(LM):
     """A model with a cache across requests: slow the first time, quick ever after."""
 
     def __init__(self) -> None:
@@ -165,23 +181,23 @@ class Remembers(lmeval.LM):
 
 
 def test_a_model_that_answers_later_passes_from_a_cache_is_found_out(engine: Half) -> None:
-    task, watch = lmeval.load_task("jm_units"), Watch(engine)
-    assert lmeval.ask(Remembers(), task, watch, window_s=0.1, limit=20).passes.cached
+    lm, task, how = Remembers(), lmeval.load_task("jm_units"), Asking(limit=20)
+    assert lmeval.ask(lm, lmmodels.watch_of(lm), task, Noting(engine), window_s=0.1, how=how).passes.cached
     assert not ask(engine, window_s=0.1, limit=20)[0].passes.cached
 
 
 def test_clients_of_servers_are_told_from_models_that_compute_here() -> None:
     from lm_eval.api.registry import get_model
 
-    assert lmeval.is_client(get_model("local-completions"))
-    assert lmeval.is_client(get_model("gguf"))
-    assert not lmeval.is_client(get_model("dummy"))
-    assert not lmeval.is_client(lmeval.EngineLM)
+    assert lmmodels.is_client(get_model("local-completions"))
+    assert lmmodels.is_client(get_model("gguf"))
+    assert not lmmodels.is_client(get_model("dummy"))
+    assert not lmmodels.is_client(lmmodels.EngineLM)
 
 
 def test_every_task_in_the_catalogue_loads_and_has_as_many_questions_as_it_says() -> None:
     for card in REFERENCE_TASKS + THREE_SHOT:
-        task = lmeval.load_task(card.name)
+        [task] = lmeval.load_task(card.name).tasks.values()
         assert len(task.eval_docs) == card.items
         assert len(task.fewshot_docs()) == card.examples
         assert (task.config.num_fewshot or 0) == card.shown
@@ -193,7 +209,7 @@ def test_a_three_shot_task_shows_three_right_examples_none_of_them_a_test_questi
     engine: Half, card: TaskCard
 ) -> None:
     ask(engine, task=card.name)
-    for prompt in engine.prompts[1]:
+    for prompt in engine.prompts[-1]:
         *examples, question = prompt.split("\n")
         assert question in ASKED
         assert len(set(examples)) == 3
@@ -208,9 +224,13 @@ def test_three_examples_and_a_question_leave_our_models_room_for_the_answer(engi
     assert max(map(len, engine.prompts[1])) <= CONTEXT - engine.max_tokens
 
 
+def documents(name: str) -> list[Any]:
+    return list(lmeval.load_task(name).tasks[name].eval_docs)
+
+
 def test_variants_ask_the_same_questions() -> None:
     for card in THREE_SHOT:
-        assert list(lmeval.load_task(card.name).eval_docs) == list(lmeval.load_task(str(card.variant_of)).eval_docs)
+        assert documents(card.name) == documents(str(card.variant_of))
 
 
 class Says(Half):

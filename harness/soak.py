@@ -1,0 +1,164 @@
+"""Sustained load: one model is asked one task's questions over and over, window after window, for some minutes.
+
+A soak is a run of one model on one task in a run directory like any other: its repeats are the windows, as many as the
+time allows, and nothing is waited for in between. ``plan`` in ``run.json`` says so under ``soak``. It cannot be gone on
+with, since the machine has cooled down by then; what was measured until it ended is kept whatever ends it.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from joulemark.meters.errors import MeasuringFailed, UsageError
+from joulemark.meters.totals import min_window_s
+from joulemark.meters.types import Domain
+
+from .alone import measuring_alone
+from .cellmeter import CellMeter
+from .machine import describe_software
+from .plan import Plan
+from .record import Idle, RunHeader
+from .run import Progress, RunResult, _interruptible, _Measuring
+from .schedule import CellPlan, schedule
+from .session import describe_this_machine, meter_infos, prepare
+from .store import RunWriter, refuse_used
+from .worker import Worker
+
+__all__ = ["SOAK", "soak", "window_length_s"]
+
+SOAK = "soak"
+"""The key of ``plan`` in ``run.json`` that says how long the load was to last, and how long the windows are."""
+
+_USUAL_WINDOW_S = 10.0
+_WANTED, _MOST = 60, 1000
+"""Windows that a short soak has if its meter allows, and that a long one has at most."""
+
+
+def soak(plan: Plan, minutes: float, out: Path, progress: Progress) -> RunResult:
+    """Keep a model busy for some minutes, and measure it window after window into a new run directory.
+
+    Ctrl-C and SIGTERM end it early; the windows until then are kept, and ``problem`` says so.
+
+    Raises:
+        UsageError: The plan has not one model and one task, or as `run.measure`.
+        MeasuringFailed: No window could be measured, no meter works here, or the disk is full.
+    """
+    refuse_used(out)
+    session = prepare(plan, progress.say)
+    if len(session.plan.models) != 1 or len(session.plan.tasks) != 1:
+        raise UsageError(f"a soak asks one task; name one of {', '.join(session.plan.tasks)}.")
+    window_s = window_length_s(minutes, session.choice.summed)
+    with RunWriter(out) as writer:
+        header = RunHeader(
+            run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+            joulemark_version=version("joulemark"),
+            # How many windows there will be is not known, and no run of so many repeats is the same.
+            plan=session.plan.model_dump(mode="json")
+            | {"repeats": None, SOAK: {"minutes": minutes, "window_s": window_s}},
+            seed=plan.seed,
+            machine=describe_this_machine(session.choice),
+            software=describe_software(),
+            meters=meter_infos(session.choice),
+            idle=Idle(before_w=None, after_w=None, duration_s=plan.idle_s),
+        )
+        writer.write_header(header)
+        return _Soaking(session, writer, header, progress, {}, minutes=minutes, window_s=window_s).run()
+
+
+def window_length_s(minutes: float, summed: Sequence[Domain]) -> float:
+    """How long windows are, in seconds: 10, less for a short soak and more for a long one, as the meter allows."""
+    seconds = 60 * minutes
+    return max(min_window_s(summed), min(_USUAL_WINDOW_S, seconds / _WANTED), seconds / _MOST)
+
+
+@dataclass
+class _Soaking(_Measuring):
+    """Measures one model's cells, one after the other, until the time is up."""
+
+    minutes: float = 0.0
+    window_s: float = 0.0
+    began: float = 0.0
+
+    def run(self) -> RunResult:
+        """Ask until the time is up, or until nothing can be measured any more."""
+        with ExitStack() as stack, _interruptible(self.writer.path):
+            if not self.session.choice.by_cpu_time:
+                stack.enter_context(measuring_alone())
+            stack.callback(self.pool.close)
+            try:
+                problem = self._keep_asking()
+                if problem is None:
+                    self._measure_idle_after()
+            except KeyboardInterrupt:
+                problem = self._where_stopped()
+        if len(self.failed) == self.tried:
+            raise MeasuringFailed(problem or "no window was measured")
+        self.writer.compact()
+        return RunResult(self.writer.path, problem or self._what_failed())
+
+    def _keep_asking(self) -> str | None:
+        """Measure windows; returns why it ended before its time, if it did."""
+        spec = self.session.specs
+        self.progress.begin(max(1, int(60 * self.minutes / self.window_s)), 0, self.session.choice)
+        self.progress.say(f"Sustained load for {self.minutes:g} min, in windows of {self.window_s:.3g} s or more.")
+        self.pool.start(schedule(self.session.plan, spec, [1]))
+        self._measure_idle_before()
+        self.began = time.monotonic()
+        in_a_row = 0
+        while time.monotonic() - self.began < 60 * self.minutes and in_a_row < 2:
+            [plan] = schedule(self.session.plan, spec, [self.tried + 1])
+            self.tried += 1
+            cell, lost = self._cell(plan, attempt=1)
+            self.progress.done(cell)
+            in_a_row = 0 if cell.status == "ok" else in_a_row + 1
+            self.failed += [cell] if in_a_row else []
+            if lost:
+                return self._ended_early(lost)
+            if self.tried == 1 and cell.duration_s > 3 * self.window_s:
+                self._tell_how_long(cell.duration_s)
+        return self._ended_early(str(self.failed[-1].error)) if in_a_row == 2 else None
+
+    def _ask(self, worker: Worker, plan: CellPlan) -> tuple[CellMeter, dict[str, Any]]:
+        """As in a run, with windows as long as a soak's."""
+        whole, setting = self.session.plan, plan.setting
+        how = {name: setting[name] for name in ("limit", "num_fewshot", "max_gen_toks") if name in setting}
+        with self._recorder(worker) as recorder:
+            meter = CellMeter(recorder)
+            answered = worker.ask(
+                plan.task,
+                meter,
+                stock=plan.task in self.session.stock,
+                include=whole.include_path,
+                window_s=self.window_s,
+                batch_size=setting["batch_size"],
+                concurrency=setting.get("concurrency", 1),
+                how=how | {"apply_chat_template": whole.apply_chat_template},
+            )
+        return meter, answered
+
+    def _tell_how_long(self, seconds: float) -> None:
+        self.progress.say(
+            f"Asking all questions once takes about {seconds:.0f} s, and no window is shorter; --limit asks fewer."
+        )
+
+    def _where_stopped(self) -> str:
+        done = (time.monotonic() - self.began) / 60 if self.tried else 0.0
+        return f"stopped after {done:.1f} of {self.minutes:g} minutes; what was measured until then is kept."
+
+    def _ended_early(self, reason: str) -> str:
+        done = (time.monotonic() - self.began) / 60
+        return f"ended after {done:.1f} of {self.minutes:g} minutes: {reason}. What was measured until then is kept."
+
+    def _what_failed(self) -> str | None:
+        if not self.failed:
+            return None
+        return f"{len(self.failed)} of {self.tried} windows failed; the first: {self.failed[0].error}."

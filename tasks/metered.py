@@ -1,0 +1,177 @@
+"""Stands between lm-eval and a model: warms up, starts the meter, repeats the requests, stops the meter."""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import json
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from lm_eval.api.instance import Instance
+from lm_eval.api.model import LM
+
+from .types import Answer, Passes, RequestMeter
+from .watch import Watch
+
+__all__ = ["MeteredLM"]
+
+MOST_WARM_UP_REQUESTS = 32
+SETTLED = 0.1
+"""The coefficient of variation of the last `_LAST` passes at which a model counts as warm."""
+
+_LAST, _MOST_PASSES, _MOST_S = 3, 20, 10.0
+_BEGINNINGS = ".,;:!?-+*/"
+CACHE_SUSPECTED = 0.5
+"""Later passes that take less than this share of the first were answered from a cache."""
+
+
+class MeteredLM(LM):  # type: ignore[misc]
+    """A model as lm-eval sees it, with the meter running while requests are answered and not otherwise.
+
+    Attributes:
+        told: The answers of the first pass, each with its request.
+    """
+
+    def __init__(self, inner: LM, watch: Watch, meter: RequestMeter, window_s: float) -> None:
+        super().__init__()
+        self.inner, self.watch, self.meter, self.window_s = inner, watch, meter, window_s
+        self.told: list[tuple[Instance, Answer]] = []
+        self._loops: int | None = None
+        self._seconds: list[float] = []
+        self._shares = (0.0, 0.0, 0.0)
+        self._warm_ups = 0
+        self._warm = True
+
+    def generate_until(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:  # noqa: ARG002
+        """Generate, metered."""
+        return self._measure(self.inner.generate_until, requests)
+
+    def loglikelihood(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:  # noqa: ARG002
+        """Score continuations, metered."""
+        return self._measure(self.inner.loglikelihood, requests)
+
+    def loglikelihood_rolling(self, requests: list[Instance], disable_tqdm: bool = False) -> Any:  # noqa: ARG002
+        """Score whole texts, metered."""
+        return self._measure(self.inner.loglikelihood_rolling, requests)
+
+    # LM defines these itself, so they would never reach __getattr__.
+    rank = property(lambda self: self.inner.rank)
+    world_size = property(lambda self: self.inner.world_size)
+    device = property(lambda self: self.inner.device)
+    tokenizer_name = property(lambda self: self.inner.tokenizer_name)
+
+    def chat_template(self, chat_template: bool | str = False) -> Any:
+        """The model's own."""
+        return self.inner.chat_template(chat_template)
+
+    def apply_chat_template(self, chat_history: Any, add_generation_prompt: bool = True) -> Any:
+        """The model's own."""
+        return self.inner.apply_chat_template(chat_history, add_generation_prompt=add_generation_prompt)
+
+    def set_cache_hook(self, cache_hook: Any) -> None:
+        """Handed on."""
+        self.inner.set_cache_hook(cache_hook)
+
+    def all_gather(self, tensor: Any) -> Any:
+        """Handed on."""
+        return self.inner.all_gather(tensor)
+
+    def gather_object(self, obj: Any, dst: int = 0) -> Any:
+        """Handed on."""
+        return self.inner.gather_object(obj, dst)
+
+    def barrier(self) -> None:
+        """Handed on."""
+        self.inner.barrier()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.__dict__["inner"], name)
+
+    def passes(self) -> Passes:
+        """How it went, all windows together."""
+        prefill, decode, total = self._shares
+        told = prefill + decode > 0 and total > 0
+        return Passes(
+            loops=self._loops or 0,
+            seconds=tuple(self._seconds),
+            cached=self.watch.may_be_cached and _looks_cached(self._seconds),
+            warm_ups=self._warm_ups,
+            warm=self._warm,
+            prefill_share=prefill / total if told else None,
+            decode_share=decode / total if told else None,
+        )
+
+    def _measure(self, call: Callable[..., Any], requests: list[Instance]) -> Any:
+        quiet = {"disable_tqdm": True} if "disable_tqdm" in inspect.signature(call).parameters else {}
+        self._warm_up(lambda few: call(few, **quiet), requests)
+        self.watch.begin()
+        before = self.watch.seconds()
+        self.meter.start("requests")
+        # Whatever is done in here besides calling is counted as the model's: so next to nothing is.
+        opened = began = time.monotonic()
+        answers = call(requests, **quiet)
+        ended = time.monotonic()
+        self.watch.end()
+        seconds = [ended - began]
+        # The first call of a task decides how often all of its calls run.
+        while len(seconds) < self._loops if self._loops else ended - opened < self.window_s:
+            began = ended
+            call(requests, **quiet)
+            ended = time.monotonic()
+            seconds.append(ended - began)
+        self.meter.stop()
+        after = self.watch.seconds()
+        self._loops = len(seconds)
+        self._seconds += seconds
+        self._shares = tuple(s + b - a for s, a, b in zip(self._shares, before, after, strict=True))  # type: ignore[assignment]
+        told = self.watch.answers(requests, answers)
+        self.told += zip(requests, told, strict=True) if told else ()
+        return answers
+
+    def _warm_up(self, call: Callable[[list[Instance]], Any], requests: Sequence[Instance]) -> None:
+        """Answer a batch again and again until that takes as long each time; never the very requests to come."""
+        self.meter.start("warm_up")
+        seconds: list[float] = []
+        began = time.monotonic()
+        for few in _batches(requests, self.watch.batch_size):
+            before = time.monotonic()
+            call(few)
+            seconds.append(time.monotonic() - before)
+            if _settled(seconds) or len(seconds) == _MOST_PASSES or time.monotonic() - began > _MOST_S:
+                break
+        self.meter.stop()
+        self._warm_ups += len(seconds)
+        self._warm = self._warm and _settled(seconds)
+
+
+def _batches(requests: Sequence[Instance], batch_size: int) -> Iterator[list[Instance]]:
+    """The first batch of requests, each time with another beginning, so that no cache is warmed by it."""
+    few = requests[: min(batch_size, MOST_WARM_UP_REQUESTS)]
+    for beginning in itertools.cycle(_BEGINNINGS):
+        yield [_altered(request, beginning) for request in few]
+
+
+def _altered(request: Instance, beginning: str) -> Instance:
+    """A request of the same size that shares no beginning with the asked one."""
+    prompt, *rest = request.arguments
+    if type(prompt) is str:
+        return replace(request, arguments=(beginning + prompt, *rest))
+    if hasattr(prompt, "prompt"):
+        chat = json.loads(prompt.prompt)
+        if isinstance(chat[0].get("content"), str):
+            chat[0]["content"] = beginning + chat[0]["content"]
+        return replace(request, arguments=(type(prompt)(json.dumps(chat, ensure_ascii=False)), *rest))
+    return request
+
+
+def _settled(seconds: Sequence[float]) -> bool:
+    last = seconds[-_LAST:]
+    return len(last) == _LAST and statistics.stdev(last) <= SETTLED * statistics.mean(last)
+
+
+def _looks_cached(seconds: Sequence[float]) -> bool:
+    return len(seconds) > 1 and sum(seconds[1:]) / (len(seconds) - 1) < CACHE_SUSPECTED * seconds[0]
