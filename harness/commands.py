@@ -98,7 +98,7 @@ def _grid(
 @click.option("--threads", type=int, show_default="1", help="Threads of a model's process.")
 @click.option("--dtype", metavar="NAME", help="Precision to load models in, such as bfloat16.")
 @click.option("--sweep", multiple=True, callback=_grid, metavar="KEY=V,V,...",
-              help="With each of these values: batch_size, concurrency, threads, dtype, max_gen_toks.")  # fmt: skip
+              help="batch_size, concurrency, threads, dtype, max_gen_toks, power_cap_w: with each value.")  # fmt: skip
 @click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Fail a cell that takes longer.")
 @click.option("--meter", "meters", multiple=True,
               help="Use this meter, domain or NAME=KIND:key=value,... (see `joulemark meters`).")  # fmt: skip
@@ -116,6 +116,7 @@ def _grid(
 @click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), help="A run to go on with.")
 @click.option("--trust-remote-code", is_flag=True, default=None, help="Load models that bring code of their own.")
 @click.option("--allow-unsafe-code", is_flag=True, default=None, help="Ask tasks that run what a model writes.")
+@click.option("--allow-power-cap", is_flag=True, default=None, help="Let --sweep change the GPUs' power caps.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(
     plan: Path | None, preset: str | None, out: Path | None, resumed: Path | None, as_json: bool, **given: Any

@@ -57,6 +57,8 @@ class ModelSpec:
             return "a chat has one question at a time"
         if key == "concurrency" and value > 1 and not self.is_client:
             return "it computes here, and one batch at a time"
+        if key == "power_cap_w" and not self.takes_gpu:
+            return "it computes on no GPU here"
         if key == "dtype" and (self.backend == REFERENCE or self.is_client):
             return "its precision is not chosen when it is loaded"
         if key == "dtype" and "dtype=" in self.args:

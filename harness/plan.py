@@ -17,7 +17,7 @@ from .models import REFERENCE, is_replica, reference_models
 
 __all__ = ["PRESETS", "Plan", "make_plan"]
 
-SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks")
+SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks", "power_cap_w")
 """Settings of which a plan may have several values."""
 
 Order = Literal["interleaved", "abba", "blocked"]
@@ -27,10 +27,10 @@ class Plan(BaseModel):
     """Everything that decides what a run does; it is stored whole in ``run.json``.
 
     Attributes:
-        models: As `models.parse_model` reads them.
-        tasks: Names of tasks.
+        models: ``ref/NAME``, ``LABEL=ref/NAME`` or ``LABEL=BACKEND:key=value,...``, any model type of lm-eval.
+        tasks: Names of tasks and groups, ours or lm-eval's.
         repeats: Times that every model meets every task; the least, where ``precision`` is given.
-        precision: Go on until each model's energy is known to within this share (95 %); None does not.
+        precision: Go on until each model's energy is known to within this share (95 %); None is content with ``repeats``.
         max_repeats: The most repeats that ``precision`` may ask for.
         limit: Only the first so many questions of each task.
         num_fewshot: Examples before each question; None leaves it to the task.
@@ -44,16 +44,17 @@ class Plan(BaseModel):
         threads: Threads of a model's process.
         dtype: Precision that a model is loaded in, where it can be chosen; None leaves it to the model.
         sweep: Further values of settings, by name: every combination is measured.
-        meters: Ids of meters to use; None chooses the best that works here.
+        meters: Meters to use, by id or ``NAME=KIND:key=value,...``; None chooses the best that works here.
         order: ``interleaved``: each repeat in a random order of its own; ``abba``: models forwards,
             then backwards; ``blocked``: one model after the other.
-        executor: Where cells run.
-        seed: Of the order.
-        idle_s: How long the idle power is measured, before and after.
-        timeout_s: How long a cell may take; None: as long as it takes.
+        executor: Where cells run; only ``local`` so far.
+        seed: Of the random order.
+        idle_s: Seconds for which the idle power is measured, before and after.
+        timeout_s: Seconds that a cell may take; None: as long as it takes.
         carbon: What a kilowatt-hour stands for: grams of CO2 equivalent, or a country; None for no carbon figures.
         trust_remote_code: Load models that bring code of their own.
         allow_unsafe_code: Ask tasks that run what a model writes.
+        allow_power_cap: Let a sweep over ``power_cap_w`` change the GPUs' caps; the old ones are put back.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -84,6 +85,7 @@ class Plan(BaseModel):
     carbon: str | float | None = None
     trust_remote_code: bool = False
     allow_unsafe_code: bool = False
+    allow_power_cap: bool = False
 
     @field_validator("sweep")
     @classmethod

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from joulemark.meters.carbon import carbon_intensity
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
+from joulemark.meters.powerlimit import PowerLimits
 from joulemark.meters.registry import Choice
 from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import EnergyRecord
@@ -142,6 +143,7 @@ class _Measuring:
     header: RunHeader
     progress: Progress
     known: dict[str, Cell]
+    limits: PowerLimits | None = None
     idle: EnergyRecord | None = None
     cooled_s: float | None = None
     tried: int = 0
@@ -157,6 +159,7 @@ class _Measuring:
             if not self.session.choice.by_cpu_time:
                 stack.enter_context(measuring_alone())
             stack.callback(self.pool.close)
+            stack.callback(self._restore_caps)
             for repeats in self._looks():
                 problem = self._measure(schedule(self.session.plan, self.session.specs, range(1, repeats + 1)))
                 if problem or not self._is_too_unsure(repeats):
@@ -177,6 +180,7 @@ class _Measuring:
         todo = [cell for cell in cells if not self._is_fine(cell)]
         if not todo:
             return None
+        self._prepare_caps(todo)
         self.progress.begin(len(cells), len(cells) - len(todo), self.session.choice)
         if not self.tried:
             models = len({cell.load_key for cell in todo})
@@ -220,6 +224,19 @@ class _Measuring:
         else:
             self.progress.say(f"After {repeats} repeats {what}. Going on.")
         return True
+
+    def _prepare_caps(self, todo: Sequence[CellPlan]) -> None:
+        """Take over the GPUs' power caps where cells ask for some; raises UsageError where one is impossible."""
+        caps = {cell.setting["power_cap_w"] for cell in todo if "power_cap_w" in cell.setting}
+        if caps and self.limits is None:
+            self.limits = PowerLimits()
+        for watts in sorted(caps):
+            assert self.limits is not None
+            self.limits.refuse_impossible(watts)
+
+    def _restore_caps(self) -> None:
+        if self.limits is not None:
+            self.limits.close()
 
     def _what_failed(self) -> str | None:
         if not self.failed:
@@ -317,6 +334,8 @@ class _Measuring:
         lost = worker = None
         try:
             worker = self.pool.get(plan)
+            if self.limits is not None:
+                self.limits.set(plan.setting["power_cap_w"])
             meter, answered = self._ask(worker, plan)
             cell, items = finished_cell(
                 **facts,

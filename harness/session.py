@@ -60,6 +60,11 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
         include = [str(Path(folder).resolve()) for folder in plan.include_path]
         tasks, stock = lmeval.expand_tasks(plan.tasks, include, say)
         plan = plan.model_copy(update={"tasks": tuple(tasks), "include_path": tuple(include)})
+    if "power_cap_w" in plan.sweep and not plan.allow_power_cap:
+        raise UsageError(
+            "a sweep over power_cap_w changes the GPUs' own settings; allow that by --allow-power-cap "
+            "(the old caps are put back when the run ends, however it ends)."
+        )
     for sentence in impossible(plan, specs):
         say(sentence)
     if not any(settings(plan, spec) for spec in specs):

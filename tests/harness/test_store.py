@@ -43,8 +43,8 @@ def cell(cell_id: str = "a", **changed: object) -> Cell:
 def items(count: int = 3) -> pd.DataFrame:
     row = {
         "doc_id": 0, "doc_hash": "h", "score": 1.0, "correct": True, "prompt_tokens": 3, "generated_tokens": 1,
-        "computed_tokens": 5, "energy_j": 0.5, "latency_s": None, "ttft_s": None, "cluster": "0", "level": None, "truncated": None,
-        "layers": None, "confidence": None, "escalated": None,
+        "computed_tokens": 5, "energy_j": 0.5, "latency_s": None, "ttft_s": None, "cluster": "0", "level": None,
+        "truncated": None, "layers": None, "confidence": None, "escalated": None,
     }  # fmt: skip
     return pd.DataFrame([row | {"doc_id": at} for at in range(count)]).astype(ITEM_COLUMNS)
 

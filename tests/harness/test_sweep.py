@@ -88,3 +88,22 @@ def test_a_token_cap_is_a_question_of_its_own_and_says_what_it_cut_off(joulemark
     assert cut.rows[0].accuracy_finished is None
     assert whole.rows[0].accuracy_finished == whole.rows[0].accuracy
     assert (cut.rows[0].energy_wh_per_1k or 0) < (whole.rows[0].energy_wh_per_1k or 0)
+
+
+def test_power_caps_are_changed_only_where_that_is_allowed(joulemark: Joulemark, tmp_path: Path) -> None:
+    chosen = (
+        "-m",
+        "mine=hf:pretrained=x",
+        "-t",
+        "jm_units",
+        "--sweep",
+        "power_cap_w=200,300",
+        "--out",
+        tmp_path / "run",
+    )
+    done = joulemark("run", *chosen)
+    assert done.returncode == 2
+    assert "--allow-power-cap" in done.stderr
+    done = joulemark("run", *chosen, "--allow-power-cap")
+    assert done.returncode == 2
+    assert "no NVIDIA driver answers" in done.stderr

@@ -9,6 +9,7 @@
  * FAKE_RESET      a path: while a file is there, the counters read 0 (the driver was loaded anew)
  * FAKE_FROZEN     a path: while a file is there, the counters stand still, at its content in milliseconds
  * FAKE_HOT        a path: while a file is there, heat holds the clocks down
+ * FAKE_CAPS       a folder that keeps the power caps; without it, nobody may set one
  */
 #include <math.h>
 #include <stdio.h>
@@ -17,7 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
+enum { OK = 0, UNINITIALIZED = 1, INVALID = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, DRIVER_NOT_LOADED = 9, GPU_IS_LOST = 15 };
 static struct gpu { unsigned index, watts; char mode[8]; } gpus[8];
 static unsigned count;
 static int ready;
@@ -123,7 +124,37 @@ int nvmlDeviceGetTemperature(struct gpu *gpu, unsigned sensor, unsigned *celsius
     *celsius = there("FAKE_HOT") ? 95 : 55;
     return OK;
 }
-int nvmlDeviceGetEnforcedPowerLimit(struct gpu *gpu, unsigned *mw) { return *mw = gpu->watts * 1000, OK; }
+
+/* Caps outlive the process that sets them: FAKE_CAPS is a folder with a file for each GPU that has one. */
+static FILE *cap_file(struct gpu *gpu, const char *how) {
+    char path[512];
+    const char *folder = getenv("FAKE_CAPS");
+    if (!folder) return NULL;
+    snprintf(path, sizeof path, "%s/%u", folder, gpu->index);
+    return fopen(path, how);
+}
+int nvmlDeviceGetPowerManagementLimit(struct gpu *gpu, unsigned *mw) {
+    *mw = gpu->watts * 1000;
+    FILE *file = cap_file(gpu, "r");
+    if (file) {
+        if (fscanf(file, "%u", mw) != 1) *mw = 0;
+        fclose(file);
+    }
+    return OK;
+}
+int nvmlDeviceGetEnforcedPowerLimit(struct gpu *gpu, unsigned *mw) { return nvmlDeviceGetPowerManagementLimit(gpu, mw); }
+int nvmlDeviceGetPowerManagementLimitConstraints(struct gpu *gpu, unsigned *low, unsigned *high) {
+    *low = 100000;
+    *high = gpu->watts * 1000;
+    return OK;
+}
+int nvmlDeviceSetPowerManagementLimit(struct gpu *gpu, unsigned mw) {
+    FILE *file = cap_file(gpu, "w");
+    if (!file) return NO_PERMISSION;
+    fprintf(file, "%u", mw);
+    fclose(file);
+    return OK;
+}
 int nvmlDeviceGetCurrentClocksThrottleReasons(struct gpu *gpu, unsigned long long *reasons) {
     (void)gpu;
     *reasons = there("FAKE_HOT") ? 0x20 : 0x4;
