@@ -11,99 +11,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
-
-from joulemark.harness.record import Carbon, Cell, Computed, Idle, Machine, MeterInfo, ModelInfo
+from joulemark.harness.record import Carbon, Cell, Machine, MeterInfo, ModelInfo
 from joulemark.harness.store import Run, canonical_json
-from joulemark.meters.errors import UsageError
 from joulemark.meters.types import Grade
 
 from .progress import planned_repeats
-from .stats import Floats
+from .samples import ASKED, ItemScores, Sample, has_energy, idle_drift_w, make_sample, what_is_asked
 
-__all__ = ["ASKED", "Entrant", "Sample", "absent", "gather"]
-
-ASKED = frozenset(
-    [
-        "num_fewshot",
-        "limit",
-        "fewshot_seed",
-        "apply_chat_template",
-        "chat_template",
-        "fewshot_as_multiturn",
-        "system_instruction",
-        "gen_kwargs",
-        "max_gen_toks",
-        "max_new_tokens",
-        "max_tokens",
-        "until",
-        "include_path",
-    ]
-)
-"""Keys of a cell's ``setting`` that say what is asked; all others say how it is computed."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Sample:
-    """What an entrant did on one task, all finished repeats together.
-
-    Attributes:
-        task: The task's name.
-        question: Tells what was asked: equal for entrants that may be compared.
-        chance: Score of a guesser, 0..1; None where quality is not defined for the metric.
-        docs: Item numbers, ascending, shape (items,).
-        clusters: What each item shares with others, as text; an item alone has its own number.
-        scores: Mean score of each item over the repeats, 0..1.
-        levels: Where the items of each level of difficulty stand in ``docs``; empty where a task has no levels.
-        energy_wh: Gross watt-hours per 1,000 items, by repeat; empty where there is none.
-        net_wh: Net watt-hours per 1,000 items, by repeat.
-        independent_u: Relative standard uncertainty that differs from cell to cell, by repeat.
-        rel_u_scale: Relative standard uncertainty shared by all of this meter and machine.
-        rel_u_workload: The same of what differs between kinds of code.
-        tokens_per_item: Prompt and generated tokens of an item; None where not counted.
-        latency_s_p50: Median seconds of a request, mean over repeats.
-        latency_s_p95: What one request in twenty takes longer than, mean over repeats.
-        ttft_s_p50: Median seconds to a request's first token, mean over repeats.
-        generated_per_item: Tokens generated for an item; None where not counted.
-        tokens_per_s: Tokens generated in a second of the window.
-        phases: Shares of the gross energy by phase, mean over repeats; empty where they are not told apart.
-        truncated: Share of the answers that the token cap cut off; None where that is not known.
-        accuracy_finished: Mean score of the others; None where there are none or it is not known.
-        wall_s_per_item: Seconds of the window an item, mean over repeats; less than a request where these overlap.
-        repeats: Finished repeats.
-        other_metrics: The task's further metrics, mean over repeats; those that every repeat has.
-        computed: How much a model that chooses chose to compute, mean over repeats.
-        flags: Of its cells, each once.
-    """
-
-    task: str
-    question: str
-    chance: float | None
-    docs: NDArray[np.int64]
-    clusters: NDArray[np.str_]
-    scores: Floats
-    levels: Mapping[int, NDArray[np.int64]]
-    energy_wh: Mapping[int, float]
-    net_wh: Mapping[int, float]
-    independent_u: Mapping[int, float]
-    rel_u_scale: float
-    rel_u_workload: float
-    tokens_per_item: float | None
-    latency_s_p50: float | None
-    latency_s_p95: float | None
-    ttft_s_p50: float | None
-    generated_per_item: float | None
-    tokens_per_s: float | None
-    phases: Mapping[str, float]
-    truncated: float | None
-    accuracy_finished: float | None
-    wall_s_per_item: float | None
-    repeats: int
-    other_metrics: Mapping[str, float]
-    computed: Computed
-    flags: tuple[str, ...]
+__all__ = ["Entrant", "absent", "gather"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,19 +101,19 @@ def absent(runs: Sequence[Run]) -> list[str]:
 
 
 def _of_run(run: Run) -> list[Entrant]:
-    scores = _Scores(run)
+    scores = ItemScores(run)
     planned = planned_repeats(run) or len({cell.repeat for cell in run.cells})
     by_trait: dict[Trait, list[Cell]] = defaultdict(list)
     split = _asked_twice(run.cells)
     usual = _usual_meter(run)
-    drift_w = _idle_drift_w(run.header.idle)
+    drift_w = idle_drift_w(run.header.idle)
     for cell in run.cells:
         by_trait[_trait(cell, split, usual)].append(cell)
     finished = {trait: cells for trait, cells in by_trait.items() if any(c.status == "ok" for c in cells)}
     asked: dict[str, str] = {}
     samples: dict[Trait, dict[str, Sample]] = {}
     for trait, cells in sorted(finished.items(), key=lambda pair: str(pair[0])):
-        samples[trait] = {task: _sample(task, same, scores, drift_w) for task, same in _by_task(cells).items()}
+        samples[trait] = {task: make_sample(task, same, scores, drift_w) for task, same in _by_task(cells).items()}
         for task, sample in samples[trait].items():
             asked.setdefault(task, sample.question)
     for cell in run.cells:
@@ -241,37 +156,24 @@ def _loss(cell: Cell) -> str:
     return f"{cell.model} on {cell.task}, repeat {cell.repeat}: {cell.status}, {cell.error or 'no reason given'}"
 
 
-def _has_energy(cell: Cell) -> bool:
-    """Whether it has joules; 0 J is no measurement."""
-    return cell.energy is not None and cell.energy.gross_j is not None and cell.energy.gross_j > 0
-
-
 def _trait(cell: Cell, split: bool, usual: tuple[Grade | None, str | None]) -> Trait:
     """What makes cells one entrant. A cell without energy goes with the run's usual meter."""
     how = {key: value for key, value in cell.setting.items() if key not in ASKED}
-    grade, scope = (cell.energy.grade, cell.energy.scope) if cell.energy and _has_energy(cell) else usual
-    return cell.model, canonical_json(how), _asked(cell) if split else "", grade, scope
-
-
-def _asked(cell: Cell) -> str:
-    return canonical_json({key: value for key, value in cell.setting.items() if key in ASKED})
-
-
-def _question(cell: Cell) -> str:
-    return canonical_json([cell.task_hash or cell.task_version, _asked(cell)])
+    grade, scope = (cell.energy.grade, cell.energy.scope) if cell.energy and has_energy(cell) else usual
+    return cell.model, canonical_json(how), what_is_asked(cell) if split else "", grade, scope
 
 
 def _asked_twice(cells: Iterable[Cell]) -> bool:
     """Whether one run asks some task in two ways (few-shot variants): then each way is an entrant of its own."""
     ways: dict[tuple[str, str], set[str]] = defaultdict(set)
     for cell in cells:
-        ways[cell.model, cell.task].add(_asked(cell))
+        ways[cell.model, cell.task].add(what_is_asked(cell))
     return any(len(way) > 1 for way in ways.values())
 
 
 def _usual_meter(run: Run) -> tuple[Grade | None, str | None]:
     for cell in run.cells:
-        if cell.energy and _has_energy(cell):
+        if cell.energy and has_energy(cell):
             return cell.energy.grade, cell.energy.scope
     summed = [meter for meter in run.header.meters if meter.summed]
     return (summed[0].grade, "+".join(dict.fromkeys(m.scope for m in summed))) if summed else (None, None)
@@ -283,194 +185,3 @@ def _by_task(cells: list[Cell]) -> dict[str, list[Cell]]:
         if cell.status == "ok":
             tasks[cell.task].append(cell)
     return tasks
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Items:
-    """What a `Sample` has from its items."""
-
-    docs: NDArray[np.int64]
-    clusters: NDArray[np.str_]
-    scores: Floats
-    levels: Mapping[int, NDArray[np.int64]]
-    truncated: float | None
-    accuracy_finished: float | None
-
-
-class _Scores:
-    """Item scores of a run, found by cell."""
-
-    def __init__(self, run: Run) -> None:
-        try:
-            self._frame = run.items()
-        except (OSError, ValueError, KeyError) as problem:
-            raise UsageError(f"{run.path}: the items of a finished cell cannot be read: {problem}") from problem
-        grouped: Any = self._frame.groupby("cell_id", sort=False).indices if len(self._frame) else {}
-        self._rows: Mapping[str, NDArray[np.int64]] = grouped
-        self._path = run.path
-
-    def of(self, cells: list[Cell]) -> _Items:
-        """The items of these cells, each once, with its scores averaged."""
-        for cell in cells:
-            if cell.cell_id not in self._rows:
-                raise UsageError(
-                    f"{self._path}: the items of cell {cell.cell_id} are missing; run it again with --resume."
-                )
-        frame = self._frame.iloc[np.concatenate([self._rows[cell.cell_id] for cell in cells])]
-        docs, inverse = np.unique(frame["doc_id"].to_numpy(dtype=np.int64), return_inverse=True)
-        scores = frame["score"].to_numpy(dtype=float)
-        total, count = np.bincount(inverse, weights=scores), np.bincount(inverse)
-        clusters = np.empty(len(docs), dtype=object)
-        clusters[inverse] = _clusters(frame)
-        truncated, finished = _truncated(frame)
-        return _Items(
-            docs=docs,
-            clusters=clusters.astype(str),
-            scores=total / count,
-            levels=_levels(frame, inverse, len(docs)),
-            truncated=truncated,
-            accuracy_finished=finished,
-        )
-
-
-def _clusters(frame: pd.DataFrame) -> NDArray[np.object_]:
-    own = "item " + frame["doc_id"].astype(str)
-    named = frame["cluster"] if "cluster" in frame else pd.Series(None, index=frame.index, dtype=object)
-    return ("of " + named.astype("string")).fillna(own).to_numpy(dtype=object)
-
-
-def _truncated(frame: pd.DataFrame) -> tuple[float | None, float | None]:
-    """The share of answers that were cut off, and the mean score of the others; over all repeats."""
-    if "truncated" not in frame or frame["truncated"].isna().any():
-        return None, None
-    cut = frame["truncated"].to_numpy(dtype=bool)
-    return float(cut.mean()), float(frame["score"].to_numpy(dtype=float)[~cut].mean()) if not cut.all() else None
-
-
-def _levels(frame: pd.DataFrame, inverse: NDArray[np.int64], items: int) -> dict[int, NDArray[np.int64]]:
-    """Items by level, ascending; those of runs older than levels have none."""
-    if "level" not in frame:
-        return {}
-    level = np.full(items, np.nan)
-    level[inverse] = frame["level"].to_numpy(dtype=float, na_value=np.nan)
-    return {int(each): np.flatnonzero(level == each) for each in np.unique(level[~np.isnan(level)])}
-
-
-def _sample(task: str, cells: list[Cell], scores: _Scores, drift_w: float) -> Sample:
-    items = scores.of(cells)
-    energies = {cell.repeat: cell for cell in cells if _has_energy(cell) and cell.n_items}
-    defined = all(c.chance is not None and c.quality is not None for c in cells) and bool(
-        ((items.scores >= 0) & (items.scores <= 1)).all()
-    )
-    flags = {flag for cell in cells for flag in cell.flags}
-    net = {repeat: cell for repeat, cell in energies.items() if cell.energy and cell.energy.net_j is not None}
-    clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, drift_w)}
-    if len(clear) < len(net):
-        flags.add("idle_drifted")
-    return Sample(
-        task=task,
-        question=_question(cells[0]),
-        chance=cells[0].chance if defined and cells[0].chance != 1 else None,
-        docs=items.docs,
-        clusters=items.clusters,
-        scores=items.scores,
-        levels=items.levels,
-        energy_wh={repeat: _wh_per_1k(cell, net=False) for repeat, cell in energies.items()},
-        net_wh={repeat: _wh_per_1k(cell, net=True) for repeat, cell in clear.items()},
-        independent_u={r: _relative_u(c) for r, c in energies.items()},
-        rel_u_scale=max((c.energy.rel_u_scale for c in energies.values() if c.energy), default=0.0),
-        rel_u_workload=max((c.energy.rel_u_workload for c in energies.values() if c.energy), default=0.0),
-        tokens_per_item=_mean([_tokens(cell) for cell in cells]),
-        latency_s_p50=_mean([cell.latency_s.p50 for cell in cells]),
-        latency_s_p95=_mean([cell.latency_s.p95 for cell in cells]),
-        ttft_s_p50=_mean([cell.ttft_s.p50 for cell in cells]),
-        generated_per_item=_mean([_generated(cell) for cell in cells]),
-        tokens_per_s=_mean([_per_second(cell) for cell in cells]),
-        phases=_phases(cells),
-        truncated=items.truncated,
-        accuracy_finished=items.accuracy_finished,
-        wall_s_per_item=_mean([_wall_s(cell) for cell in cells]),
-        repeats=len({cell.repeat for cell in cells}),
-        other_metrics=_other_metrics(cells),
-        computed=_computed(cells),
-        flags=tuple(sorted(flags)),
-    )
-
-
-def _idle_drift_w(idle: Idle) -> float:
-    """By how much the idle power changed while measuring, in watts; 0 where it was not measured twice."""
-    if idle.before_w is None or idle.after_w is None:
-        return 0.0
-    return abs(idle.after_w - idle.before_w)
-
-
-def _above_drift(cell: Cell, drift_w: float) -> bool:
-    """Whether what a cell took above idle is more than what idle power itself changed by over the same time."""
-    energy = cell.energy
-    return energy is not None and (energy.net_j or 0.0) > drift_w * (energy.window_s or 0.0)
-
-
-def _other_metrics(cells: list[Cell]) -> dict[str, float]:
-    means = {name: _mean([cell.other_metrics.get(name) for cell in cells]) for name in sorted(cells[0].other_metrics)}
-    return {name: mean for name, mean in means.items() if mean is not None}
-
-
-def _computed(cells: list[Cell]) -> Computed:
-    return Computed(
-        layers_per_token=_mean([cell.computed.layers_per_token for cell in cells]),
-        escalated=_mean([cell.computed.escalated for cell in cells]),
-    )
-
-
-def _generated(cell: Cell) -> float | None:
-    return None if cell.tokens.generated is None or not cell.n_items else cell.tokens.generated / cell.n_items
-
-
-def _per_second(cell: Cell) -> float | None:
-    energy, generated = cell.energy, cell.tokens.generated
-    return generated * energy.loops / energy.window_s if energy and energy.window_s and generated else None
-
-
-def _phases(cells: list[Cell]) -> dict[str, float]:
-    """Shares of the gross energy, in the order of their names; empty unless every cell tells them."""
-    shares: dict[str, list[float]] = defaultdict(list)
-    for cell in cells:
-        energy, phases = cell.energy, cell.phases
-        if not energy or not energy.gross_j or energy.idle_j is None or phases.prefill_j is None:
-            return {}
-        parts = (phases.prefill_j, phases.decode_j, phases.other_j, energy.idle_j)
-        for name, joules in zip(("prefill", "decode", "other", "idle"), parts, strict=True):
-            shares[name].append((joules or 0.0) / energy.gross_j)
-    return {name: float(np.mean(values)) for name, values in shares.items()}
-
-
-def _wh_per_1k(cell: Cell, *, net: bool) -> float:
-    """``gross_j / 3.6 / (n_items * loops)``: joules / 3600 for a Wh, x 1,000 items."""
-    assert cell.energy is not None
-    joules = cell.energy.net_j if net else cell.energy.gross_j
-    assert joules is not None
-    return joules / 3.6 / (cell.n_items * cell.energy.loops)
-
-
-def _relative_u(cell: Cell) -> float:
-    energy = cell.energy
-    return energy.u_j / energy.gross_j if energy and energy.gross_j and energy.u_j is not None else 0.0
-
-
-def _wall_s(cell: Cell) -> float | None:
-    """Seconds of the window for one item once; a batch's time is shared by its items."""
-    energy = cell.energy
-    if energy is None or not energy.window_s or not cell.n_items:
-        return None
-    return energy.window_s / (cell.n_items * energy.loops)
-
-
-def _tokens(cell: Cell) -> float | None:
-    if cell.tokens.prompt is None or cell.tokens.generated is None or not cell.n_items:
-        return None
-    return (cell.tokens.prompt + cell.tokens.generated) / cell.n_items
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from .contest import By, Differences, Entries, ItemTable, differences, judge_frontier, rank_entries
-from .entrants import Sample
 from .rows import Figures, Row, codes
+from .samples import Sample
 
 __all__ = ["entries_of", "order", "place"]
 

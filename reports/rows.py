@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .entrants import Entrant, Sample
+from .entrants import Entrant
+from .samples import Sample
 from .stats import Estimate, LogEnergy, accuracy, combine, energy, log_energy, quality, right_per_wh
 
 __all__ = ["Figures", "Row", "codes", "measure", "plain_row"]
