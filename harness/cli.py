@@ -16,12 +16,14 @@ __all__ = ["cli", "main"]
 
 COMMANDS = {
     "run": ("joulemark.harness.commands:run", "Measure models on tasks: quality and energy."),
+    "init": ("joulemark.harness.planfile:init", "A plan file with every key explained, to start from."),
     "doctor": ("joulemark.harness.commands:doctor", "Which meters work here, which don't, and the fix."),
     "meters": ("joulemark.harness.commands:meters", "Meters that can be named."),
     "models": ("joulemark.harness.commands:models", "Models that can be named."),
     "tasks": ("joulemark.harness.commands:tasks", "Tasks that can be named."),
     "rank": ("joulemark.reports.commands:rank", "The table: who gives the most quality for the energy."),
     "report": ("joulemark.reports.commands:report", "Report, pictures and data of one or more runs."),
+    "soak": ("joulemark.harness.soakcommands:soak", "Sustained load on one model: does its energy drift?"),
     "remeter": ("joulemark.harness.commands:remeter", "Take a run's energy anew from a recorded power trace."),
 }
 """Command -> where it is, and its line in ``joulemark --help``."""
@@ -66,11 +68,12 @@ def cli(debug: bool) -> None:
 
 @cli.result_callback()
 def finish(result: Any, **_: Any) -> int:
-    """After ``run``: the table, the report, and the exit code; a command's own code otherwise."""
+    """After ``run`` or ``soak``: the table, the report, and the exit code; a command's own code otherwise."""
     if not hasattr(result, "problem"):
         return result if isinstance(result, int) else 0
     try:
-        load("joulemark.reports.commands:conclude")(result.path, as_json=result.as_json)
+        conclude = getattr(result, "conclude", "joulemark.reports.commands:conclude")
+        load(conclude)(result.path, as_json=result.as_json)
     except Incomparable:
         if not result.problem:
             raise

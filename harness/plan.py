@@ -30,7 +30,7 @@ class Plan(BaseModel):
         models: ``ref/NAME``, ``LABEL=ref/NAME`` or ``LABEL=BACKEND:key=value,...``, any model type of lm-eval.
         tasks: Names of tasks and groups, ours or lm-eval's.
         repeats: Times that every model meets every task; the least, where ``precision`` is given.
-        precision: Go on until each model's energy is known to within this share (95 %); None is content with ``repeats``.
+        precision: Go on until each model's energy is known to within this share (95 %); None keeps to ``repeats``.
         max_repeats: The most repeats that ``precision`` may ask for.
         limit: Only the first so many questions of each task.
         num_fewshot: Examples before each question; None leaves it to the task.

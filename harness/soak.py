@@ -25,6 +25,7 @@ from .alone import measuring_alone
 from .cellmeter import CellMeter
 from .machine import describe_software
 from .plan import Plan
+from .progress import Shown
 from .record import Idle, RunHeader
 from .run import Progress, RunResult, _interruptible, _Measuring
 from .schedule import CellPlan, schedule
@@ -32,7 +33,7 @@ from .session import describe_this_machine, meter_infos, prepare
 from .store import RunWriter, refuse_used
 from .worker import Worker
 
-__all__ = ["SOAK", "soak", "window_length_s"]
+__all__ = ["SOAK", "Countdown", "soak", "window_length_s"]
 
 SOAK = "soak"
 """The key of ``plan`` in ``run.json`` that says how long the load was to last, and how long the windows are."""
@@ -80,6 +81,18 @@ def window_length_s(minutes: float, summed: Sequence[Domain]) -> float:
     return max(min_window_s(summed), min(_USUAL_WINDOW_S, seconds / _WANTED), seconds / _MOST)
 
 
+class Countdown(Shown):
+    """Tells the time that is left by the clock, not by the number of windows."""
+
+    def __init__(self, minutes: float) -> None:
+        super().__init__()
+        self._seconds = 60 * minutes
+
+    def _left(self) -> str:
+        seconds = round(max(0.0, self._seconds - (time.monotonic() - self._began)))
+        return f"{seconds // 60}:{seconds % 60:02d} left"
+
+
 @dataclass
 class _Soaking(_Measuring):
     """Measures one model's cells, one after the other, until the time is up."""
@@ -99,11 +112,12 @@ class _Soaking(_Measuring):
                 if problem is None:
                     self._measure_idle_after()
             except KeyboardInterrupt:
-                problem = self._where_stopped()
+                problem = self._ended("stopped")
         if len(self.failed) == self.tried:
-            raise MeasuringFailed(problem or "no window was measured")
+            raise MeasuringFailed(f"no window was measured: {problem or 'the time was up too soon'}")
         self.writer.compact()
-        return RunResult(self.writer.path, problem or self._what_failed())
+        kept = f"{problem}; what was measured until then is kept." if problem else None
+        return RunResult(self.writer.path, kept or self._what_failed())
 
     def _keep_asking(self) -> str | None:
         """Measure windows; returns why it ended before its time, if it did."""
@@ -116,16 +130,16 @@ class _Soaking(_Measuring):
         in_a_row = 0
         while time.monotonic() - self.began < 60 * self.minutes and in_a_row < 2:
             [plan] = schedule(self.session.plan, spec, [self.tried + 1])
-            self.tried += 1
             cell, lost = self._cell(plan, attempt=1)
+            self.tried += 1
             self.progress.done(cell)
             in_a_row = 0 if cell.status == "ok" else in_a_row + 1
             self.failed += [cell] if in_a_row else []
             if lost:
-                return self._ended_early(lost)
-            if self.tried == 1 and cell.duration_s > 3 * self.window_s:
-                self._tell_how_long(cell.duration_s)
-        return self._ended_early(str(self.failed[-1].error)) if in_a_row == 2 else None
+                return self._ended("ended", f": {lost}")
+            if self.tried == 1 and cell.energy and cell.energy.window_s > 2 * self.window_s:
+                self._tell_how_long(cell.energy.window_s)
+        return self._ended("ended", f": {self.failed[-1].error}") if in_a_row == 2 else None
 
     def _ask(self, worker: Worker, plan: CellPlan) -> tuple[CellMeter, dict[str, Any]]:
         """As in a run, with windows as long as a soak's."""
@@ -147,16 +161,12 @@ class _Soaking(_Measuring):
 
     def _tell_how_long(self, seconds: float) -> None:
         self.progress.say(
-            f"Asking all questions once takes about {seconds:.0f} s, and no window is shorter; --limit asks fewer."
+            f"Asking all questions once takes {seconds:.0f} s, and no window is shorter than that; --limit asks fewer."
         )
 
-    def _where_stopped(self) -> str:
-        done = (time.monotonic() - self.began) / 60 if self.tried else 0.0
-        return f"stopped after {done:.1f} of {self.minutes:g} minutes; what was measured until then is kept."
-
-    def _ended_early(self, reason: str) -> str:
-        done = (time.monotonic() - self.began) / 60
-        return f"ended after {done:.1f} of {self.minutes:g} minutes: {reason}. What was measured until then is kept."
+    def _ended(self, how: str, reason: str = "") -> str:
+        minutes = (time.monotonic() - self.began) / 60 if self.began else 0.0
+        return f"{how} after {minutes:.1f} of {self.minutes:g} min{reason}"
 
     def _what_failed(self) -> str | None:
         if not self.failed:
