@@ -19,9 +19,16 @@ def measuring_alone() -> Iterator[None]:
     """Hold the machine against further runs of the same user while measuring; a crash lets it go.
 
     Raises:
-        MeasuringFailed: Another run holds it.
+        MeasuringFailed: Another run holds it, or there is no place for the lock.
     """
-    handle = os.open(Path(tempfile.gettempdir()) / f"joulemark-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    lock = Path(tempfile.gettempdir()) / f"joulemark-{os.getuid()}.lock"
+    try:
+        handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as problem:
+        reason = problem.strerror or problem
+        raise MeasuringFailed(
+            f"cannot hold this machine by {lock}: {reason}; set TMPDIR to another folder."
+        ) from problem
     try:
         _take(handle)
         yield

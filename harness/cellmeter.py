@@ -25,8 +25,9 @@ class CellMeter:
         company: Cores that worked for other processes meanwhile, on average.
     """
 
-    def __init__(self, recorder: Recorder) -> None:
-        self._recorder = recorder
+    def __init__(self, recorder: Recorder, server: int | None = None) -> None:
+        """``server`` is the process that computes, where it was not started by this one: it is no company."""
+        self._recorder, self._server = recorder, server
         self._part: Part = "requests"
         self._before = self._others_s()
         self.records: list[EnergyRecord] = []
@@ -63,7 +64,10 @@ class CellMeter:
         idle = machine.idle + getattr(machine, "iowait", 0.0)
         # Guests' time is part of user and nice already.
         guests = getattr(machine, "guest", 0.0) + getattr(machine, "guest_nice", 0.0)
-        return float(sum(machine) - idle - guests) - _tree_s(psutil.Process())
+        ours_s = _tree_s(psutil.Process())
+        with contextlib.suppress(psutil.NoSuchProcess):
+            ours_s += 0.0 if self._server is None else _tree_s(psutil.Process(self._server))
+        return float(sum(machine) - idle - guests) - ours_s
 
 
 def _tree_s(process: psutil.Process) -> float:

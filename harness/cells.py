@@ -123,6 +123,7 @@ def finished_cell(
         other_metrics=result["others"],
         energy=energy,
         windows=tuple(map(span_of, windows)),
+        idle_window=None if idle is None else span_of(idle),
         phases=phases_of(energy, passes, load_j, warmup_j),
         tokens=Tokens(
             prompt=_sum(result["items"], "prompt_tokens"),

@@ -18,7 +18,7 @@ from joulemark.meters.errors import MeasuringFailed
 from .models import card, reference_models
 from .plan import PRESETS, make_plan
 
-__all__ = ["Measured", "doctor", "meters", "models", "remeter", "run", "tasks"]
+__all__ = ["Measured", "complete_models", "complete_tasks", "doctor", "meters", "models", "remeter", "run", "tasks"]
 
 
 @dataclass(frozen=True)
@@ -30,11 +30,13 @@ class Measured:
     problem: str | None
 
 
-def _complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_models(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names that a model's may be completed to."""
     return [f"ref/{name}" for name in reference_models() if f"ref/{name}".startswith(incomplete)]
 
 
-def _complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Names that a task's may be completed to."""
     from joulemark.tasks.catalog import OUR_TASKS
 
     return [task.name for task in OUR_TASKS if task.name.startswith(incomplete)]
@@ -71,9 +73,9 @@ def _grid(
 
 @click.command()
 @click.argument("plan", required=False, type=click.Path(path_type=Path, dir_okay=False), metavar="[PLAN.toml]")
-@click.option("-m", "--model", "models", multiple=True, shell_complete=_complete_models,
+@click.option("-m", "--model", "models", multiple=True, shell_complete=complete_models,
               help="ref/NAME, LABEL=ref/NAME or LABEL=BACKEND:key=value,...; may be repeated.")  # fmt: skip
-@click.option("-t", "--task", "tasks", multiple=True, shell_complete=_complete_tasks,
+@click.option("-t", "--task", "tasks", multiple=True, shell_complete=complete_tasks,
               help="A task of ours or of lm-eval; may be repeated.")  # fmt: skip
 @click.option(
     "--preset",
@@ -99,7 +101,8 @@ def _grid(
 @click.option("--dtype", metavar="NAME", help="Precision to load models in, such as bfloat16.")
 @click.option("--sweep", multiple=True, callback=_grid, metavar="KEY=V,V,...",
               help="batch_size, concurrency, threads, dtype, max_gen_toks, power_cap_w: with each value.")  # fmt: skip
-@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Fail a cell that takes longer.")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS",
+              help="Fail a cell, or a model's loading, that takes longer.")  # fmt: skip
 @click.option("--meter", "meters", multiple=True,
               help="Use this meter, domain or NAME=KIND:key=value,... (see `joulemark meters`).")  # fmt: skip
 @click.option(

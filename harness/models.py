@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from joulemark.meters.errors import UsageError
+from joulemark.tasks.ownargs import split_args
 
+from .endpoints import Endpoint, check_here, endpoint_of
 from .record import ModelInfo
 
 __all__ = ["REFERENCE", "ZOO", "ModelSpec", "card", "is_replica", "parse_model", "parse_models", "reference_models"]
@@ -29,7 +31,7 @@ class ModelSpec:
     Attributes:
         name: What tables call it.
         backend: ``ref`` for a reference model, else a model type of lm-eval.
-        args: The reference model's name, or lm-eval's ``k=v,k=v``.
+        args: The reference model's name, or lm-eval's ``k=v,k=v`` and those of ours (`endpoints.Endpoint`).
     """
 
     name: str
@@ -45,6 +47,15 @@ class ModelSpec:
     def is_client(self) -> bool:
         """Whether it sends its requests to a server."""
         return self.backend.endswith("completions") or self.backend in _CLIENTS
+
+    @property
+    def endpoint(self) -> Endpoint | None:
+        """Its server, where its arguments say which process that is, or which meter sees it.
+
+        Raises:
+            UsageError: They contradict each other.
+        """
+        return endpoint_of(self.name, self.args) if self.is_client else None
 
     @property
     def usual_batch(self) -> int:
@@ -102,7 +113,7 @@ def parse_model(text: str) -> ModelSpec:
     """Read ``ref/NAME``, ``LABEL=ref/NAME`` or ``LABEL=BACKEND:k=v,k=v``.
 
     Raises:
-        UsageError: It is none of these, or there is no such reference model.
+        UsageError: It is none of these, or there is no such reference model, or not the server that it names.
     """
     label, labelled, rest = text.partition("=")
     if not labelled:
@@ -113,9 +124,9 @@ def parse_model(text: str) -> ModelSpec:
     backend, colon, args = rest.partition(":")
     if labelled and label and colon and backend:
         for key, option in (("batch_size", "--batch-size"), ("num_concurrent", "--concurrency")):
-            if f"{key}=" in args:
+            if f"{key}=" in split_args(args)[0]:
                 raise UsageError(f"model {label!r}: give {key} by {option}, so that the record has it.")
-        return ModelSpec(name=label, backend=backend, args=args)
+        return _external(ModelSpec(name=label, backend=backend, args=args))
     raise UsageError(
         f"model {text!r}: write ref/NAME or LABEL=BACKEND:key=value, such as mine=hf:pretrained=./folder; "
         f"`joulemark models` lists the reference models{_suggest(text)}"
@@ -137,6 +148,14 @@ def parse_models(texts: Sequence[str]) -> list[ModelSpec]:
     if problems:
         raise UsageError(" ".join(problems))
     return specs
+
+
+def _external(spec: ModelSpec) -> ModelSpec:
+    if split_args(spec.args)[1] and not spec.is_client:
+        raise UsageError(f"model {spec.name!r}: {spec.backend} computes here, and has no server to name.")
+    if endpoint := spec.endpoint:
+        check_here(spec.name, endpoint)
+    return spec
 
 
 def _reference(label: str, name: str) -> ModelSpec:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +14,7 @@ from joulemark.meters.window import Recorder
 
 from .models import REFERENCE
 from .schedule import CellPlan
+from .servers import Server, open_server, place_of, rss_of
 from .session import Session
 from .worker import Worker, WorkerFailed
 
@@ -28,42 +31,73 @@ _SHORT_OF_MEMORY = ("out of memory", "memoryerror", "sigkill", "free memory on d
 
 @dataclass
 class Pool:
-    """Processes by what they have loaded; the least recently asked goes first where memory is short."""
+    """Processes by what they have loaded; the least recently asked goes first where memory is short.
+
+    Attributes:
+        servers: By process, what computes for it where that is another one.
+        said: What the processes said whose model could not be loaded.
+    """
 
     session: Session
     record: Callable[[Worker], Recorder]
     workers: dict[str, Worker] = field(default_factory=dict)
+    servers: dict[Worker, Server] = field(default_factory=dict)
     load_j: dict[str, float | None] = field(default_factory=dict)
     unloadable: dict[str, str] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
 
     def start(self, cells: Iterable[CellPlan]) -> None:
         """Load the models of these cells, as far as there is room; the rest are loaded when they are asked."""
         first = list({cell.load_key: cell for cell in cells if cell.load_key not in self.workers}.values())[:_AT_ONCE]
-        spawned = [(cell, self._spawn(cell)) for cell in first]
+        spawned: list[tuple[CellPlan, Worker]] = []
+        with contextlib.suppress(WorkerFailed):
+            # Those that the machine allows no process for have it tried again when they are asked.
+            spawned.extend((cell, self._spawn(cell)) for cell in first)
         for cell, worker in spawned:
-            if self._has_room():
+            if self._has_room() and not self._in_the_way(cell):
                 self._load(cell, worker)
             else:
                 worker.close()
 
     def any(self) -> Worker | None:
         """One of those that are loaded."""
-        return next((worker for worker in self.workers.values() if worker.alive), None)
+        return next((worker for worker in self.workers.values() if worker.alive and not self.lost_server(worker)), None)
+
+    def pid_of(self, worker: Worker) -> int:
+        """The process whose tree computes."""
+        server = self.servers.get(worker)
+        return worker.pid if server is None else server.pid
+
+    def found_pid(self, worker: Worker) -> int | None:
+        """The server's process, where it was not started here and so is not below this one."""
+        server = self.servers.get(worker)
+        return None if server is None or server.started else server.pid
+
+    def place_of(self, worker: Worker) -> str:
+        """Where it computes: ``cpu`` or ``gpu``, or ``server`` for one that nobody said the process of."""
+        return place_of(self.servers[worker].pid) if worker in self.servers else worker.place
+
+    def lost_server(self, worker: Worker) -> str | None:
+        """What became of its server, where it had one and that is gone; None where all is well."""
+        server = self.servers.get(worker)
+        return None if server is None or server.alive else server.why_gone
 
     def get(self, cell: CellPlan) -> Worker:
-        """The process that answers a cell; a new one where the last has died.
+        """The process that answers a cell; a new one where the last has died, or its server.
 
         Raises:
             WorkerFailed: The model could not be loaded.
         """
         key = cell.load_key
         worker = self.workers.pop(key, None)
-        if worker is not None and not worker.alive:
-            worker.close()
+        if worker is not None and (not worker.alive or self.lost_server(worker)):
+            self._end(worker)
             worker = None
         if worker is None and key not in self.unloadable:
             while self.workers and not self._has_room():
-                self._drop_oldest()
+                self._drop(next(iter(self.workers)))
+            for other in self._in_the_way(cell):
+                self._drop(other)
             self._load(cell, self._spawn(cell))
             worker = self.workers.pop(key, None)
         if worker is None:
@@ -75,7 +109,7 @@ class Pool:
     def close(self) -> None:
         """End them all."""
         for worker in self.workers.values():
-            worker.close()
+            self._end(worker)
         self.workers.clear()
 
     def _spawn(self, cell: CellPlan) -> Worker:
@@ -94,26 +128,59 @@ class Pool:
     def _try(self, cell: CellPlan, worker: Worker) -> str | None:
         try:
             worker.wait_ready()
-            self.load_j[cell.load_key] = self._load_metered(worker)
-        except (WorkerFailed, UsageError) as problem:
-            worker.close()
-            return str(problem)
+            endpoint = cell.spec.endpoint
+            server = open_server(endpoint, threads=cell.setting["threads"]) if endpoint else None
+            if server is not None:
+                self.servers[worker] = server
+            self.load_j[cell.load_key] = self._load_metered(worker, server)
+        except (WorkerFailed, UsageError, MeterLost) as problem:
+            reason = self.lost_server(worker)
+            self._end(worker)
+            self.said[cell.load_key] = worker.log
+            if reason is None and isinstance(problem, MeterLost):
+                raise
+            return reason or str(problem)
         self.workers[cell.load_key] = worker
         return None
 
-    def _load_metered(self, worker: Worker) -> float | None:
-        """Joules of loading; None where that was too short for the meter."""
+    def _load_metered(self, worker: Worker, server: Server | None) -> float | None:
+        """Joules of loading; None where that was too short for the meter, or done before."""
+        timeout_s = self.session.plan.timeout_s
+        until_s = None if timeout_s is None else time.monotonic() + timeout_s
         with self.record(worker) as recorder:
             recorder.start()
-            worker.load()
+            if server is not None:
+                server.wait_until_it_answers(until_s)
+            worker.load(timeout_s=timeout_s)
             try:
-                return recorder.stop().gross_j
+                loaded_j = recorder.stop().gross_j
             except MeterLost:
                 return None
+        return loaded_j if server is None or server.started else None
 
     def _has_room(self) -> bool:
-        largest = max((worker.rss for worker in self.workers.values()), default=0)
+        largest = max((self._rss(worker) for worker in self.workers.values()), default=0)
         return bool(psutil.virtual_memory().available > _ROOM * largest)
 
-    def _drop_oldest(self) -> None:
-        self.workers.pop(next(iter(self.workers))).close()
+    def _rss(self, worker: Worker) -> int:
+        server = self.servers.get(worker)
+        return worker.rss + (rss_of(server.pid) if server is not None and server.started else 0)
+
+    def _in_the_way(self, cell: CellPlan) -> list[str]:
+        """Those whose servers were started where this cell's is to be."""
+        endpoint = cell.spec.endpoint
+        if endpoint is None or not endpoint.command:
+            return []
+        return [
+            key
+            for key, worker in self.workers.items()
+            if worker in self.servers and self.servers[worker].port == endpoint.port
+        ]
+
+    def _drop(self, key: str) -> None:
+        self._end(self.workers.pop(key))
+
+    def _end(self, worker: Worker) -> None:
+        worker.close()
+        if server := self.servers.pop(worker, None):
+            server.close()

@@ -14,8 +14,8 @@ from rich.progress import Progress as Bar
 from joulemark.meters.registry import Choice
 from joulemark.meters.totals import min_window_s
 
+from .measuring import Progress
 from .record import Cell
-from .run import Progress
 from .schedule import CellPlan
 
 __all__ = ["Shown"]
@@ -46,6 +46,7 @@ class Shown(Progress):
         )
         self._task: TaskID | None = None
         self._total = self._done = self._measured = 0
+        self._idle_windows = 2
         self._began = self._printed = time.monotonic()
         self._live = self._console.is_terminal
 
@@ -63,8 +64,11 @@ class Shown(Progress):
         meters = ", ".join(domain.id for domain in choice.summed)
         self._print(f"Measuring {what}{again}. Energy: {choice.grade} ({meters}), scope {choice.scope}.")
         window_s = min_window_s(choice.summed)
+        # The idle power takes a window before the first cell, and one after the last.
+        windows = cells - done + self._idle_windows
+        self._idle_windows = 1
         if window_s > LONG_WINDOW_S:
-            minutes = math.ceil((cells - done) * window_s / 60)
+            minutes = math.ceil(windows * window_s / 60)
             least = f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
             self._print(f"This meter needs windows of at least {window_s:.0f} s: at least {least} in all.")
 

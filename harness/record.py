@@ -260,6 +260,8 @@ class Cell(Record):
     """The task's further metrics, such as ``made_up`` of an abstention task."""
     energy: Energy | None = None
     windows: tuple[Span, ...] = ()
+    idle_window: Span | None = None
+    """When the idle power was taken that its net energy is above; each invocation takes its own."""
     phases: Phases = Phases()
     tokens: Tokens = Tokens()
     computed: Computed = Computed()

@@ -31,9 +31,9 @@ from joulemark.meters.replay import ReplayMeter, Trace
 from joulemark.meters.types import Domain, EnergyRecord
 
 from .cells import NO_JOULES, energy_of, phases_of
+from .measuring import SEEN_BY
 from .models import ModelSpec
 from .record import Cell, Energy, Phases, RunHeader, Span
-from .run import SEEN_BY
 from .session import meter_infos
 from .store import Run, RunWriter, read_run, refuse_used
 
@@ -197,7 +197,8 @@ class _Again:
         self.notes: list[str] = []
         self._run, self._recording = run, recording
         self._items = {str(name): rows.drop(columns="cell_id") for name, rows in run.items().groupby("cell_id")}
-        self._before = self._idle("before", run.header.idle.before)
+        self._idles: dict[str, EnergyRecord | None] = {}
+        self._before = self._idle_before(run.header.idle.before)
         self._after = self._idle("after", run.header.idle.after)
 
     def cells(self) -> list[tuple[Cell, pd.DataFrame | None]]:
@@ -219,6 +220,13 @@ class _Again:
                 "remetered_from": old.run_id,
             }
         )
+
+    def _idle_before(self, span: Span | None) -> EnergyRecord | None:
+        """The same; each invocation of a run took its own, and it is told of but once."""
+        key = "" if span is None else span.began_at
+        if key not in self._idles:
+            self._idles[key] = self._idle("before", span)
+        return self._idles[key]
 
     def _idle(self, when: str, span: Span | None) -> EnergyRecord | None:
         """The idle power's window; None where the trace does not tell, which is never guessed."""
@@ -247,7 +255,9 @@ class _Again:
         return self._measured(cell, cell.energy, record)
 
     def _measured(self, cell: Cell, old: Energy, record: EnergyRecord) -> tuple[Cell, pd.DataFrame]:
-        energy = energy_of([record], self._before, old.loops)
+        # Cells of runs of older versions do not say which idle window was theirs.
+        idle = self._idle_before(cell.idle_window or self._run.header.idle.before)
+        energy = energy_of([record], idle, old.loops)
         if self._run.header.carbon and energy.gross_j is not None:
             grams = energy.gross_j / 3.6e6 * self._run.header.carbon.g_per_kwh
             energy = energy.model_copy(update={"carbon_g": grams})

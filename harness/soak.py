@@ -7,31 +7,24 @@ with, since the machine has cooled down by then; what was measured until it ende
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from joulemark.meters.errors import MeasuringFailed, UsageError
 from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import Domain
 
 from .alone import measuring_alone
-from .cellmeter import CellMeter
-from .machine import describe_software
+from .measuring import Measuring, Progress, interruptible, make_header
 from .plan import Plan
 from .progress import Shown
-from .record import Idle, RunHeader
-from .run import Progress, RunResult, _interruptible, _Measuring
-from .schedule import CellPlan, schedule
-from .session import describe_this_machine, meter_infos, prepare
+from .run import RunResult
+from .schedule import schedule
+from .session import prepare
 from .store import RunWriter, refuse_used
-from .worker import Worker
 
 __all__ = ["SOAK", "Countdown", "soak", "window_length_s"]
 
@@ -58,19 +51,10 @@ def soak(plan: Plan, minutes: float, out: Path, progress: Progress) -> RunResult
         raise UsageError(f"a soak asks one task; name one of {', '.join(session.plan.tasks)}.")
     window_s = window_length_s(minutes, session.choice.summed)
     with RunWriter(out) as writer:
-        header = RunHeader(
-            run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-            created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-            joulemark_version=version("joulemark"),
-            # How many windows there will be is not known, and no run of so many repeats is the same.
-            plan=session.plan.model_dump(mode="json")
-            | {"repeats": None, SOAK: {"minutes": minutes, "window_s": window_s}},
-            seed=plan.seed,
-            machine=describe_this_machine(session.choice),
-            software=describe_software(),
-            meters=meter_infos(session.choice),
-            idle=Idle(before_w=None, after_w=None, duration_s=plan.idle_s),
-        )
+        # How many windows there will be is not known, and no run of so many repeats is the same.
+        plan_told = session.plan.model_dump(mode="json")
+        plan_told |= {"repeats": None, SOAK: {"minutes": minutes, "window_s": window_s}}
+        header = make_header(session, plan_told)
         writer.write_header(header)
         return _Soaking(session, writer, header, progress, {}, minutes=minutes, window_s=window_s).run()
 
@@ -94,23 +78,22 @@ class Countdown(Shown):
 
 
 @dataclass
-class _Soaking(_Measuring):
+class _Soaking(Measuring):
     """Measures one model's cells, one after the other, until the time is up."""
 
     minutes: float = 0.0
-    window_s: float = 0.0
     began: float = 0.0
 
     def run(self) -> RunResult:
         """Ask until the time is up, or until nothing can be measured any more."""
-        with ExitStack() as stack, _interruptible(self.writer.path):
+        with ExitStack() as stack, interruptible(self.writer.path):
             if not self.session.choice.by_cpu_time:
                 stack.enter_context(measuring_alone())
             stack.callback(self.pool.close)
             try:
                 problem = self._keep_asking()
                 if problem is None:
-                    self._measure_idle_after()
+                    self.measure_idle_after()
             except KeyboardInterrupt:
                 problem = self._ended("stopped")
         if len(self.failed) == self.tried:
@@ -125,12 +108,12 @@ class _Soaking(_Measuring):
         self.progress.begin(max(1, int(60 * self.minutes / self.window_s)), 0, self.session.choice)
         self.progress.say(f"Sustained load for {self.minutes:g} min, in windows of {self.window_s:.3g} s or more.")
         self.pool.start(schedule(self.session.plan, spec, [1]))
-        self._measure_idle_before()
+        self.measure_idle_before()
         self.began = time.monotonic()
         in_a_row = 0
         while time.monotonic() - self.began < 60 * self.minutes and in_a_row < 2:
             [plan] = schedule(self.session.plan, spec, [self.tried + 1])
-            cell, lost = self._cell(plan, attempt=1)
+            cell, lost = self.measure(plan, attempt=1)
             self.tried += 1
             self.progress.done(cell)
             in_a_row = 0 if cell.status == "ok" else in_a_row + 1
@@ -140,24 +123,6 @@ class _Soaking(_Measuring):
             if self.tried == 1 and cell.energy and cell.energy.window_s > 2 * self.window_s:
                 self._tell_how_long(cell.energy.window_s)
         return self._ended("ended", f": {self.failed[-1].error}") if in_a_row == 2 else None
-
-    def _ask(self, worker: Worker, plan: CellPlan) -> tuple[CellMeter, dict[str, Any]]:
-        """As in a run, with windows as long as a soak's."""
-        whole, setting = self.session.plan, plan.setting
-        how = {name: setting[name] for name in ("limit", "num_fewshot", "max_gen_toks") if name in setting}
-        with self._recorder(worker) as recorder:
-            meter = CellMeter(recorder)
-            answered = worker.ask(
-                plan.task,
-                meter,
-                stock=plan.task in self.session.stock,
-                include=whole.include_path,
-                window_s=self.window_s,
-                batch_size=setting["batch_size"],
-                concurrency=setting.get("concurrency", 1),
-                how=how | {"apply_chat_template": whole.apply_chat_template},
-            )
-        return meter, answered
 
     def _tell_how_long(self, seconds: float) -> None:
         self.progress.say(

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .commands import _complete_models, _complete_tasks
+from .commands import complete_models, complete_tasks
 from .plan import make_plan
 
 __all__ = ["Soaked", "soak"]
@@ -26,9 +26,9 @@ class Soaked:
 
 
 @click.command()
-@click.argument("model", required=False, shell_complete=_complete_models)
+@click.argument("model", required=False, shell_complete=complete_models)
 @click.option("--minutes", type=click.FloatRange(0, 10_080, min_open=True), metavar="N", help="How long, required.")
-@click.option("-t", "--task", default="jm_units", show_default=True, shell_complete=_complete_tasks,
+@click.option("-t", "--task", default="jm_units", show_default=True, shell_complete=complete_tasks,
               help="What is asked over and over: a task of ours or of lm-eval.")  # fmt: skip
 @click.option("--limit", type=int, default=100, show_default=True, help="Only the first so many of its questions.")
 @click.option("--num-fewshot", type=int, help="Examples before each question.")

@@ -147,8 +147,13 @@ def refuse_used(path: Path) -> None:
         raise UsageError(
             f"{path} holds a run already; `{resume_command(path)}` goes on with it, or choose another --out."
         )
-    if path.is_dir() and any(entry.is_dir() or entry.lstat().st_size for entry in path.iterdir()):
+    if path.is_dir() and any(_is_of_use(entry) for entry in path.iterdir()):
         raise UsageError(f"{path} is not empty; choose another folder with --out.")
+
+
+def _is_of_use(entry: Path) -> bool:
+    """Whether it is more than what a run leaves behind that was ended before its header was there."""
+    return entry.is_dir() or (entry.lstat().st_size > 0 and entry != _beside(entry.with_name(HEADER)))
 
 
 class RunWriter:
@@ -195,6 +200,8 @@ class RunWriter:
         sealed = seal(cell)
         line = sealed.model_dump_json(by_alias=True).encode() + b"\n"
         with self._disk():
+            # What was gathered before may hold rows of an earlier attempt.
+            (self.path / COMPACTED).unlink(missing_ok=True)
             for folder, table in ((ITEMS, items), (POWER, power)):
                 if table is not None:
                     (self.path / folder).mkdir(exist_ok=True)
@@ -271,7 +278,7 @@ def _gather(path: Path, cell_ids: list[str]) -> pd.DataFrame:
 
 def replace_file(path: Path, content: bytes) -> None:
     """Write, flush to disk, and only then take the place of what was there."""
-    beside = path.with_name(f".{path.name}.new")
+    beside = _beside(path)
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -279,9 +286,13 @@ def replace_file(path: Path, content: bytes) -> None:
             os.fsync(file.fileno())
         beside.replace(path)
         _flush_folder(path.parent)
-    except OSError:
+    except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
 
 
 def _flush_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 import json
+import math
 import re
 import unicodedata
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from typing import Any
 
 from .errors import UsageError
 
-__all__ = ["CarbonIntensity", "carbon_intensity"]
+__all__ = ["CarbonIntensity", "carbon_intensity", "find_countries"]
 
 LEAST_G_PER_KWH, MOST_G_PER_KWH = 1.0, 2_000.0
 """Well outside of what any electricity has over its life cycle: wind's median is 11 g/kWh and coal's 820 (IPCC AR5 WG3,
@@ -61,7 +62,28 @@ def carbon_intensity(text: str) -> CarbonIntensity:
     if given:
         factor = 1000.0 if (given[2] or "g").lower() == "kg" else 1.0
         return CarbonIntensity(g_per_kwh=_checked(float(given[1]) * factor), source="given by the user", year=None)
+    if _is_no_quantity(text):
+        raise UsageError(f"{text!r} g/kWh is no carbon intensity: a number must be above 0 and finite, such as 350")
     return _of_country(text)
+
+
+def find_countries(beginning: str) -> dict[str, str]:
+    """Countries with a figure whose code or English name begins so, in any case: names by alpha-3 code.
+
+    Raises:
+        UsageError: codecarbon's table cannot be found.
+    """
+    begin = _plain(beginning)
+    known = {code: str(row["country_name"]) for code, row in _table().items() if row.get("carbon_intensity")}
+    return {code: name for code, name in sorted(known.items()) if f"{_plain(code)}\n{_plain(name)}".startswith(begin)}
+
+
+def _is_no_quantity(text: str) -> bool:
+    """Whether it is a number that Python knows, such as ``nan``, and that nothing can have so much of."""
+    try:
+        return not 0 < float(text) < math.inf
+    except ValueError:
+        return False
 
 
 def _checked(g_per_kwh: float) -> float:

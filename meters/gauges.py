@@ -13,21 +13,29 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from .errors import MeterLost
 from .http import Answer
 from .polling import NoSample, Sample
-from .remote import USERS_REL_U, is_login_refused, parse_rel_u, parse_seconds
+from .remote import USERS_REL_U, is_login_refused, parse_rel_u, parse_seconds, read_number, read_watts
 from .types import Domain, Grade, ScopeKind, Unavailable
 
-__all__ = ["Gauge", "GaugeSource", "Identity", "Standstill", "Told", "watch_renewals"]
+__all__ = ["Gauge", "GaugeSource", "Identity", "Standstill", "Told", "Unfit", "read_power", "watch_renewals"]
 
 _STEPS = 5.0
 """So many steps of its own counter must a source be behind before it counts as stuck."""
 _LOOKS_EVERY_S, _CHANGES = 0.05, 5
 _AGE, _U_AGE = 1 / 2 + 1 / 4, math.hypot(1, 1 / 2) / math.sqrt(12)
 """How old a figure is, and the standard uncertainty of that, in times of ``update_s``."""
+
+
+class Unfit(NoSample):
+    """What the device says is of no use as it is; ``fix`` says what would be."""
+
+    def __init__(self, message: str, fix: str) -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,14 +82,12 @@ class Gauge(Protocol):
 
     Attributes:
         part: The domain's name after the meter's.
-        fix: What to do where it does not work.
         usual_update_s: How often it usually renews its figure.
         slow_update_s: What to take where no renewal is seen.
         watch_s: How long to watch it for renewals, at most.
     """
 
     part: str
-    fix: str
     usual_update_s: float
     slow_update_s: float
     watch_s: float
@@ -91,6 +97,9 @@ class Gauge(Protocol):
 
     def look(self) -> Told:
         """What it tells now. Raises `NoSample`."""
+
+    def advise(self, problem: NoSample) -> str:
+        """What to do about a problem, other than one with the login or an `Unfit`."""
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -171,7 +180,7 @@ class GaugeSource:
     def _fix(self, problem: NoSample) -> str:
         if is_login_refused(problem):
             return "give the login as user=NAME,password_env=VARIABLE, and export the password in that variable"
-        return self._gauge.fix
+        return problem.fix if isinstance(problem, Unfit) else self._gauge.advise(problem)
 
     def _domain(self, identity: Identity, told: Told, how_often: str) -> Domain:
         # A step of the figure errs the same way as long as the power stays the same, so it does not average out.
@@ -192,6 +201,26 @@ class GaugeSource:
             # Nothing that was measured: a run goes on only where this is the same.
             provenance=identity.provenance,
         )
+
+
+def read_power(content: Any, *path: str | int, backwards: str, nothing: str) -> float:
+    """The power at a place in a JSON answer, in watts.
+
+    Args:
+        content: The answer.
+        path: The place.
+        backwards: What to do where it is negative.
+        nothing: What to do where it is 0.
+
+    Raises:
+        Unfit: It is one of these.
+        NoSample: It is no number.
+    """
+    watts = read_number(content, *path)
+    try:
+        return read_watts(content, *path)
+    except NoSample as problem:
+        raise Unfit(str(problem), backwards if watts < 0 else nothing) from problem
 
 
 class Standstill:

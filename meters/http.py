@@ -19,6 +19,7 @@ import ssl
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 from urllib.request import parse_http_list, parse_keqv_list
@@ -26,13 +27,15 @@ from urllib.request import parse_http_list, parse_keqv_list
 from .errors import UsageError
 from .polling import NoSample
 
-__all__ = ["Answer", "Http", "Refused", "Silent"]
+__all__ = ["Answer", "Garbled", "Http", "Refused", "Silent"]
 
 MOST_BYTES = 1_000_000
 """More than any of these sources says at once."""
 
 _DIGESTS = {"SHA-256": "sha256", "MD5": "md5"}
 """Algorithms of RFC 7616 that servers here use, the best first."""
+_NOT_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER_FAILURE"}
+"""What OpenSSL calls an answer that begins like no TLS record, in its several versions."""
 
 
 class Silent(NoSample):
@@ -45,6 +48,10 @@ class Refused(NoSample):
     def __init__(self, message: str, status: int) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Garbled(NoSample):
+    """The server answered with something other than JSON, or with far too much of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +120,7 @@ class Http:
         Raises:
             Refused: The server answered with an error, or wants to send us elsewhere.
             Silent: There was no answer in time.
-            NoSample: It gave something other than JSON, or far too much of it.
+            Garbled: It gave something other than JSON, or far too much of it.
         """
         target = self._prefix + path + (f"?{urlencode(query, quote_via=quote)}" if query else "")
         self._due.start(self._timeout_s)
@@ -121,19 +128,55 @@ class Http:
             heard = self._ask_twice_at_most(target)
         except (OSError, http.client.HTTPException, UnicodeError) as problem:
             self.close()
-            raise Silent(f"{self.base} does not answer ({_plain(problem)})") from problem
+            why = "speaks plain http, not https" if _is_plain_http(problem) else f"does not answer ({_plain(problem)})"
+            raise Silent(f"{self.base} {why}") from problem
         if heard.status != http.client.OK:
             said = _said(heard.body)
             raise Refused(
                 f"{self.base} answered {heard.status} {_printable(heard.reason)}".rstrip() + said, heard.status
             )
         if len(heard.body) > MOST_BYTES:
-            raise NoSample(f"{self.base} answered with more than {MOST_BYTES:,} bytes")
+            raise Garbled(f"{self.base} answered with more than {MOST_BYTES:,} bytes")
         try:
             content = json.loads(heard.body)
         except (ValueError, RecursionError) as problem:
-            raise NoSample(f"{self.base} gave {heard.body[:40]!r} instead of JSON") from problem
+            raise Garbled(f"{self.base} gave {heard.body[:40]!r} instead of JSON") from problem
         return Answer(content=content, t0_ns=heard.t0_ns, t1_ns=heard.t1_ns)
+
+    def advise(self, problem: Exception, what: str, page: str) -> str:
+        """What to do about a problem with this server, by its kind.
+
+        Args:
+            problem: What was raised.
+            what: What the server should be, such as ``Shelly``.
+            page: Where it says something that people can read.
+        """
+        look = f"see what {self.base}{page} says"
+        if isinstance(problem, Silent):
+            return self._advise_on_silence(problem.__cause__, what)
+        if isinstance(problem, Refused) and HTTPStatus(300) <= problem.status < HTTPStatus.BAD_REQUEST:
+            return f"{look}: it sends elsewhere, so give the address that it sends to"
+        if isinstance(problem, Garbled) or (isinstance(problem, Refused) and problem.status == HTTPStatus.NOT_FOUND):
+            return f"see that {self.base} is the {what}'s address: something else seems to answer there"
+        if isinstance(problem, Refused):
+            return f"{look}, and restart the {what} if it goes on"
+        return f"{look}, and update the {what}'s firmware if that makes no sense"
+
+    def _advise_on_silence(self, cause: BaseException | None, what: str) -> str:
+        plain = "http" + self.base.removeprefix("https")
+        if _is_plain_http(cause):
+            return f"write {plain}, where a password can be read by whoever sits between"
+        if isinstance(cause, ssl.SSLCertVerificationError):
+            return "give it a valid certificate, or say verify=no to take any"
+        if isinstance(cause, ssl.SSLError):
+            return f"see which versions of TLS the {what} speaks, or write {plain} if it speaks plain http too"
+        if isinstance(cause, socket.gaierror):
+            return f"no machine here is called {self._host}: give the {what}'s address in numbers"
+        longer = "; if it is merely slow, say timeout_s=SECONDS" if isinstance(cause, TimeoutError) else ""
+        return (
+            f"see that {self.base} is the {what}'s address, that it is on, and that it is in a network which this "
+            f"machine reaches{longer}"
+        )
 
     def close(self) -> None:
         """Let go of the connection; it may be used again."""
@@ -317,6 +360,11 @@ def _parts(base: str) -> tuple[str, str, int | None, str]:
     return scheme, host, port, url.path
 
 
+def _is_plain_http(problem: BaseException | None) -> bool:
+    """Whether a server answered our hello in something other than TLS."""
+    return isinstance(problem, ssl.SSLError) and problem.reason in _NOT_TLS
+
+
 def _said(body: bytes) -> str:
     """A server's reason for its error: ``error`` or ``message``, as Prometheus, Redfish and Shelly have it."""
     try:
@@ -325,7 +373,7 @@ def _said(body: bytes) -> str:
         return ""
     for key in ("error", "message"):
         found = found.get(key, found) if isinstance(found, dict) else found
-    return f": {found[:200]}" if isinstance(found, str) and _printable(found) else ""
+    return f": {found[:200].rstrip('. ')}" if isinstance(found, str) and _printable(found) else ""
 
 
 def _printable(text: str) -> str:

@@ -13,10 +13,10 @@ from http import HTTPStatus
 from typing import Any
 
 from .errors import UsageError
-from .gauges import GaugeSource, Identity, Told
+from .gauges import GaugeSource, Identity, Told, Unfit, read_power
 from .http import Answer, Http, Refused
 from .polling import NoSample, PolledMeter
-from .remote import KWH_J, count_decimals, find_at, float32_step, parse_seconds, parse_secret, read_number, read_watts
+from .remote import KWH_J, count_decimals, find_at, float32_step, parse_seconds, parse_secret, read_number
 from .types import Unavailable
 
 __all__ = ["shelly", "tasmota"]
@@ -27,6 +27,9 @@ _SOURCE = (
     "assumed within +-{:.0%}, uniform (a / sqrt(3), JCGM 100:2008, 4.3.7), which Tuya states for sockets with {}; "
     "{} states no figure for its API"
 )
+_TURN = "turn the plug round, or wire it the other way: it counts power that comes back out of the machine"
+_WHICH = "say which channel this machine is behind"
+_BEHIND = "switch the plug on, and put this machine, and nothing else, behind it"
 
 
 def shelly(
@@ -133,15 +136,15 @@ class _Shelly:
     def __init__(self, http: Http, channel: str) -> None:
         self._http, self._channel = http, channel
         self._method: str | None = None
-        self.fix = (
-            f"put this machine alone behind it, switch it on, and see what {http.base}/shelly says; "
-            "for several outputs give channel=0, 1, ..."
-        )
 
     def identify(self) -> Identity | Unavailable:
         """Its model, by the one question that needs no login."""
         about = self._http.get("/shelly").content
-        if not isinstance(about, dict) or not isinstance(about.get("gen"), int) or about["gen"] < 2:
+        if not isinstance(about, dict) or not {"gen", "type"} & about.keys():
+            raise Unfit(
+                f"{self._http.base} is no Shelly", "give a Shelly's address; for other plugs, see docs/meters.md"
+            )
+        if not isinstance(about.get("gen"), int) or about["gen"] < 2:
             return Unavailable(
                 reason=f"{self._http.base} is no Shelly of the second generation or newer",
                 fix="the first generation speaks another language: use a newer one, or a plug with Tasmota (tasmota:)",
@@ -151,8 +154,8 @@ class _Shelly:
             grade="wall",
             bound=_BOUND_SERIAL,
             source=_SOURCE.format(_BOUND_SERIAL, "serial metering chips (BL0942, HLW8032)", "Shelly"),
-            provenance=f"Shelly {about.get('app')} {about.get('model')} {about.get('id')}, channel {self._channel}, "
-            f"firmware {about.get('ver')}, at {self._http.base}",
+            provenance=f"{_known('Shelly', *map(about.get, ('app', 'model', 'id')))}, channel {self._channel}, "
+            f"firmware {about.get('ver') or 'not told'}, at {self._http.base}",
         )
 
     def look(self) -> Told:
@@ -160,17 +163,25 @@ class _Shelly:
         answer = self._status()
         said = answer.content
         if isinstance(said, dict) and said.get("output") is False:
-            raise NoSample(f"output {self._channel} is switched off, so the machine this runs on is not behind it")
+            raise Unfit(
+                f"output {self._channel} is switched off, so the machine this runs on is not behind it", _BEHIND
+            )
         if isinstance(said, dict) and "apower" not in said:
-            raise NoSample(f"output {self._channel} has no power meter")
+            raise Unfit(f"output {self._channel} has no power meter", "use a Shelly that meters: its name ends with PM")
         counted_wh = read_number(said, "aenergy", "total") if "aenergy" in said else None
         return Told(
             answer=answer,
-            watts=read_watts(said, "apower"),
+            watts=read_power(said, "apower", backwards=_TURN, nothing=_BEHIND),
             step_w=0.1,
             counted_j=None if counted_wh is None else counted_wh * _WH_J,
             step_j=max(0.001, float32_step(counted_wh or 0.0)) * _WH_J,
         )
+
+    def advise(self, problem: NoSample) -> str:
+        """What to do about a problem."""
+        if isinstance(problem, Refused) and "'id'" in str(problem):
+            return "say which output this machine is behind: channel=0 is the first"
+        return self._http.advise(problem, "Shelly", "/shelly")
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -208,30 +219,32 @@ class _Tasmota:
         self._http, self._channel, self._login = http, channel, login
         self._decimals = 0
         self._decimals_w = 0
-        self.fix = (
-            f"put this machine alone behind it, switch it on, and see what {http.base}/cm?cmnd=Status%208 says; "
-            "for several channels give channel=1, 2, ..., for a login password_env=VARIABLE"
-        )
 
     def identify(self) -> Identity | Unavailable:
         """Its name and firmware; a plug that has none of these is as good."""
         self.look()
+        version, device = self._about("Status 2", "StatusFWR", "Version"), self._about("Status", "Status", "DeviceName")
         return Identity(
             kind="wall",
             grade="wall",
             bound=_BOUND_PULSES,
             source=_SOURCE.format(_BOUND_PULSES, "pulse-counting metering chips (HLW8012, BL0937)", "Tasmota"),
-            provenance=f"Tasmota {self._about('Status 2', 'StatusFWR', 'Version')} "
-            f"{self._about('Status', 'Status', 'DeviceName')}, channel {self._channel or 1}, at {self._http.base}",
+            provenance=f"{_known('Tasmota', version, device)}, channel {self._channel or 1}, at {self._http.base}",
         )
 
     def look(self) -> Told:
         """Power and energy of the channel: ``ENERGY.Power`` in W, ``ENERGY.Total`` in kWh."""
         answer = self._command("Status 8")
+        if not isinstance(find_at(answer.content, "StatusSNS"), dict):
+            raise Unfit(f"{self._http.base} does not answer as Tasmota does", "give the address of a plug with Tasmota")
         energy = find_at(answer.content, "StatusSNS", "ENERGY")
         if not isinstance(energy, dict):
-            raise NoSample("its Status 8 has no ENERGY: it has no power meter, or none is configured")
-        watts = read_watts({"Power": self._of_channel(energy.get("Power"))}, "Power")
+            raise Unfit(
+                "its Status 8 has no ENERGY: it has no power meter, or none is configured",
+                "use a plug that meters, and choose its model in Tasmota under Configure Module",
+            )
+        power = {"Power": self._of_channel(energy.get("Power"))}
+        watts = read_power(power, "Power", backwards=_TURN, nothing=_BEHIND)
         self._decimals_w = max(self._decimals_w, count_decimals(watts))
         total_kwh = self._of_counter(energy.get("Total"))
         return Told(
@@ -241,6 +254,10 @@ class _Tasmota:
             counted_j=None if total_kwh is None else total_kwh * KWH_J,
             step_j=self._step_kwh(total_kwh) * KWH_J,
         )
+
+    def advise(self, problem: NoSample) -> str:
+        """What to do about a problem."""
+        return self._http.advise(problem, "Tasmota plug", "/cm?cmnd=Status%208")
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -252,20 +269,19 @@ class _Tasmota:
             raise Refused("it wants a login: " + str(answer.content["WARNING"])[:80], 401)
         return answer
 
-    def _about(self, command: str, *path: str) -> str:
-        found = find_at(self._command(command).content, *path)
-        return found if isinstance(found, str) else "(unknown)"
+    def _about(self, command: str, *path: str) -> Any:
+        return find_at(self._command(command).content, *path)
 
     def _of_channel(self, figure: Any) -> Any:
         """Figures of devices with several channels are lists, unless they are sums."""
         if not isinstance(figure, list):
             if self._channel not in (None, 1):
-                raise NoSample(f"it has one channel, so there is no channel={self._channel}")
+                raise Unfit(f"it has one channel, so there is no channel={self._channel}", "leave channel= out")
             return figure
         if self._channel is None and len(figure) > 1:
-            raise NoSample(f"it has {len(figure)} channels; say channel=1 to channel={len(figure)}")
+            raise Unfit(f"it has {len(figure)} channels", f"{_WHICH}, channel=1 to channel={len(figure)}")
         if (self._channel or 1) > len(figure):
-            raise NoSample(f"it has {len(figure)} channels, so there is no channel={self._channel}")
+            raise Unfit(f"it has {len(figure)} channels, so there is no channel={self._channel}", _WHICH)
         return figure[(self._channel or 1) - 1]
 
     def _of_counter(self, total: Any) -> float | None:
@@ -279,3 +295,8 @@ class _Tasmota:
             return 0.0
         self._decimals = max(self._decimals, min(count_decimals(total_kwh), 5))
         return max(10.0**-self._decimals, float32_step(total_kwh))
+
+
+def _known(*words: Any) -> str:
+    """Those of a device's names that it tells."""
+    return " ".join(word for word in words if isinstance(word, str) and word)

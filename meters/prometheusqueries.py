@@ -42,6 +42,7 @@ class Preset:
         part: Names the part (and says its kind) that a series belongs to.
         summed: Whether several series of one part are added up; else there may be only one.
         one_machine: Whether they must come from one target.
+        asked: The query as a user wrote it; empty for a preset.
     """
 
     metric: str
@@ -55,6 +56,7 @@ class Preset:
     part: Callable[[Labels], tuple[str, ScopeKind]]
     summed: bool = False
     one_machine: bool = True
+    asked: str = ""
 
     @property
     def counts(self) -> bool:
@@ -65,6 +67,11 @@ class Preset:
     def selector(self) -> str:
         """In PromQL."""
         return self.metric + (f"{{{self.matchers}}}" if self.matchers else "")
+
+    @property
+    def query(self) -> str:
+        """What is told of it: the user's query, or the selector."""
+        return self.asked or self.selector
 
 
 def find_preset(preset: str, labels: Labels, where: str) -> Preset:
@@ -138,6 +145,7 @@ def parse_query(query: str, unit: str, scope: str, grade: str) -> Preset:
         part=part,
         summed=inner is not None,
         one_machine=inner is None,
+        asked=query.strip(),
     )
 
 

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .errors import MeterLost
-from .http import Answer, Http
+from .http import Answer, Garbled, Http, Refused, Silent
 from .polling import NoSample, Sample
 from .prometheusqueries import UNITS, Labels, Preset
 from .remote import is_login_refused
@@ -33,6 +33,12 @@ _DRIFT = 2e-4
 """How much two clocks drift apart: 50 ppm of each quartz, and as much again for clocks that are being slewed."""
 _CLOCK_STEP_S = 1e-3
 """Prometheus tells times in milliseconds."""
+_TELLING = ("instance", "Hostname", "node_name", "modelName", "UUID", "pod_name", "container_name", "comm", "exe")
+"""Labels that tell where a series is from."""
+_NAMED = 3
+"""So many targets of a sum are named, and more are counted."""
+_NO_QUERY = {400, 422}
+"""How Prometheus answers a query that it does not understand, or cannot answer (its HTTP API, "Format overview")."""
 _BLANK = 9.2e18
 """DCGM's way to say that it does not know: 0x7ffffffffffffff0 and a few above it (dcgm_structs.h, DCGM_INT64_BLANK)."""
 
@@ -64,7 +70,7 @@ class Server:
             pace = self._learn_pace(series)
             parts = self._parts(series, pace)
             self._refuse_old(parts, pace, self._now())
-            return [self._domain(part, kind, series, pace) for part, kind in parts.kinds.items()]
+            return [self._domain(part, kind, parts, pace) for part, kind in parts.kinds.items()]
         except NoSample as problem:
             return Unavailable(reason=str(problem), fix=self._fix(problem))
 
@@ -96,7 +102,7 @@ class Server:
 
     @property
     def _what(self) -> str:
-        return f"{self._wanted.selector} at {self._http.base}"
+        return f"{self._wanted.query} at {self._http.base}"
 
     def _sample(self, parts: _Parts, pace: _Pace) -> Sample:
         at_ns, u_clock_s = self._clock.ours((parts.first_s + parts.last_s) / 2)
@@ -171,7 +177,7 @@ class Server:
             or data.get("resultType") not in kinds
             or not isinstance(data.get("result"), list)
         ):
-            raise NoSample(f"{self._http.base} does not answer as Prometheus does")
+            raise Garbled(f"{self._http.base} does not answer as Prometheus does")
         return answer
 
     def _learn_pace(self, series: Sequence[_Series]) -> _Pace:
@@ -220,7 +226,8 @@ class Server:
             figures[part] = figures.get(part, 0.0) + each.values[-1] * UNITS[self._wanted.unit]
         by_labels = frozenset(tuple(sorted(each.labels.items())) for each in fresh)
         members = by_labels if self._wanted.summed else frozenset((("part", part),) for part in figures)
-        return _Parts(figures, kinds, members, min(each.scraped_s for each in fresh), newest_s)
+        labels = [each.labels for each in fresh]
+        return _Parts(figures, kinds, members, labels, min(each.scraped_s for each in fresh), newest_s)
 
     def _refuse_unclear(self, fresh: Sequence[_Series]) -> None:
         """Figures of several machines, or several of one part that are not to be summed."""
@@ -242,10 +249,9 @@ class Server:
                 'narrow it to one (where=LABEL="VALUE" with a preset), or write query=sum(SELECTOR) for all together',
             )
 
-    def _domain(self, part: str, kind: ScopeKind, series: Sequence[_Series], pace: _Pace) -> Domain:
-        labels = next(each.labels for each in series if self._wanted.part(each.labels)[0] == part)
-        known = ("instance", "Hostname", "node_name", "modelName", "UUID", "pod_name", "container_name", "comm", "exe")
-        told = ", ".join(f"{key}={labels[key]}" for key in known if key in labels)
+    def _domain(self, part: str, kind: ScopeKind, parts: _Parts, pace: _Pace) -> Domain:
+        labels = [each for each in parts.labels if self._wanted.part(each)[0] == part]
+        told = ", ".join(_members(labels) if self._wanted.summed else _shared(labels))
         return Domain(
             id=f"{self._name}:{part}",
             kind=kind,
@@ -257,7 +263,7 @@ class Server:
             rel_u_workload=self._wanted.rel_u_workload,
             source=f"{self._wanted.source}; scraped every {pace.scrape_s:g} s, figures up to {pace.age_s:g} s old",
             # Nothing that was measured: a run goes on only where this is the same.
-            provenance=f"{self._what} ({told})",
+            provenance=f"{self._what}{f' ({told})' if told else ''}",
         )
 
     def _fix(self, problem: NoSample) -> str:
@@ -265,10 +271,33 @@ class Server:
             return problem.fix
         if is_login_refused(problem):
             return "give the login as user=NAME,password_env=VARIABLE or as token_env=VARIABLE, exported before"
+        unasked = isinstance(problem, Refused) and problem.status in _NO_QUERY
+        if isinstance(problem, Silent | Garbled | Refused) and not unasked:
+            return self._http.advise(problem, "Prometheus server", "/-/healthy")
         return (
             f"see whether {self._http.base}/targets shows the exporter as up, and what its graph page finds for "
             f"{self._wanted.selector}"
         )
+
+
+def _members(labels: Sequence[Labels]) -> list[str]:
+    """What is added up: how many series of which targets, and what all of them share."""
+    targets = sorted({each.get("instance", "") for each in labels})
+    count = f"{len(labels)} series" if len(labels) > 1 else "one series"
+    if len(targets) > 1:
+        named = f": {', '.join(targets)}" if len(targets) <= _NAMED else ""
+        count = f"{count} of {len(targets)} targets{named}"
+    return [count, *_shared(labels)]
+
+
+def _shared(labels: Sequence[Labels]) -> list[str]:
+    """What tells where series are from, as far as all of them have it in common."""
+    first, *others = labels
+    return [
+        f"{key}={first[key]}"
+        for key in _TELLING
+        if key in first and all(key in o and o[key] == first[key] for o in others)
+    ]
 
 
 class _Unclear(NoSample):
@@ -294,11 +323,12 @@ class _Series:
 
 @dataclass(frozen=True)
 class _Parts:
-    """The newest figures by part, in watts or joules, and when they were scraped: from the first to the last."""
+    """The newest figures by part, in watts or joules, of which series, and scraped from when to when."""
 
     figures: Mapping[str, float]
     kinds: Mapping[str, ScopeKind]
     members: frozenset[tuple[tuple[str, str], ...]]
+    labels: Sequence[Labels]
     first_s: float
     last_s: float
 

@@ -16,7 +16,7 @@ from http import HTTPStatus
 from typing import Any
 
 from .errors import UsageError
-from .gauges import GaugeSource, Identity, Told
+from .gauges import GaugeSource, Identity, Told, Unfit, read_power
 from .http import Http, Refused
 from .polling import NoSample, PolledMeter
 from .remote import (
@@ -28,7 +28,6 @@ from .remote import (
     parse_seconds,
     parse_yes,
     read_number,
-    read_watts,
 )
 from .types import Unavailable
 
@@ -39,6 +38,7 @@ _ASSUMED = (
     "assumed within +-5 %, uniform (a / sqrt(3), JCGM 100:2008, 4.3.7): Redfish states no accuracy for this figure; "
     "compare it with a plug's and say rel_u="
 )
+_SENSOR = "update or restart the BMC: its sensor is wrong; or measure with a plug"
 _MOST_CHASSIS = 32
 _NOTHING_THERE = {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED, HTTPStatus.NOT_IMPLEMENTED}
 _PARTS = {"Card", "Component", "Expansion", "IPBasedDrive", "Module", "StorageEnclosure"}
@@ -109,10 +109,6 @@ class _Bmc:
         self._http, self._wanted = http, chassis
         self._place: _Place | None = None
         self._decimals = 0
-        self.fix = (
-            f"see what {http.base}/redfish/v1/Chassis lists, and name one with chassis=...; verify=no takes any "
-            "certificate"
-        )
 
     def identify(self) -> Identity | Unavailable:
         """Which chassis it is, and what its sensor states of itself."""
@@ -128,7 +124,7 @@ class _Bmc:
             grade="polled",
             bound=stated / 100 if stated else _BOUND,
             source=f"the sensor states +-{stated:g} %, uniform (JCGM 100:2008, 4.3.7)" if stated else _ASSUMED,
-            provenance=f"{place.name} of {place.where} ({place.maker}), at {self._http.base}",
+            provenance=f"{place.name} of {place.where}{place.maker}, at {self._http.base}",
         )
 
     def look(self) -> Told:
@@ -136,9 +132,13 @@ class _Bmc:
         if self._place is None:
             self._place = self._find()
         answer = self._http.get(self._place.path)
-        watts = read_watts(answer.content, *self._place.keys)
+        watts = read_power(answer.content, *self._place.keys, backwards=_SENSOR, nothing=_SENSOR)
         counted_j, step_j = self._counter(answer.content)
         return Told(answer=answer, watts=watts, step_w=1.0, counted_j=counted_j, step_j=step_j)
+
+    def advise(self, problem: NoSample) -> str:
+        """What to do about a problem."""
+        return self._http.advise(problem, "BMC", "/redfish/v1/Chassis")
 
     def close(self) -> None:
         """Let go of the connection."""
@@ -148,23 +148,29 @@ class _Bmc:
         """The one place with a machine's power.
 
         Raises:
-            NoSample: There is none, or more than one, or too many chassis to look at.
+            Unfit: There is none, or more than one, or too many chassis to look at.
+            NoSample: The BMC fails.
         """
+        choose = f"see what {self._http.base}/redfish/v1/Chassis lists, and name this machine's with chassis=NAME"
         root = self._http.get("/redfish/v1/").content
+        if not isinstance(root, dict) or not {"Chassis", "@odata.id"} & root.keys():
+            raise Unfit(
+                f"{self._http.base} does not speak Redfish", "give the address of a BMC, and switch Redfish on there"
+            )
         every = self._http.get(_link(root, "Chassis") or "/redfish/v1/Chassis").content
         listed = find_at(every, "Members")
         members = [path for path in map(_link, listed if isinstance(listed, list) else []) if path]
         if self._wanted:
             members = [path for path in members if path.rstrip("/").rpartition("/")[2] == self._wanted]
         if len(members) > _MOST_CHASSIS:
-            raise NoSample(f"{self._http.base} has {len(members)} chassis, and does not say which is the machine")
+            raise Unfit(f"{self._http.base} has {len(members)} chassis, and does not say which is the machine", choose)
         found = [place for path in members if (place := self._place_in(path)) is not None]
         if not found:
             what = "that is a whole machine and tells its power" if members or not self._wanted else repr(self._wanted)
-            raise NoSample(f"{self._http.base} has no chassis {what}")
+            raise Unfit(f"{self._http.base} has no chassis {what}", choose)
         if len(found) > 1:
             names = ", ".join(place.where.rpartition("/")[2] for place in found)
-            raise NoSample(f"{self._http.base} has several chassis that tell their power: {names}")
+            raise Unfit(f"{self._http.base} has several chassis that tell their power: {names}", choose)
         return found[0]
 
     def _place_in(self, path: str) -> _Place | None:
@@ -217,8 +223,9 @@ class _Place:
 
     @property
     def maker(self) -> str:
-        """The machine's maker and model, as far as the BMC tells."""
-        return " ".join(str(self.chassis.get(key)) for key in ("Manufacturer", "Model"))
+        """The machine's maker and model in brackets, as far as the BMC tells."""
+        told = [name for key in ("Manufacturer", "Model") if isinstance(name := self.chassis.get(key), str) and name]
+        return f" ({' '.join(told)})" if told else ""
 
 
 def _places(where: str, chassis: dict[str, Any]) -> Iterator[_Place]:

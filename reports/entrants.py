@@ -16,7 +16,7 @@ from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.types import Grade
 
 from .progress import planned_repeats
-from .samples import ASKED, ItemScores, Sample, has_energy, idle_drift_w, make_sample, what_is_asked
+from .samples import ASKED, ItemScores, Sample, has_energy, make_sample, what_is_asked
 
 __all__ = ["Entrant", "absent", "gather"]
 
@@ -105,15 +105,14 @@ def _of_run(run: Run) -> list[Entrant]:
     planned = planned_repeats(run) or len({cell.repeat for cell in run.cells})
     by_trait: dict[Trait, list[Cell]] = defaultdict(list)
     split = _asked_twice(run.cells)
-    usual = _usual_meter(run)
-    drift_w = idle_drift_w(run.header.idle)
+    usual, idle = _usual_meter(run), run.header.idle
     for cell in run.cells:
         by_trait[_trait(cell, split, usual)].append(cell)
     finished = {trait: cells for trait, cells in by_trait.items() if any(c.status == "ok" for c in cells)}
     asked: dict[str, str] = {}
     samples: dict[Trait, dict[str, Sample]] = {}
     for trait, cells in sorted(finished.items(), key=lambda pair: str(pair[0])):
-        samples[trait] = {task: make_sample(task, same, scores, drift_w) for task, same in _by_task(cells).items()}
+        samples[trait] = {task: make_sample(task, same, scores, idle) for task, same in _by_task(cells).items()}
         for task, sample in samples[trait].items():
             asked.setdefault(task, sample.question)
     for cell in run.cells:

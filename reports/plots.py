@@ -25,7 +25,7 @@ from .wording import Unit, energy_unit, number, reach, safe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["alt_text", "page_svg", "picture"]
+__all__ = ["alt_text", "page_svg", "picture", "saved", "style", "wrapped"]
 
 _FILE = Layout(width=9.0, height=5.9, font=10.5, left=0.8, right=0.3, top=1.12, bottom=1.12)
 _WIDE = Layout(width=8.6, height=4.7, font=10.5, left=0.72, right=0.2, top=0.54, bottom=0.62)
@@ -38,10 +38,10 @@ _DPI = 160
 
 def picture(view: View, form: str) -> bytes:
     """The picture as a file that stands alone, ``png`` or ``svg``, with its title and footnote."""
-    with _style("path"):
+    with style("path"):
         figure = _draw(view, _FILE, titled=True)
         metadata: dict[str, Any] = {"Software": None} if form == "png" else {"Date": None, "Creator": "joulemark"}
-        return _saved(figure, form, metadata)
+        return saved(figure, form, metadata)
 
 
 def page_svg(view: View, *, narrow: bool = False, prefix: str = "p") -> str:
@@ -52,9 +52,9 @@ def page_svg(view: View, *, narrow: bool = False, prefix: str = "p") -> str:
         narrow: For a telephone.
         prefix: Put before all ids, so that several pictures may stand on one page.
     """
-    with _style("none"):
+    with style("none"):
         figure = _draw(view, _NARROW if narrow else _WIDE, titled=False)
-        text = _saved(figure, "svg", {"Date": None, "Creator": None, "Format": None, "Type": None}).decode()
+        text = saved(figure, "svg", {"Date": None, "Creator": None, "Format": None, "Type": None}).decode()
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     text = re.sub(r"<style type=.*?</style>", "", text, flags=re.DOTALL)
     head, rest = text.split(">", 1)
@@ -87,7 +87,8 @@ def _drawn(view: View) -> tuple[Row, ...]:
     return tuple(row for row in view.rows if row.quality is not None and row.energy_wh_per_1k is not None)
 
 
-def _style(fonttype: str) -> Any:
+def style(fonttype: str) -> Any:
+    """The look of all pictures; letters as paths, or as text that the page sets."""
     import matplotlib as mpl
 
     usual = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith("backend")}
@@ -106,7 +107,8 @@ def _style(fonttype: str) -> Any:
     return mpl.rc_context(settings)
 
 
-def _saved(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
+def saved(figure: Figure, form: str, metadata: dict[str, Any]) -> bytes:
+    """The figure as a file's bytes, the same every time."""
     out = io.BytesIO()
     figure.savefig(out, format=form, dpi=_DPI, metadata=metadata)
     return out.getvalue()
@@ -147,9 +149,9 @@ def _words(view: View, layout: Layout) -> tuple[Layout, list[tuple[str, dict[str
     task = f"all {len(view.tasks)} tasks" if view.task == ALL else safe(view.task)
     below = " | ".join(filter(None, [f"{task} on {safe(view.hardware)}", safe(view.peculiar)]))
     width = layout.width - 2 * _EDGE
-    title = _wrapped(headline(view), _TITLE, "bold", width)[:_MOST_LINES]
-    subtitle = _wrapped(below, _SUBTITLE, "normal", width)[:1]
-    note = _wrapped(_footnote(view), _NOTE, "normal", width)
+    title = wrapped(headline(view), _TITLE, "bold", width)[:_MOST_LINES]
+    subtitle = wrapped(below, _SUBTITLE, "normal", width)[:1]
+    note = wrapped(_footnote(view), _NOTE, "normal", width)
     more = 0.26 * (len(title) - 1)
     under = 0.17 * max(0, len(note) - 2)
     layout = replace(layout, height=layout.height + more + under, top=layout.top + more, bottom=layout.bottom + under)
@@ -161,7 +163,7 @@ def _words(view: View, layout: Layout) -> tuple[Layout, list[tuple[str, dict[str
     ]
 
 
-def _wrapped(text: str, size: float, weight: str, width: float) -> list[str]:
+def wrapped(text: str, size: float, weight: str, width: float) -> list[str]:
     """The text in lines no wider than ``width`` inches, as its font measures; a word that is wider is cut."""
     from matplotlib.backends.backend_agg import RendererAgg
     from matplotlib.font_manager import FontProperties

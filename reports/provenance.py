@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from joulemark.harness.plan import Plan
 from joulemark.harness.record import Machine, MeterInfo, RunHeader
 from joulemark.harness.store import Run, canonical_json
 
@@ -13,6 +14,27 @@ from .progress import progress
 from .wording import number, safe
 
 __all__ = ["again", "describe_run", "machines", "meters"]
+
+
+_OPTIONS = (
+    "repeats",
+    "precision",
+    "max_repeats",
+    "limit",
+    "num_fewshot",
+    "gen_kwargs",
+    "max_gen_toks",
+    "system_instruction",
+    "batch_size",
+    "concurrency",
+    "threads",
+    "dtype",
+    "timeout_s",
+    "order",
+    "seed",
+    "carbon",
+)
+_SWITCHES = ("apply_chat_template", "trust_remote_code", "allow_unsafe_code", "allow_power_cap")
 
 
 def machines(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -71,7 +93,7 @@ def _created(header: RunHeader) -> str:
 def _measure(run: Run) -> str | None:
     """The ``joulemark run`` whose plan is this run's; None where it is not told, or the energy came later."""
     plan = run.header.plan
-    if run.header.remetered_from is not None:
+    if run.header.remetered_from is not None or "soak" in plan:
         return None
     models, tasks = plan.get("models"), plan.get("tasks")
     if not isinstance(models, list | tuple) or not isinstance(tasks, list | tuple):
@@ -81,11 +103,14 @@ def _measure(run: Run) -> str | None:
     words += [word for task in tasks for word in ("-t", str(task))]
     if plan.get("limit") is None:
         words += ["--preset", "full"]
-    for name in ("repeats", "limit", "num_fewshot", "batch_size", "threads", "order", "seed", "carbon"):
-        if plan.get(name) is not None:
-            words += [f"--{name.replace('_', '-')}", str(plan[name])]
+    for name in _OPTIONS:
+        if plan.get(name) not in (None, Plan.model_fields[name].default):
+            words += [f"--{name.removesuffix('_s').replace('_', '-')}", str(plan[name])]
+    for name, values in (plan.get("sweep") or {}).items():
+        words += ["--sweep", f"{name}={','.join(map(str, values))}"]
+    words += [word for folder in plan.get("include_path") or () for word in ("--include-path", str(folder))]
     words += [word for meter in plan.get("meters") or () for word in ("--meter", str(meter))]
-    words += [f"--{name.replace('_', '-')}" for name in ("trust_remote_code", "allow_unsafe_code") if plan.get(name)]
+    words += [f"--{name.replace('_', '-')}" for name in _SWITCHES if plan.get(name)]
     return " ".join(shlex.quote(safe(word)) for word in words)
 
 

@@ -17,7 +17,7 @@ from joulemark.meters.errors import UsageError
 
 from .stats import Floats
 
-__all__ = ["ASKED", "ItemScores", "Sample", "has_energy", "idle_drift_w", "make_sample", "what_is_asked"]
+__all__ = ["ASKED", "ItemScores", "Sample", "has_energy", "make_sample", "what_is_asked"]
 
 ASKED = frozenset(
     [
@@ -100,14 +100,14 @@ class Sample:
     flags: tuple[str, ...]
 
 
-def make_sample(task: str, cells: list[Cell], scores: ItemScores, drift_w: float) -> Sample:
+def make_sample(task: str, cells: list[Cell], scores: ItemScores, idle: Idle) -> Sample:
     """One task's finished cells as a sample.
 
     Args:
         task: Its name.
         cells: Of one entrant, by repeat.
         scores: Of the run.
-        drift_w: By how much idle power changed while measuring, in watts.
+        idle: Of the run.
     """
     items = scores.of(cells)
     energies = {cell.repeat: cell for cell in cells if has_energy(cell) and cell.n_items}
@@ -116,7 +116,7 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, drift_w: float
     )
     flags = {flag for cell in cells for flag in cell.flags}
     net = {repeat: cell for repeat, cell in energies.items() if cell.energy and cell.energy.net_j is not None}
-    clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, drift_w)}
+    clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, idle)}
     if len(clear) < len(net):
         flags.add("idle_drifted")
     return Sample(
@@ -149,17 +149,12 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, drift_w: float
     )
 
 
-def idle_drift_w(idle: Idle) -> float:
-    """By how much the idle power changed while measuring, in watts; 0 where it was not measured twice."""
-    if idle.before_w is None or idle.after_w is None:
-        return 0.0
-    return abs(idle.after_w - idle.before_w)
-
-
-def _above_drift(cell: Cell, drift_w: float) -> bool:
-    """Whether what a cell took above idle is more than what idle power itself changed by over the same time."""
+def _above_drift(cell: Cell, idle: Idle) -> bool:
+    """Whether what a cell took above idle is more than what idle power itself changed by, over the same time."""
     energy = cell.energy
-    return energy is not None and (energy.net_j or 0.0) > drift_w * (energy.window_s or 0.0)
+    if energy is None or energy.idle_w is None or idle.after_w is None:
+        return True
+    return (energy.net_j or 0.0) > abs(idle.after_w - energy.idle_w) * (energy.window_s or 0.0)
 
 
 def _other_metrics(cells: list[Cell]) -> dict[str, float]:

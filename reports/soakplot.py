@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .drift import Drift
-from .plots import _saved, _style, _wrapped
+from .plots import saved, style, wrapped
 from .scene import FRONT, GRID, INK, MUTED, PAPER
 from .soak import Soak, Window
 from .soakwords import caveats, joule_unit, lasted, signed_percent, time_unit, verdict
@@ -47,9 +47,9 @@ class _Panel:
 
 def picture(soak: Soak, form: str) -> bytes:
     """The picture as a file that stands alone, ``png`` or ``svg``."""
-    with _style("path"):
+    with style("path"):
         metadata: dict[str, Any] = {"Software": None} if form == "png" else {"Date": None, "Creator": "joulemark"}
-        return _saved(_draw(soak), form, metadata)
+        return saved(_draw(soak), form, metadata)
 
 
 def _panels(soak: Soak) -> list[_Panel]:
@@ -74,8 +74,8 @@ def _draw(soak: Soak) -> Figure:
 
     panels = _panels(soak)
     inside = _WIDTH - 2 * _EDGE
-    title = _wrapped(verdict(soak), _TITLE, "bold", inside)
-    note = _wrapped(" ".join([_legend(soak), *caveats(soak)]), _NOTE, "normal", inside)
+    title = wrapped(verdict(soak), _TITLE, "bold", inside)
+    note = wrapped(" ".join([_legend(soak), *caveats(soak)]), _NOTE, "normal", inside)
     top = _TOP + _LINE * (len(title) - 1)
     bottom = _BOTTOM + _NOTE_LINE * len(note)
     heights = [_FIRST_PANEL, *[_PANEL] * (len(panels) - 1)]
@@ -96,8 +96,8 @@ def _draw(soak: Soak) -> Figure:
         (below, 1 - (0.46 + top - _TOP) / high, {"fontsize": _SUBTITLE, "va": "top", "color": MUTED}),
         ("\n".join(note), 0.1 / high, {"fontsize": _NOTE, "va": "bottom", "color": MUTED, "linespacing": 1.4}),
     ]
-    for text, at, style in words:
-        figure.text(_EDGE / _WIDTH, at, text, parse_math=False, **style)
+    for text, at, how in words:
+        figure.text(_EDGE / _WIDTH, at, text, parse_math=False, **how)
     return figure
 
 

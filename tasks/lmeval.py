@@ -6,34 +6,34 @@ the meter around the requests and repeats them until the window is long enough.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import inspect
 import json
-import logging
 import math
+import random
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
+import numpy as np
+from lm_eval._cli.utils import key_val_to_dict, try_parse_json
 from lm_eval.api.model import LM
 from lm_eval.evaluator import evaluate
-from lm_eval.tasks import TaskManager
-from lm_eval.utils import simple_parse_args_string
 
 from joulemark.meters.errors import UsageError
 
+from .index import expand_tasks, find_tasks
 from .metered import MeteredLM
 from .types import Answer, Asking, Item, RequestMeter, TaskResult
 from .watch import Watch
 
 __all__ = ["Question", "ask", "chance", "expand_tasks", "load_task", "task_hash"]
 
-SPECS = Path(__file__).parent / "specs"
 FEWSHOT_SEED = 1234
+_RANDOM_SEED, _NUMPY_SEED = 0, 1234
+"""All as lm-eval's own command has them."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,17 @@ class Question:
         tasks: lm-eval's tasks by name; more than one only in a group.
         groups: Its groups by name; empty for a single task.
         own: By task, the examples that it shows and the settings of generation that it has by itself.
+        hash: Of everything that is asked, as the tasks have it by themselves: configuration and documents.
+        drawn: How far random numbers had been drawn once it was loaded: each asking begins there, as the only one of
+            lm-eval's own command does.
     """
 
     name: str
     tasks: Mapping[str, Any]
     groups: Mapping[str, Any]
     own: Mapping[str, tuple[int | None, Mapping[str, Any]]]
+    hash: str
+    drawn: tuple[Any, Any]
 
 
 def load_task(name: str, stock: bool = False, include: Sequence[str] = ()) -> Question:
@@ -61,68 +66,30 @@ def load_task(name: str, stock: bool = False, include: Sequence[str] = ()) -> Qu
         include: Folders with tasks in YAML.
 
     Raises:
-        UsageError: There is no such task.
+        UsageError: There is no such task, or a group has no score over all of its tasks.
     """
-    manager = _manager(tuple(include), stock)
+    manager = find_tasks(tuple(include), stock)
     if name not in manager.all_tasks:
         raise UsageError(f"unknown task {name!r}; `joulemark tasks` lists ours.")
+    random.seed(_RANDOM_SEED)
+    np.random.seed(_NUMPY_SEED)
     loaded = manager.load([name])
+    drawn = random.getstate(), np.random.get_state()
+    tasks, groups = loaded["tasks"], loaded.get("groups", {})
+    if group := groups.get(name):
+        _refuse_without_score(group, tasks)
     own = {
         each: (task.get_config("num_fewshot"), dict(task.get_config("generation_kwargs") or {}))
-        for each, task in loaded["tasks"].items()
+        for each, task in tasks.items()
     }
-    return Question(name, loaded["tasks"], loaded.get("groups", {}), own)
+    return Question(name, tasks, groups, own, _hash_of(tasks), drawn)
 
 
-def expand_tasks(
-    names: Sequence[str], include: Sequence[str], say: Callable[[str], None]
-) -> tuple[list[str], frozenset[str]]:
-    """Names of all that is a cell of its own, in order; and those of them that need lm-eval's own index.
-
-    A group whose score is the mean over all items of its tasks stays one; other groups, and tags, become their tasks.
-
-    Raises:
-        UsageError: A task is unknown, a folder has none, or a group cannot be told apart into named tasks.
-    """
-    quick = _manager(tuple(include), False)
-    for folder in include:
-        if not set(_manager((folder,), False).all_tasks) - set(_manager((), False).all_tasks):
-            raise UsageError(f"--include-path {folder}: no task is there that lm-eval can read (`task: name` in YAML).")
-    if all(name in quick.all_subtasks for name in names):
-        return list(names), frozenset()
-    say("Looking the tasks up in lm-eval; this takes some seconds ...")
-    whole = _manager(tuple(include), True)
-    found: dict[str, None] = {}
-    for name in names:
-        found |= dict.fromkeys(_expanded(whole, name, name))
-    return list(found), frozenset(name for name in found if name not in quick.all_subtasks)
-
-
-@cache
-def _manager(include: tuple[str, ...], stock: bool) -> Any:
-    logging.getLogger("lm_eval").setLevel(logging.ERROR)
-    return TaskManager(include_path=[str(SPECS), *include], include_defaults=stock)
-
-
-def _expanded(manager: Any, name: str, asked: str) -> list[str]:
-    entry = manager.task_index.get(name)
-    if entry is None:
-        close = difflib.get_close_matches(name, manager.all_tasks, n=1)
-        hint = f"did you mean {close[0]}?" if close else "`joulemark tasks` lists ours."
-        raise UsageError(f"unknown task {name!r}; {hint}")
-    if name in manager.all_subtasks or _is_mean_over_items(entry.cfg or {}):
-        return [name]
-    members = sorted(entry.tags) if name in manager.all_tags else (entry.cfg or {}).get("task")
-    if not isinstance(members, list) or not all(isinstance(member, str) for member in members):
-        raise UsageError(f"group {asked!r} has no score over all of its items; name the tasks in it one by one.")
-    return [leaf for member in members for leaf in _expanded(manager, member, asked)]
-
-
-def _is_mean_over_items(config: Mapping[str, Any]) -> bool:
-    """Whether a group's score is the mean over all items of its tasks, as lm-eval weighs by default."""
-    listed = config.get("aggregate_metric_list")
-    first = listed[0] if isinstance(listed, list) and listed else listed
-    return isinstance(first, dict) and bool(first.get("weight_by_size", True))
+def _refuse_without_score(group: Any, tasks: Mapping[str, Any]) -> None:
+    metric = group.aggregate_metric_list[0].metric
+    without = [name for name, task in tasks.items() if metric not in task.aggregation()]
+    if without:
+        raise UsageError(f"group {group.name!r} has no {metric} of {', '.join(without)}; name its tasks one by one.")
 
 
 def ask(lm: LM, watch: Watch, question: Question, meter: RequestMeter, *, window_s: float, how: Asking) -> TaskResult:
@@ -140,6 +107,8 @@ def ask(lm: LM, watch: Watch, question: Question, meter: RequestMeter, *, window
         UsageError: The task does not allow what `how` says.
     """
     _configure(question, how)
+    random.setstate(question.drawn[0])
+    np.random.set_state(question.drawn[1])
     metered = MeteredLM(lm, watch, meter, window_s)
     results = evaluate(
         metered,
@@ -168,7 +137,7 @@ def ask(lm: LM, watch: Watch, question: Question, meter: RequestMeter, *, window
     adjustable = more_is_better and guessed < 1 and all(0 <= item.score <= 1 for item in items)
     return TaskResult(
         version=_version(question, results["versions"]),
-        hash=_hash_of(question),
+        hash=question.hash,
         metric=metric,
         accuracy=accuracy if math.isfinite(accuracy) else None,
         chance=guessed,
@@ -183,8 +152,10 @@ def _configure(question: Question, how: Asking) -> None:
     """Set what lm-eval's own command sets, before every asking: examples depend on the seed's state."""
     for name, task in question.tasks.items():
         shown, generation = question.own[name]
+        if getattr(task, "UNSAFE_CODE", False) and not how.allow_unsafe_code:
+            raise UsageError(f"task {name!r} runs what the model writes; allow that by --allow-unsafe-code.")
         if task.get_config("output_type") == "generate_until":
-            over = simple_parse_args_string(how.gen_kwargs) if how.gen_kwargs else {}
+            over = _parsed(how.gen_kwargs) if how.gen_kwargs else {}
             over |= {"max_gen_toks": how.max_gen_toks} if how.max_gen_toks else {}
             task.set_config(key="generation_kwargs", value={**generation, **over})
         if shown == 0 and how.num_fewshot:
@@ -193,11 +164,23 @@ def _configure(question: Question, how: Asking) -> None:
         task.set_fewshot_seed(FEWSHOT_SEED)
 
 
+def _parsed(settings: str) -> dict[str, Any]:
+    """As lm-eval's own command reads them: ``k=v,k=v``, lists in brackets, or one JSON object."""
+    try:
+        read = try_parse_json(settings)
+        return read if isinstance(read, dict) else key_val_to_dict(settings)
+    except ValueError as problem:
+        raise UsageError(f"--gen-kwargs {settings!r} is not readable: {problem}") from problem
+
+
 def _headline(question: Question, results: Mapping[str, Any]) -> tuple[str, str]:
     """The metric that is the accuracy, and the filter that it is taken after: the first that the task lists."""
     if group := question.groups.get(question.name):
         metric = group.aggregate_metric_list[0].metric
         filters = [key.partition(",")[2] for key in results["results"][question.name] if key.startswith(f"{metric},")]
+        told = [{sample["filter"] for sample in samples} for samples in results["samples"].values()]
+        if not filters or not all(filters[0] in names for names in told):
+            raise UsageError(f"the tasks of {question.name!r} share no way to read answers; name them one by one.")
         return metric, filters[0]
     [samples] = results["samples"].values()
     return samples[0]["metrics"][0], samples[0]["filter"]
@@ -207,9 +190,9 @@ def _version(question: Question, versions: Mapping[str, Any]) -> str:
     return str(versions.get(question.name) or versions.get(next(iter(question.tasks))))
 
 
-def _hash_of(question: Question) -> str:
+def _hash_of(tasks: Mapping[str, Any]) -> str:
     """Of one task its own; of a group that of all its tasks' hashes."""
-    hashes = [task_hash(task) for _, task in sorted(question.tasks.items())]
+    hashes = [task_hash(task) for _, task in sorted(tasks.items())]
     return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()[:16]
 
 
@@ -315,7 +298,7 @@ def _item(sample: dict[str, Any], metric: str, mine: Sequence[Answer], *, prefix
     return Item(
         doc_id=first + sample["doc_id"],
         doc_hash=sample["doc_hash"],
-        score=_score(sample[metric]),
+        score=_score(sample.get(metric)),
         prompt_tokens=_total([a.prompt_tokens for a in mine]),
         generated_tokens=_total([a.generated_tokens for a in mine]),
         computed_tokens=_total([a.computed_tokens for a in mine]),

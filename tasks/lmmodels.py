@@ -15,6 +15,8 @@ from lm_eval.models import MODEL_MAPPING
 
 from joulemark.meters.errors import UsageError
 
+from .ownargs import split_args
+from .servers import ServerWatch
 from .types import Answer, Engine
 from .watch import PlainWatch, TorchWatch, Watch
 
@@ -51,7 +53,8 @@ def is_client(kind: type[LM]) -> bool:
 
 
 def load_model(backend: str, args: str) -> LM:
-    """Make a model of any lm-eval type from its ``k=v,k=v`` arguments."""
+    """Make a model of any lm-eval type from its ``k=v,k=v`` arguments; those that are ours it does not see."""
+    args, _ = split_args(args)
     kind = get_model(backend)
     return kind.create_from_arg_string(args, {"batch_size": 1} | _device(kind, args))
 
@@ -137,4 +140,14 @@ def watch_of(lm: LM) -> Watch:
         return _EngineWatch(lm)
     if getattr(lm, "backend", None) == "causal" and hasattr(lm, "_model_generate"):
         return TorchWatch(lm)
+    if _posts_itself(type(lm)):
+        return ServerWatch(lm)
     return PlainWatch(lm)
+
+
+def _posts_itself(kind: type[LM]) -> bool:
+    """Whether it sends its requests as lm-eval's API models do, and not by another library."""
+    base = next((base for base in kind.__mro__ if base.__name__ == "TemplateAPI"), None)
+    return base is not None and all(
+        getattr(kind, name) is getattr(base, name) for name in ("model_call", "amodel_call")
+    )

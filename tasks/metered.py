@@ -6,6 +6,7 @@ import inspect
 import itertools
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -13,6 +14,8 @@ from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
+
+from joulemark.meters.errors import UsageError
 
 from .types import Answer, Passes, RequestMeter
 from .watch import Watch
@@ -23,7 +26,17 @@ MOST_WARM_UP_REQUESTS = 32
 SETTLED = 0.1
 """The coefficient of variation of the last `_LAST` passes at which a model counts as warm."""
 
-_LAST, _MOST_PASSES, _MOST_S = 3, 20, 10.0
+_LAST, _LEAST_PASSES, _MOST_PASSES, _MOST_S = 3, 2, 20, 10.0
+_FASTER = 0.9
+"""Where passes never settle: whether the quickest of their second half took less than this share of the first half's,
+so that the model was still getting warm. Other work only ever adds time, so that the quickest say most."""
+
+_COLD = 1.2
+"""A window that took so many times what it would have at the speed of its end was begun cold."""
+
+_TORCH_SEED = 1234
+"""What lm-eval's own command seeds torch with, so that answers that are drawn are the same here."""
+
 _BEGINNINGS = ".,;:!?-+*/"
 CACHE_SUSPECTED = 0.5
 """Later passes that take less than this share of the first were answered from a cache."""
@@ -98,7 +111,8 @@ class MeteredLM(LM):  # type: ignore[misc]
         return Passes(
             loops=self._loops or 0,
             seconds=tuple(self._seconds),
-            cached=self.watch.may_be_cached and _looks_cached(self._seconds),
+            cached=self.watch.may_be_cached
+            and (_looks_cached(self._seconds) or getattr(self.watch, "saw_cache", False)),
             warm_ups=self._warm_ups,
             warm=self._warm,
             prefill_share=prefill / total if told else None,
@@ -108,26 +122,38 @@ class MeteredLM(LM):  # type: ignore[misc]
     def _measure(self, call: Callable[..., Any], requests: list[Instance]) -> Any:
         quiet = {"disable_tqdm": True} if "disable_tqdm" in inspect.signature(call).parameters else {}
         self._warm_up(lambda few: call(few, **quiet), requests)
+        _seed_torch()
         self.watch.begin()
         before = self.watch.seconds()
         self.meter.start("requests")
         # Whatever is done in here besides calling is counted as the model's: so next to nothing is.
         opened = began = time.monotonic()
+        own_began = self._clock()
         answers = call(requests, **quiet)
-        ended = time.monotonic()
+        ended, own_ended = time.monotonic(), self._clock()
         self.watch.end()
-        seconds = [ended - began]
+        seconds, own = [ended - began], [own_ended - own_began]
+        passes = [answers]
         # The first call of a task decides how often all of its calls run.
         while len(seconds) < self._loops if self._loops else ended - opened < self.window_s:
-            began = ended
-            call(requests, **quiet)
-            ended = time.monotonic()
+            began, own_began = ended, own_ended
+            passes.append(call(requests, **quiet))
+            ended, own_ended = time.monotonic(), self._clock()
             seconds.append(ended - began)
+            own.append(own_ended - own_began)
+        if ended - opened < self.window_s:
+            raise UsageError(
+                f"it asks in more than one way, and one of them takes only {ended - opened:.2g} s: "
+                "ask its tasks one by one."
+            )
         self.meter.stop()
+        for found in passes:
+            _refuse_no_answers(found, requests)
         after = self.watch.seconds()
         self._loops = len(seconds)
         self._seconds += seconds
         self._shares = tuple(s + b - a for s, a, b in zip(self._shares, before, after, strict=True))  # type: ignore[assignment]
+        self._warm = self._warm and not (self._sees_work and _began_cold(own))
         told = self.watch.answers(requests, answers)
         self.told += zip(requests, told, strict=True) if told else ()
         return answers
@@ -138,14 +164,38 @@ class MeteredLM(LM):  # type: ignore[misc]
         seconds: list[float] = []
         began = time.monotonic()
         for few in _batches(requests, self.watch.batch_size):
-            before = time.monotonic()
+            before = self._clock()
             call(few)
-            seconds.append(time.monotonic() - before)
-            if _settled(seconds) or len(seconds) == _MOST_PASSES or time.monotonic() - began > _MOST_S:
+            seconds.append(self._clock() - before)
+            is_late = time.monotonic() - began > _MOST_S and len(seconds) >= _LEAST_PASSES
+            if _settled(seconds) or len(seconds) == _MOST_PASSES or is_late:
                 break
         self.meter.stop()
         self._warm_ups += len(seconds)
-        self._warm = self._warm and _settled(seconds)
+        self._warm = self._warm and (_settled(seconds) or not _getting_faster(seconds))
+
+    @property
+    def _sees_work(self) -> bool:
+        return not self.watch.may_be_cached
+
+    def _clock(self) -> float:
+        """Seconds of the model's own work, where it is seen: other programs scatter it less than those of the wall."""
+        return self.watch.seconds()[2] if self._sees_work else time.monotonic()
+
+
+def _refuse_no_answers(answers: Any, requests: Sequence[Instance]) -> None:
+    """One answer to each request, and none of them missing: energy of passes that gave fewer is no answers' energy.
+
+    Raises:
+        ValueError: It is not so.
+    """
+    given = len(answers) if isinstance(answers, list | tuple) else 0
+    if given != len(requests):
+        raise ValueError(f"the model gave {given} answers to {len(requests)} requests")
+    kind = str if requests[0].request_type == "generate_until" else object
+    for answer in answers:
+        if answer is None or not isinstance(answer, kind):
+            raise ValueError(f"the model gave a {type(answer).__name__} for an answer")
 
 
 def _batches(requests: Sequence[Instance], batch_size: int) -> Iterator[list[Instance]]:
@@ -162,7 +212,7 @@ def _altered(request: Instance, beginning: str) -> Instance:
         return replace(request, arguments=(beginning + prompt, *rest))
     if hasattr(prompt, "prompt"):
         chat = json.loads(prompt.prompt)
-        if isinstance(chat[0].get("content"), str):
+        if chat and isinstance(chat[0].get("content"), str):
             chat[0]["content"] = beginning + chat[0]["content"]
         return replace(request, arguments=(type(prompt)(json.dumps(chat, ensure_ascii=False)), *rest))
     return request
@@ -171,6 +221,21 @@ def _altered(request: Instance, beginning: str) -> Instance:
 def _settled(seconds: Sequence[float]) -> bool:
     last = seconds[-_LAST:]
     return len(last) == _LAST and statistics.stdev(last) <= SETTLED * statistics.mean(last)
+
+
+def _getting_faster(seconds: Sequence[float]) -> bool:
+    half = len(seconds) // 2
+    return min(seconds[half:]) < _FASTER * min(seconds[:half])
+
+
+def _began_cold(seconds: Sequence[float]) -> bool:
+    last = seconds[-max(1, len(seconds) // 3) :]
+    return len(seconds) > 1 and statistics.mean(seconds) > _COLD * statistics.median(last)
+
+
+def _seed_torch() -> None:
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(_TORCH_SEED)
 
 
 def _looks_cached(seconds: Sequence[float]) -> bool:

@@ -1,17 +1,19 @@
 """Looking at a model while it answers: how long prompts and further tokens take, and how many tokens there are.
 
-Nothing here changes what a model computes. What would cost time (decoding to count tokens) is done after the window.
+Nothing here changes what a model computes. What would cost time (counting tokens, finding out whose row was whose) is
+done after the window.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
+from .rows import Batch, Row, Scoring, generated, scored
 from .types import Answer
 
 __all__ = ["PlainWatch", "TorchWatch", "Watch"]
@@ -22,7 +24,8 @@ class Watch(Protocol):
 
     Attributes:
         batch_size: Requests that the model is given at once.
-        may_be_cached: Whether a cache across requests is possible, so that passes should be checked for one.
+        may_be_cached: Whether a cache across requests is possible, so that passes should be checked for one. Where it
+            is not, the model computes in this process, and the clock of `seconds` is that of its work.
     """
 
     batch_size: int
@@ -74,9 +77,11 @@ class PlainWatch:
 
     def _answer(self, request: Any, answer: Any) -> Answer:
         generated = isinstance(answer, str)
+        asked = request.args[:1] if generated else request.args
         return Answer(
             text=answer if generated else "",
-            prompt_tokens=self._count("".join(map(str, request.args[:1] if generated else request.args))),
+            # A chat that goes out as JSON becomes a prompt at the server, out of sight.
+            prompt_tokens=self._count("".join(asked)) if all(type(part) is str for part in asked) else None,
             generated_tokens=self._count(answer) if generated else 0,
             computed_tokens=None,
             latency_s=None,
@@ -90,25 +95,8 @@ class PlainWatch:
         return None
 
 
-@dataclass
-class _Batch:
-    """One call of ``generate``: rows of tokens, and when it began, had its first token, and ended."""
-
-    began: float
-    first: float
-    ended: float
-    prompt: Any
-    """Tokens of each row's prompt, padding left out; shape (rows,)."""
-    width: int
-    """Tokens of the longest prompt, to which all are padded."""
-    tokens: Any
-    """Prompt and answer of each row, padded; shape (rows, width + new)."""
-    cap: int
-    """New tokens that were allowed."""
-
-
 class TorchWatch:
-    """For lm-eval's ``hf`` models: hooks on the model tell prompts (the first forward of a batch) from decoding.
+    """For lm-eval's ``hf`` models: what wraps the model's forward tells prompts (the first of a batch) from decoding.
 
     Seconds are the CPU's where the model computes there, all threads together; on an accelerator they are those of
     the wall, and the device is waited for at each reading.
@@ -120,26 +108,26 @@ class TorchWatch:
         self.lm = lm
         self.batch_size = _batch_size(lm)
         self._prefill_s = self._decode_s = 0.0
-        self._first: tuple[float, float] | None = None
+        self._told_apart = True
         self._noting = False
-        self._batches: list[tuple[_Batch, int]] = []
-        self._rows: dict[str, deque[tuple[_Batch, int]]] = defaultdict(deque)
-        self._pending: deque[tuple[_Batch, int]] = deque()
-        self._lengths: list[int] = []
-        self._slots = 0
-        self._sync = _synchroniser(str(lm.device))
+        self._forwards: list[float] | None = None
+        self._slots, self._first_s = 0, 0.0
+        self._pending: deque[tuple[Batch, int]] = deque()
+        self._rows: list[Row] = []
+        self._scorings: list[Scoring] = []
+        self._sync = _synchroniser(lm)
         self._generate, self._call = lm._model_generate, lm._model_call
         self._score = lm._loglikelihood_tokens
         lm._model_generate, lm._model_call = self._watched_generate, self._watched_call
         lm._loglikelihood_tokens = self._watched_score
         lm.cache_hook = self
-        lm.model.register_forward_hook(self._after_forward)
+        # A hook would take torch's slow way to call modules, 10 us a forward.
+        model = _innermost(lm.model)
+        model.forward = self._watched_forward(model.forward)
 
     def begin(self) -> None:
         """Forget the warm-up, and note what comes."""
-        self._rows.clear()
-        self._pending.clear()
-        self._lengths, self._slots = [], 0
+        self._forget()
         self._noting = True
 
     def end(self) -> None:
@@ -147,125 +135,98 @@ class TorchWatch:
         self._noting = False
 
     def seconds(self) -> tuple[float, float, float]:
-        """By the clock of `_now`."""
+        """By the clock of `_now`; the first two 0 where some ``generate`` never called the model's own forward."""
+        if not self._told_apart:
+            return 0.0, 0.0, self._now()
         return self._prefill_s, self._decode_s, self._now()
 
     def answers(self, requests: Sequence[Any], answers: Sequence[Any]) -> list[Answer]:
-        """Of generated answers by row; of scored ones by the tokens that went in, which share the slots computed."""
-        if answers and isinstance(answers[0], str):
-            return [self._generated(request, text) for request, text in zip(requests, answers, strict=True)]
-        if len(self._lengths) != len(requests):
-            # A rolling likelihood is cut into windows of its own.
-            return PlainWatch(self.lm).answers(requests, answers)
-        slots = _shared(self._slots, self._lengths)
-        return [
-            Answer(
-                text="",
-                prompt_tokens=length,
-                generated_tokens=0,
-                computed_tokens=computed,
-                latency_s=None,
-                truncated=None,
-            )
-            for length, computed in zip(self._lengths, slots, strict=True)
-        ]
+        """Of generated answers by row; of scored ones by the forwards that they were in."""
+        if self._rows:
+            found = generated(self.lm, self._rows, requests, answers)
+        else:
+            found = scored(self.lm, self._scorings, requests)
+        self._forget()
+        # What is computed by ways of its own (pictures, for instance) leaves no notes.
+        return found or PlainWatch(self.lm).answers(requests, answers)
 
     def add_partial(self, kind: str, request: Any, answer: Any) -> None:  # noqa: ARG002
         """lm-eval calls this for each answer in the order of rows, which tells whose row it was."""
         if self._noting and kind == "generate_until" and self._pending:
-            self._rows[_key(*request)].append(self._pending.popleft())
+            self._rows.append(Row(request, *self._pending.popleft()))
 
-    def _generated(self, request: Any, text: str) -> Answer:
-        rows = self._rows[_key(*request.args)]
-        if not rows:
-            return Answer(
-                text=text,
-                prompt_tokens=None,
-                generated_tokens=None,
-                computed_tokens=None,
-                latency_s=None,
-                truncated=None,
-            )
-        batch, at = rows.popleft()
-        new = batch.tokens[at][batch.width :].tolist()
-        own, stopped = self._own_tokens(new, request.args[1])
-        return Answer(
-            text=text,
-            prompt_tokens=int(batch.prompt[at]),
-            generated_tokens=own,
-            computed_tokens=int(batch.tokens.shape[1]),
-            latency_s=batch.ended - batch.began,
-            truncated=not stopped and own >= batch.cap,
-            ttft_s=batch.first - batch.began,
-        )
-
-    def _own_tokens(self, new: list[int], settings: dict[str, Any]) -> tuple[int, bool]:
-        """How many of a row's new tokens are its own, and whether it stopped by itself.
-
-        A row that has stopped goes on until its whole batch has: with padding after its end token, with whatever
-        comes next after a stop string.
-        """
-        eos = self.lm.eot_token_id
-        if eos in new:
-            new = new[: new.index(eos) + 1]
-        until = settings.get("until") or []
-        stops = [until] if isinstance(until, str) else list(until)
-        stopped = bool(new) and new[-1] == eos
-        low, high = 1, len(new)
-        if not stops or not any(stop in self._text(new) for stop in stops):
-            return len(new), stopped
-        # The fewest tokens whose text holds a stop string.
-        while low < high:
-            middle = (low + high) // 2
-            if any(stop in self._text(new[:middle]) for stop in stops):
-                high = middle
-            else:
-                low = middle + 1
-        return low, True
-
-    def _text(self, tokens: list[int]) -> str:
-        return str(self.lm.tok_decode(tokens))
+    def _forget(self) -> None:
+        self._pending.clear()
+        self._rows, self._scorings = [], []
 
     def _watched_generate(self, context: Any, max_length: int, **settings: Any) -> Any:
-        mask = settings.get("attention_mask")
-        began, began_s = time.monotonic(), self._now()
-        self._first = None
-        tokens = self._generate(context=context, max_length=max_length, **settings)
+        self._forwards, self._slots = [], 0
+        began_s, began = self._now(), time.monotonic()
+        try:
+            tokens = self._generate(context=context, max_length=max_length, **settings)
+        finally:
+            forwards, self._forwards = self._forwards, None
         ended_s = self._now()
-        first, first_s = self._first or (time.monotonic(), ended_s)
-        self._prefill_s += first_s - began_s
-        self._decode_s += ended_s - first_s
+        if forwards:
+            self._prefill_s += self._first_s - began_s
+            self._decode_s += ended_s - self._first_s
+        else:
+            self._told_apart = False
         if self._noting:
-            batch = _Batch(
-                began=began,
-                first=first,
-                ended=time.monotonic(),
-                prompt=context.new_full(context.shape[:1], context.shape[1]) if mask is None else mask.sum(dim=1),
-                width=context.shape[1],
-                tokens=tokens,
-                cap=max_length - context.shape[1],
-            )
-            self._pending.extend((batch, at) for at in range(context.shape[0]))
+            self._note(context, settings.get("attention_mask"), tokens, began, forwards, max_length)
         return tokens
 
+    def _note(
+        self, context: Any, mask: Any, tokens: Any, began: float, forwards: Sequence[float], max_length: int
+    ) -> None:
+        """Keep what is needed, and neither the prompts nor anything on a device."""
+        import torch
+
+        rows, width = context.shape
+        new = tokens[:, width:].to("cpu", torch.int32, copy=True)
+        batch = Batch(
+            began=began,
+            ended=time.monotonic(),
+            forwards=forwards,
+            # The last token that comes out never goes in.
+            slots=self._slots or rows * (width + max(new.shape[1] - 1, 0)),
+            prompt=torch.full((rows,), width) if mask is None else mask.sum(dim=1).cpu(),
+            new=new,
+            cap=max_length - width,
+        )
+        self._pending.extend((batch, at) for at in range(rows))
+
     def _watched_call(self, inps: Any, *rest: Any, **settings: Any) -> Any:
-        began_s = self._now()
+        began_s, began = self._now(), time.monotonic()
         logits = self._call(inps, *rest, **settings)
         self._prefill_s += self._now() - began_s
-        if self._noting:
-            self._slots += inps.numel()
+        if self._noting and self._scorings:
+            self._scorings[-1].forwards.append((*inps.shape, time.monotonic() - began))
         return logits
 
     def _watched_score(self, requests: Sequence[Any], *rest: Any, **settings: Any) -> Any:
         if self._noting:
-            # The last token of a continuation is scored and never goes in.
-            self._lengths += [len(context) + len(continuation) - 1 for _, context, continuation in requests]
+            self._scorings.append(Scoring(requests))
         return self._score(requests, *rest, **settings)
 
-    def _after_forward(self, *_: Any) -> None:
-        if self._first is None:
-            now_s = self._now()
-            self._first = time.monotonic(), now_s
+    def _watched_forward(self, forward: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(forward)
+        def watched(*args: Any, **settings: Any) -> Any:
+            given = forward(*args, **settings)
+            if self._forwards is not None:
+                self._note_forward(self._forwards, args, settings)
+            return given
+
+        return watched
+
+    def _note_forward(self, forwards: list[float], args: Sequence[Any], settings: dict[str, Any]) -> None:
+        if not forwards:
+            self._first_s = self._now()
+        forwards.append(time.monotonic())
+        for fed in (settings.get("input_ids"), settings.get("inputs_embeds"), *args[:1]):
+            if fed is not None:
+                self._slots += fed.shape[0] * fed.shape[1]
+                break
 
     def _now(self) -> float:
         if self._sync is None:
@@ -279,27 +240,22 @@ def _batch_size(lm: Any) -> int:
     return size if isinstance(size, int) and size > 0 else 1
 
 
-def _key(context: str, settings: Any) -> str:
-    return f"{settings}\0{context}"
+def _innermost(model: Any) -> Any:
+    """The module whose forward ``generate`` calls: an adapter's own is gone past."""
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
-def _synchroniser(device: str) -> Callable[[], None] | None:
-    """What waits until a device has done its work; None for the CPU, which has whenever it returns."""
+def _synchroniser(lm: Any) -> Callable[[], None] | None:
+    """What waits until the model's devices have done their work; None for the CPU, which has whenever it returns."""
     import torch
 
-    if device.startswith("cuda"):
-        return torch.cuda.synchronize
-    if device.startswith("mps"):
-        return torch.mps.synchronize
-    return None
+    parts = {part.device for part in lm.model.parameters()} if hasattr(lm.model, "parameters") else set()
+    devices = {device for device in parts | {torch.device(lm.device)} if device.type not in ("cpu", "meta")}
+    waits = [(getattr(torch, device.type), device) for device in devices]
 
+    def wait() -> None:
+        for kind, device in waits:
+            # Only CUDA's waits for one of several.
+            kind.synchronize(device) if device.type == "cuda" else kind.synchronize()
 
-def _shared(total: int, weights: Sequence[int]) -> list[int]:
-    """Whole numbers that add up to a total, as near to their weights' shares as can be."""
-    whole, done, given, shares = sum(weights), 0, 0, []
-    for weight in weights:
-        done += weight
-        upto = round(total * done / whole) if whole else 0
-        shares.append(upto - given)
-        given = upto
-    return shares
+    return wait if waits else None

@@ -144,6 +144,22 @@ def test_a_folder_with_cells_and_no_header_takes_no_new_run(run: Path) -> None:
         refuse_used(run)
 
 
+def test_what_a_run_leaves_that_was_ended_before_its_header_was_there_is_in_nobodys_way(tmp_path: Path) -> None:
+    (tmp_path / "cells.jsonl").touch()
+    (tmp_path / ".run.json.new").write_text("{")
+    refuse_used(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="is not empty"):
+        refuse_used(tmp_path)
+
+
+def test_a_cell_that_is_measured_again_has_its_new_items_before_they_are_compacted(run: Path) -> None:
+    with RunWriter(run) as writer:
+        writer.compact()
+        writer.append(cell("a", attempt=2), items(5))
+    assert read_run(run).items()["cell_id"].value_counts().to_dict() == {"a": 5, "b": 3}
+
+
 def test_energy_is_never_zero_or_less() -> None:
     energy = {
         "gross_j": 0.0, "net_j": None, "idle_j": None, "u_j": None, "rel_u_scale": 0.0, "rel_u_workload": 0.0,
@@ -225,3 +241,97 @@ def test_a_full_disk_loses_nothing_that_was_measured(tmp_path: Path, rows: str, 
     written, kept, notes = counts.split(" ", 2)
     assert int(written) == int(kept) > 3
     assert notes == "()"
+
+
+def test_a_file_that_may_not_grow_further_loses_nothing_that_was_measured(tmp_path: Path) -> None:
+    script = textwrap.dedent(FULL_DISK).format(
+        here=str(Path(__file__).parent), disk=str(tmp_path), items="None", line=3000
+    )
+    done = subprocess.run(
+        ["sh", "-c", f'ulimit -f 100 && exec {sys.executable} -c "$SCRIPT"'],
+        env=os.environ | {"SCRIPT": script, "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    message, counts = done.stdout.splitlines()
+    assert message.startswith("5 cannot write to")
+    written, kept, notes = counts.split(" ", 2)
+    assert int(written) == int(kept) > 3
+    assert notes == "()"
+
+
+ENDED_ANYWHERE = """
+    import os, shutil, signal, sys
+    from pathlib import Path
+    sys.path.insert(0, {here!r})
+    from test_store import cell, header, items
+    from joulemark.harness import store
+    whole, path = Path({folder!r}) / "whole", Path({folder!r}) / "run"
+    with store.RunWriter(whole) as writer:
+        writer.write_header(header())
+        writer.append(cell("a"), items())
+        writer.compact()
+
+    def work():
+        with store.RunWriter(path) as writer:
+            writer.append(cell("b"), items(4))
+            writer.write_header(header())
+            writer.compact()
+
+    WRITING = {{"append", "write_header", "compact", "replace_file", "_flush_folder"}}
+
+    def end_at(line):
+        left = line
+        def trace(frame, event, argument):
+            nonlocal left
+            if frame.f_code.co_filename != store.__file__ or frame.f_code.co_name not in WRITING:
+                return None
+            left -= event == "line"
+            if left == 0:
+                left = -1
+                {end}
+            return trace
+        sys.settrace(trace)
+
+    seen = set()
+    for line in range(1, 1000, {step}):
+        shutil.rmtree(path, ignore_errors=True)
+        shutil.copytree(whole, path)
+        child = os.fork()
+        if child == 0:
+            end_at(line)
+            try:
+                work()
+            except KeyboardInterrupt:
+                os._exit(3)
+            os._exit(0)
+        _, status = os.waitpid(child, 0)
+        left = [each.name for each in path.rglob("*.new")]
+        assert os.WIFSIGNALED(status) or not left, (line, left)
+        run = store.read_run(path)
+        found = "".join(cell.cell_id for cell in run.cells)
+        assert len(run.items()) == (7 if "b" in found else 3), line
+        seen.add(found)
+        work()
+        run = store.read_run(path)
+        assert [cell.cell_id for cell in run.cells] == ["a", "b"] and not run.notes, line
+        assert len(run.items()) == 7, line
+        assert not [*path.rglob("*.new")], line
+        if status == 0:
+            break
+    print(line, sorted(seen))
+"""
+
+
+@pytest.mark.parametrize(("end", "step"), [("os.kill(os.getpid(), signal.SIGKILL)", 1), ("raise KeyboardInterrupt", 3)])
+def test_a_run_that_is_ended_at_any_line_of_its_writing_has_a_cell_whole_or_not_at_all(
+    tmp_path: Path, end: str, step: int
+) -> None:
+    here = str(Path(__file__).parent)
+    script = textwrap.dedent(ENDED_ANYWHERE).format(here=here, folder=str(tmp_path), end=end, step=step)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    lines, seen = done.stdout.split(maxsplit=1)
+    assert int(lines) > 40
+    assert seen.strip() == "['a', 'ab']"

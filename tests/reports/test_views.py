@@ -271,7 +271,7 @@ def test_net_energy_that_idle_power_drowned_by_changing_is_none_and_says_why(mak
     [view, *_] = make_views([run])
     assert all(row.net_energy_wh_per_1k is not None for row in view.rows)
     watts = max(cell.energy.net_j / cell.energy.window_s for cell in run.cells if cell.energy and cell.energy.net_j)
-    idle = {"before_w": 4.0, "after_w": 4.0 + 2 * watts, "duration_s": 5.0}
+    idle = {"before_w": 4.1, "after_w": 4.1 + 2 * watts, "duration_s": 5.0}
     [view, *_] = make_views([with_header(run, idle=idle)])
     assert {row.net_energy_wh_per_1k for row in view.rows} == {None}
     assert all("idle_drifted" in row.flags and row.energy_wh_per_1k for row in view.rows)

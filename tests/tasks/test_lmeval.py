@@ -267,3 +267,64 @@ def test_right_answers_are_neither_made_up_nor_refused(engine: Half) -> None:
 def test_an_unknown_task_is_the_users_mistake() -> None:
     with pytest.raises(UsageError, match="unknown task 'jm_adition'"):
         lmeval.load_task("jm_adition")
+
+
+class Slow(Half):
+    """An engine whose passes take as many CPU seconds as they are told, the last for ever."""
+
+    def __init__(self, *took_s: float) -> None:
+        super().__init__()
+        self.took_s = list(took_s)
+
+    def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+        end_s = time.process_time() + (self.took_s.pop(0) if len(self.took_s) > 1 else self.took_s[0])
+        while time.process_time() < end_s:
+            pass
+        return super().generate(prompts, until, max_tokens)
+
+
+def test_a_steady_model_is_warm_and_one_that_compiled_at_first_is_so_after_a_few_passes() -> None:
+    steady, _ = ask(Slow(0.004), limit=8)
+    assert steady.passes.warm
+    compiled, _ = ask(Slow(0.05, 0.03, 0.004), limit=8, window_s=0.05)
+    assert compiled.passes.warm
+    assert compiled.passes.warm_ups > steady.passes.warm_ups >= 3
+
+
+def test_a_model_that_was_still_getting_faster_in_its_warm_up_or_in_the_window_is_told_apart() -> None:
+    in_warm_up, _ = ask(Slow(*[0.02 * 0.8**n for n in range(19)], 0.0003), limit=8)
+    assert not in_warm_up.passes.warm
+    # As steady as can be for three passes; then what it compiles in the background takes effect.
+    in_window, _ = ask(Slow(*[0.01] * 10, 0.002), limit=8, window_s=0.2)
+    assert not in_window.passes.warm
+
+
+def test_a_model_of_slow_passes_is_warm_if_two_of_them_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("joulemark.tasks.metered._MOST_S", 0.01)
+    assert ask(Slow(0.03), limit=8)[0].passes.warm
+    cold, _ = ask(Slow(0.06, 0.03), limit=8)
+    assert (cold.passes.warm, cold.passes.warm_ups) == (False, 2)
+
+
+def test_what_else_the_machine_does_is_not_taken_for_a_model_that_is_not_warm() -> None:
+    class Interrupted(Slow):
+        def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+            time.sleep(0.02 * (len(self.calls) % 3))
+            return super().generate(prompts, until, max_tokens)
+
+    result, _ = ask(Interrupted(0.004), limit=8)
+    assert result.passes.warm
+
+
+def test_a_chat_that_goes_out_as_json_is_warmed_up_with_another_beginning() -> None:
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.api_models import JsonChatStr
+
+    from joulemark.tasks.metered import _altered
+
+    chat = JsonChatStr(json.dumps([{"role": "user", "content": "3+4="}]))
+    request = Instance("generate_until", {}, (chat, {"until": []}), 0, metadata=("t", 0, 1))
+    altered = _altered(request, ".").args[0]
+    assert type(altered) is JsonChatStr
+    assert json.loads(altered.prompt) == [{"role": "user", "content": ".3+4="}]
+    assert request.args[0] == chat

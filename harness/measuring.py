@@ -1,0 +1,288 @@
+"""Measuring cells one by one: idle power, the windows around a cell's requests, waiting for a hot device to cool.
+
+What decides which cells, and how many, builds on it: `run` by a plan, `soak` by the clock.
+"""
+
+from __future__ import annotations
+
+import secrets
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
+from joulemark.meters.naming import meter_name
+from joulemark.meters.powerlimit import PowerLimits
+from joulemark.meters.registry import Choice
+from joulemark.meters.totals import min_window_s
+from joulemark.meters.types import EnergyRecord
+from joulemark.meters.window import Recorder
+
+from .cellmeter import CellMeter
+from .cells import failed_cell, finished_cell, power_table, span_of
+from .cooling import MOST_S, cool_down
+from .machine import describe_software
+from .pool import Pool
+from .record import Carbon, Cell, Idle, RunHeader
+from .schedule import CellPlan
+from .session import Session, describe_this_machine, meter_infos
+from .store import RunWriter, resume_command, seal
+from .worker import Worker, WorkerFailed
+
+__all__ = ["Measuring", "Progress", "interruptible", "make_header"]
+
+TRACE_S = 1.0
+"""How often power is looked at inside a window, where a meter sees it."""
+
+MODELLED_IDLE_S = 0.5
+BUSY_PERCENT = 10.0
+"""Other load that is told while nothing of ours runs."""
+
+IDLE_DRIFT = 0.1
+"""Idle power that changed by more than this share while measuring is told."""
+
+_ASKED = ("limit", "num_fewshot", "gen_kwargs", "max_gen_toks", "apply_chat_template", "system_instruction")
+"""Keys of a cell's setting that say what is asked."""
+
+SEEN_BY = {"cpu": {"package", "soc", "platform", "wall"}, "gpu": {"gpu", "soc", "wall"}, "server": set[str]()}
+"""Which kinds of domain see a model that computes there."""
+
+
+class Progress:
+    """What is told while measuring; this one keeps silent."""
+
+    def begin(self, cells: int, done: int, choice: Choice) -> None:
+        """Measuring is about to begin; ``done`` cells are there already."""
+
+    def say(self, text: str) -> None:
+        """Something that is not a cell: loading, idle power, a warning."""
+
+    def cell(self, plan: CellPlan) -> None:
+        """A cell begins."""
+
+    def done(self, cell: Cell) -> None:
+        """A cell was stored."""
+
+
+@dataclass
+class Measuring:
+    """One invocation: owns the models' processes, and writes a line for each cell.
+
+    Attributes:
+        known: The cells that are there, by id.
+        window_s: Windows are at least so long, and as long as the meters need.
+        tried: Cells that were measured, or tried, by this invocation.
+        failed: Those of them that failed.
+    """
+
+    session: Session
+    writer: RunWriter
+    header: RunHeader
+    progress: Progress
+    known: dict[str, Cell]
+    window_s: float = 0.0
+    limits: PowerLimits | None = None
+    idle: EnergyRecord | None = None
+    cooled_s: float | None = None
+    tried: int = 0
+    failed: list[Cell] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.pool = Pool(self.session, self._recorder)
+
+    def measure_idle_before(self) -> None:
+        """Take the idle power that cells' net energy is above; into the header where it is not there."""
+        self.idle = self._measure_idle("before")
+        if self.idle is not None and self.header.idle.before_w is None:
+            duration_s = round(self.idle.window_s, 3)
+            before_w = self.idle.gross_j / self.idle.window_s
+            self._note_idle(before_w=before_w, duration_s=duration_s, before=span_of(self.idle))
+
+    def measure_idle_after(self) -> None:
+        """Take it once more, and say where it is another one by now."""
+        try:
+            after = self._measure_idle("after")
+        except MeterLost as problem:
+            self.progress.say(f"The idle power after measuring is not known: {problem}.")
+            return
+        if after is None or self.idle is None:
+            return
+        before_w, after_w = (window.gross_j / window.window_s for window in (self.idle, after))
+        self._note_idle(after_w=after_w, after=span_of(after))
+        if abs(after_w - before_w) > IDLE_DRIFT * before_w:
+            self.progress.say(
+                f"The idle power went from {before_w:.3g} to {after_w:.3g} W while measuring: net figures are off by "
+                "as much. Stop what else runs, or wait until the machine has settled, and measure again."
+            )
+
+    def _measure_idle(self, when: str) -> EnergyRecord | None:
+        """Power while the models are loaded and nothing is asked; None where none is loaded."""
+        worker = self.pool.any()
+        if worker is None:
+            return None
+        choice = self.session.choice
+        seconds = max(self.session.plan.idle_s, min_window_s(choice.summed))
+        if choice.by_cpu_time:
+            # Nothing is looked at that could scatter.
+            seconds = MODELLED_IDLE_S
+        else:
+            self.progress.say(f"Idle power {when} measuring, {seconds:g} s ...")
+        psutil.cpu_percent()
+        with self._recorder(worker) as recorder:
+            recorder.start()
+            time.sleep(seconds)
+            try:
+                record = recorder.stop()
+            except MeterLost as problem:
+                # What is shared out among processes may well give one that does nothing a share of 0 J.
+                if choice.grade != "modelled":
+                    raise
+                self.progress.say(f"The idle power {when} measuring is not known: {problem}.")
+                return None
+        self._warn_of_other_load(psutil.cpu_percent())
+        return record
+
+    def _warn_of_other_load(self, busy_percent: float) -> None:
+        if busy_percent > BUSY_PERCENT:
+            self.progress.say(
+                f"Other programs keep {busy_percent:.0f} % of the CPU busy: figures will scatter. "
+                "Cells that had company are flagged busy_machine."
+            )
+
+    def _note_idle(self, **facts: Any) -> None:
+        idle = self.header.idle.model_copy(update=facts)
+        self.header = self.header.model_copy(update={"idle": idle})
+        self.writer.write_header(self.header)
+
+    def measure(self, plan: CellPlan, attempt: int) -> tuple[Cell, str | None]:
+        """Measure and store one cell; also says why no further cell can be measured, if so."""
+        self.progress.cell(plan)
+        began = time.monotonic()
+        facts: dict[str, Any] = {"attempt": attempt, "started_at": _now(), "header": self.header, "plan": plan}
+        facts["cooled_s"] = self.cooled_s
+        lost = worker = None
+        try:
+            worker = self.pool.get(plan)
+            if self.limits is not None:
+                self.limits.set(plan.setting["power_cap_w"])
+            meter, answered = self._ask(worker, plan)
+            cell, items = finished_cell(
+                **facts,
+                duration_s=time.monotonic() - began,
+                answered=answered,
+                windows=meter.records,
+                idle=self.idle,
+                load_j=self.pool.load_j[plan.load_key],
+                warmup_j=meter.warm_up_j,
+                outside=self._computes_outside(worker, plan),
+                company=meter.company,
+            )
+            # What cannot be written as JSON must fail here, and fail this cell alone.
+            seal(cell)
+        except MeterLost as problem:
+            # A server that has ended takes what is told of its energy along, and other models do not need it.
+            gone = worker and self.pool.lost_server(worker)
+            reason = gone or str(problem)
+            lost = None if gone else reason
+        except (WorkerFailed, UsageError) as problem:
+            reason = (worker and self.pool.lost_server(worker)) or str(problem)
+        except (ValueError, ArithmeticError, LookupError, TypeError, psutil.Error) as problem:
+            reason = f"its results make no sense: {type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
+        else:
+            return self.writer.append(cell, items, power_table(meter.traces)), None
+        said = worker.log if worker else self.pool.said.get(plan.load_key, "")
+        log = self.writer.keep_log(plan.cell_id, said)
+        failed = failed_cell(**facts, duration_s=time.monotonic() - began, reason=reason, log=log)
+        return self.writer.append(failed), lost
+
+    def _ask(self, worker: Worker, plan: CellPlan) -> tuple[CellMeter, dict[str, Any]]:
+        """The windows and the answers."""
+        whole, setting = self.session.plan, plan.setting
+        how = {name: setting[name] for name in _ASKED if name in setting}
+        with self._recorder(worker) as recorder:
+            meter = CellMeter(recorder, self.pool.found_pid(worker))
+            answered = worker.ask(
+                plan.task,
+                meter,
+                timeout_s=whole.timeout_s,
+                stock=plan.task in self.session.stock,
+                include=whole.include_path,
+                window_s=max(self.window_s, min_window_s(self.session.choice.summed)),
+                batch_size=setting["batch_size"],
+                concurrency=setting.get("concurrency", 1),
+                how=how | {"allow_unsafe_code": whole.allow_unsafe_code},
+            )
+        if gone := self.pool.lost_server(worker):
+            raise WorkerFailed(gone)
+        if worker.place == "server":
+            # A client's memory is not the model's.
+            answered["peak_rss_mb"] = None
+        return meter, answered
+
+    def _computes_outside(self, worker: Worker, plan: CellPlan) -> bool:
+        """Whether the model computes out of the meters' sight."""
+        summed, endpoint = self.session.choice.summed, plan.spec.endpoint
+        if endpoint is not None and endpoint.seen_by:
+            return any(meter_name(domain.id) != endpoint.seen_by for domain in summed)
+        return not SEEN_BY[self.pool.place_of(worker)] & {domain.kind for domain in summed}
+
+    def cool_down(self) -> float | None:
+        """Wait until a device that heat held down is cooler; seconds waited."""
+        worker = self.pool.any()
+        if worker is None:
+            return None
+        self.progress.say(f"Heat held the clock down: waiting for up to {MOST_S:.0f} s until it is cool ...")
+        with self._recorder(worker) as recorder:
+            return round(cool_down(recorder.conditions), 1)
+
+    def _recorder(self, worker: Worker) -> Recorder:
+        choice = self.session.choice
+        trace_s = None if choice.by_cpu_time else TRACE_S
+        return Recorder(choice.meters, choice.domains, self.pool.pid_of(worker), trace_s=trace_s)
+
+
+@contextmanager
+def interruptible(path: Path) -> Iterator[None]:
+    """Ctrl-C, a closed terminal and SIGTERM drop the cell in flight and keep all others."""
+
+    def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
+        raise KeyboardInterrupt
+
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    previous = [signal.signal(number, interrupt) for number in signals]
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise MeasuringFailed(f"stopped; all finished cells are kept. `{resume_command(path)}` goes on.") from None
+    finally:
+        for number, handler in zip(signals, previous, strict=True):
+            signal.signal(number, handler)
+
+
+def make_header(session: Session, plan: dict[str, Any], carbon: Carbon | None = None) -> RunHeader:
+    """The header of a run that begins now, on this machine."""
+    return RunHeader(
+        run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        created_at=_now(),
+        joulemark_version=version("joulemark"),
+        plan=plan,
+        seed=session.plan.seed,
+        machine=describe_this_machine(session.choice),
+        software=describe_software(),
+        meters=meter_infos(session.choice),
+        idle=Idle(before_w=None, after_w=None, duration_s=session.plan.idle_s),
+        carbon=carbon,
+    )
+
+
+def _now() -> str:
+    """The moment by the wall clock, UTC, ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,235 @@
+"""Groups, tags and folders of one's own: what becomes a cell, what is refused, and what it is called by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+from lm_eval.api.model import LM
+
+from joulemark.meters.errors import UsageError
+from joulemark.tasks import lmeval, lmmodels
+from joulemark.tasks.types import Asking, Part, TaskResult
+
+
+class NoMeter:
+    def start(self, part: Part) -> None: ...
+
+    def stop(self) -> None: ...
+
+
+class Likes(LM):  # type: ignore[misc]
+    """Finds what begins with a 1 likely, and always says the same."""
+
+    def __init__(self, says: str = "7.") -> None:
+        super().__init__()
+        self.says, self.prompts = says, list[str]()
+
+    def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+        self.prompts = [request.args[0] for request in requests]
+        return [(-1.0 if request.args[1].startswith("1") else -2.0, False) for request in requests]
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        self.prompts = [request.args[0] for request in requests]
+        return [self.says] * len(requests)
+
+    def loglikelihood_rolling(self, requests: list[Any]) -> list[float]:
+        return [-1.0] * len(requests)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tiny.make_tasks(tmp_path / "tasks")
+
+
+def ask(name: str, folder: Path, lm: LM | None = None, window_s: float = 0.0, **how: Any) -> TaskResult:
+    lm = lm or Likes()
+    question = lmeval.load_task(name, include=[str(folder)])
+    return lmeval.ask(lm, lmmodels.watch_of(lm), question, NoMeter(), window_s=window_s, how=Asking(**how))
+
+
+def expand(folder: Path, *names: str) -> tuple[list[str], frozenset[str]]:
+    """What becomes of names; lm-eval's own index, which takes seconds, is not asked for them."""
+    said: list[str] = []
+    found = lmeval.expand_tasks(names, [str(folder)], said.append)
+    assert not said
+    return found
+
+
+def test_a_group_whose_score_is_a_mean_over_items_stays_one_and_others_and_tags_become_their_tasks(
+    folder: Path,
+) -> None:
+    assert expand(folder, "tiny_group", "tiny_nested") == (["tiny_group", "tiny_nested"], frozenset())
+    assert expand(folder, "tiny_loose")[0] == ["tiny_counts", "tiny_odd"]
+    assert expand(folder, "tiny_some", "tiny_picks", "tiny_counts")[0] == ["tiny_counts", "tiny_sums", "tiny_picks"]
+
+
+def test_a_group_has_the_items_of_all_its_tasks_however_deep_and_their_mean(folder: Path) -> None:
+    whole = ask("tiny_nested", folder)
+    parts = [ask(name, folder) for name in ("tiny_picks", "tiny_odd", "tiny_even")]
+    assert len(whole.items) == sum(len(part.items) for part in parts) > 20
+    scores = sorted(item.score for part in parts for item in part.items)
+    assert sorted(item.score for item in whole.items) == scores
+    assert whole.accuracy == pytest.approx(sum(scores) / len(scores))
+    assert len({item.doc_id for item in whole.items}) == len(whole.items)
+    assert {item.cluster.partition("/")[0] for item in whole.items} == {"tiny_picks", "tiny_odd", "tiny_even"}
+    assert whole.chance == pytest.approx(sum(p.chance * len(p.items) for p in parts) / len(whole.items))
+
+
+def test_a_group_whose_score_is_a_mean_over_tasks_becomes_its_tasks(folder: Path) -> None:
+    listed = "  - {metric: acc, weight_by_size: false}\n"
+    (folder / "even.yaml").write_text(f"group: evenly\ntask: [tiny_odd, tiny_even]\naggregate_metric_list:\n{listed}")
+    assert expand(folder, "evenly")[0] == ["tiny_odd", "tiny_even"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("group: g\ntask: [{task: tiny_odd, num_fewshot: 1}]\n", "one by one"),
+        ("group: g\ntask: [tiny_odd, tiny_even]\nnum_fewshot: 2\n", "without its own num_fewshot"),
+    ],
+)
+def test_a_group_that_would_lose_what_it_says_of_its_tasks_is_not_taken_apart(
+    folder: Path, text: str, reason: str
+) -> None:
+    (folder / "g.yaml").write_text(text)
+    with pytest.raises(UsageError, match=reason):
+        lmeval.expand_tasks(["g"], [str(folder)], lambda _: None)
+
+
+def test_a_group_that_stays_one_keeps_what_it_says_of_its_tasks(folder: Path) -> None:
+    (folder / "g.yaml").write_text(
+        "group: g\ntask: [tiny_odd, {task: tiny_even, num_fewshot: 2}]\n"
+        "aggregate_metric_list:\n  - {metric: acc, weight_by_size: true}\n"
+    )
+    assert expand(folder, "g")[0] == ["g"]
+    lm = Likes()
+    ask("g", folder, lm)
+    assert sorted({prompt.count("=") for prompt in lm.prompts}) == [1, 3]
+
+
+def test_a_group_whose_tasks_have_no_metric_in_common_is_refused(folder: Path) -> None:
+    (folder / "g.yaml").write_text(
+        "group: g\ntask: [tiny_odd, tiny_counts]\naggregate_metric_list:\n  - {metric: acc, weight_by_size: true}\n"
+    )
+    with pytest.raises(UsageError, match="no acc of tiny_counts"):
+        lmeval.load_task("g", include=[str(folder)])
+
+
+def test_a_group_that_asks_in_two_ways_of_which_one_is_too_short_to_measure_is_refused(folder: Path) -> None:
+    both = (folder / "tiny_counts.yaml").read_text().replace("tiny_counts", "both")
+    (folder / "both.yaml").write_text(both + "metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]\n"
+                                      "process_results: !function questions.as_acc\n")  # fmt: skip
+    with (folder / "questions.py").open("a") as file:
+        file.write("\n\ndef as_acc(doc, results):\n    return {'acc': 0.0}\n")
+    (folder / "g.yaml").write_text(
+        "group: g\ntask: [tiny_odd, both]\naggregate_metric_list:\n  - {metric: acc, weight_by_size: true}\n"
+    )
+
+    class Hasty(Likes):
+        def loglikelihood(self, requests: list[Any]) -> list[tuple[float, bool]]:
+            sum(range(300_000))
+            return super().loglikelihood(requests)
+
+    assert len(ask("g", folder, Hasty()).items) == 12
+    with pytest.raises(UsageError, match="in more than one way"):
+        ask("g", folder, Hasty(), window_s=0.05)
+
+
+def test_a_task_that_is_there_twice_is_refused_if_it_is_asked(folder: Path) -> None:
+    (folder / "z.yaml").write_text((folder / "tiny_odd.yaml").read_text())
+    for name in ("tiny_odd", "tiny_group"):
+        with pytest.raises(UsageError, match=r"'tiny_odd' is there twice, in .*tiny_odd.yaml and .*z.yaml"):
+            lmeval.expand_tasks([name], [str(folder)], lambda _: None)
+    assert expand(folder, "tiny_counts")[0] == ["tiny_counts"]
+
+
+def test_a_task_that_has_the_name_of_one_of_ours_is_refused(folder: Path) -> None:
+    (folder / "mine.yaml").write_text((folder / "tiny_odd.yaml").read_text().replace("tiny_odd", "jm_units"))
+    with pytest.raises(UsageError, match="'jm_units' is there twice"):
+        lmeval.expand_tasks(["jm_units"], [str(folder)], lambda _: None)
+
+
+def test_a_folder_in_which_nothing_can_be_read_says_why(tmp_path: Path) -> None:
+    (tmp_path / "broken.yaml").write_text("task: [")
+    with pytest.raises(UsageError, match=r"Not readable: .*broken.yaml.*parsing"):
+        lmeval.expand_tasks(["mine"], [str(tmp_path)], lambda _: None)
+    with pytest.raises(UsageError, match="no such folder"):
+        lmeval.expand_tasks(["mine"], [str(tmp_path / "nowhere")], lambda _: None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no task is there"):
+        lmeval.expand_tasks(["mine"], [str(tmp_path / "empty")], lambda _: None)
+
+
+def test_an_unknown_task_names_what_could_not_be_read_and_what_is_near(folder: Path) -> None:
+    (folder / "mine.yaml").write_text("task: mine\n  output_type: generate_until\n")
+    with pytest.raises(UsageError, match=r"unknown task 'mine'.*Not readable: .*mine.yaml"):
+        lmeval.expand_tasks(["mine"], [str(folder)], lambda _: None)
+    with pytest.raises(UsageError, match=r"did you mean tiny_odd\?"):
+        lmeval.expand_tasks(["tiny_od"], [str(folder)], lambda _: None)
+
+
+def test_examples_that_a_task_is_asked_without_are_not_shown_all_the_same(folder: Path) -> None:
+    with pytest.raises(UsageError, match="'tiny_sums_bare' is asked without examples"):
+        ask("tiny_sums_bare", folder, num_fewshot=2)
+    lm = Likes()
+    ask("tiny_sums_bare", folder, lm, num_fewshot=0)
+    assert {prompt.count("=") for prompt in lm.prompts} == {1}
+    ask("tiny_sums_shown", folder, lm)
+    assert {prompt.count("=") for prompt in lm.prompts} == {3}
+    ask("tiny_sums_shown", folder, lm, num_fewshot=1)
+    assert {prompt.count("=") for prompt in lm.prompts} == {2}
+
+
+def test_a_task_that_asks_each_question_several_times_counts_all_that_it_took(folder: Path) -> None:
+    class Counts(Likes):
+        def tok_encode(self, text: str) -> list[int]:
+            return list(text.encode())
+
+    result = ask("tiny_drawn", folder, Counts("7"))
+    assert len(result.items) == 21
+    assert {item.generated_tokens for item in result.items} == {3}
+    assert {item.prompt_tokens for item in result.items} == {3 * len("3+4=")}
+    assert result.others == {"long": 0.0}
+
+
+def test_a_metric_of_all_items_together_gives_accuracy_and_no_scores_of_items(folder: Path) -> None:
+    result = ask("tiny_f1", folder)
+    assert result.metric == "f1"
+    assert result.accuracy is not None
+    assert result.quality is None
+    assert all(item.score != item.score for item in result.items)
+
+
+def test_the_hash_is_of_the_task_by_itself_whatever_was_asked_first(folder: Path) -> None:
+    question, lm = lmeval.load_task("tiny_sums", include=[str(folder)]), Likes()
+
+    def asked(**how: Any) -> str:
+        watch = lmmodels.watch_of(lm)
+        return lmeval.ask(lm, watch, question, NoMeter(), window_s=0.0, how=Asking(limit=3, **how)).hash
+
+    plain = lmeval.load_task("tiny_sums", include=[str(folder)]).hash
+    assert {asked(max_gen_toks=3), asked(gen_kwargs="temperature=0"), asked(num_fewshot=2), asked()} == {plain}
+
+
+def test_settings_of_generation_are_read_as_lm_eval_reads_them(folder: Path) -> None:
+    class Keeps(Likes):
+        def generate_until(self, requests: list[Any]) -> list[str]:
+            self.settings = requests[0].args[1]
+            return super().generate_until(requests)
+
+    for text in ("until=['a,b','c'],max_gen_toks=3", '{"until": ["a,b", "c"], "max_gen_toks": 3}'):
+        lm = Keeps()
+        ask("tiny_sums", folder, lm, gen_kwargs=text)
+        assert lm.settings == {"until": ["a,b", "c"], "max_gen_toks": 3, "do_sample": False}
+    with pytest.raises(UsageError, match="not readable"):
+        ask("tiny_sums", folder, gen_kwargs="hot")
+
+
+def test_a_task_that_runs_what_a_model_writes_is_only_asked_if_that_is_allowed(folder: Path) -> None:
+    (folder / "runs.yaml").write_text("include: tiny_sums.yaml\ntask: runs\nunsafe_code: true\n")
+    with pytest.raises(UsageError, match="--allow-unsafe-code"):
+        ask("runs", folder)
+    assert ask("runs", folder, allow_unsafe_code=True).items
