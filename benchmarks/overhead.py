@@ -40,7 +40,7 @@ class Watched:
     def __init__(self, recorder: Recorder) -> None:
         self.recorder, self.cpu_s = recorder, 0.0
 
-    def start(self, part: Part) -> None:
+    def start(self, part: Part) -> None:  # noqa: ARG002
         self.recorder.start()
         # The warm-up's is overwritten by that of the requests.
         self.cpu_s = -time.process_time()

@@ -100,7 +100,7 @@ def compare(sights: Sequence[Sight], added: Collection[str] = ()) -> list[dict[s
 
     Returns:
         A row for each pair: ``first``, ``second``, ``scope``, their ``ratio``, its bounds ``low`` and ``high``,
-        ``added_up``, and whether they ``agree`` (None: that is unclear).
+        ``added_up``, whether they ``agree`` (None: that is unclear), and the ``verdict`` in words.
     """
     parts = _parts(sights, added)
     pairs = [*_equals(sights, parts, added), *_holding(sights, parts)]
@@ -253,4 +253,12 @@ def _judge(pair: _Pair, pairs: int) -> dict[str, Any]:
         "high": ratio * width,
         "added_up": pair.added_up,
         "agree": agree or (None if pair.are_parts else False),
+        "verdict": _verdict(pair, agree),
     }
+
+
+def _verdict(pair: _Pair, agree: bool) -> str:
+    """In words. What contains something may draw any amount more, so that such a pair can at most fail to differ."""
+    if agree:
+        return "no contradiction" if pair.holds else "agree"
+    return "unclear" if pair.are_parts else "differ"

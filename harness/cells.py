@@ -80,7 +80,7 @@ def finished_cell(
         attempt: 1, or more where earlier ones failed.
         started_at: UTC, ISO 8601.
         duration_s: Of everything, what was not metered included.
-        answered: The worker's message: the fields of `TaskResult`, and its peak memory.
+        answered: The worker's message: the fields of `TaskResult`, and what it ``told`` of its size and memory.
         windows: Energy around the cell's requests.
         idle: The idle power's window, before measuring.
         load_j: Joules that loading the model took.
@@ -98,7 +98,7 @@ def finished_cell(
         flags.append("outside_meter")
         load_j = warmup_j = None
     elif energy.net_j is None:
-        flags.append("net_unresolved")
+        flags.append("no_idle" if idle is None else "net_unresolved")
     if company > BUSY_CORES:
         flags.append("busy_machine")
     if any(slowed_down(window.before, window.after) for window in windows):
@@ -136,7 +136,7 @@ def finished_cell(
         truncated=_share(items["truncated"]),
         warm_ups=passes["warm_ups"],
         cooled_s=cooled_s,
-        model_info=plan.spec.info().model_copy(update={"peak_rss_mb": answered["peak_rss_mb"]}),
+        model_info=plan.spec.info().model_copy(update=answered["told"]),
         flags=tuple(flags),
         other_cpu_cores=round(company, 3),
         started_at=started_at,

@@ -12,13 +12,25 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
-from joulemark.meters.errors import MeasuringFailed
+from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .models import card, reference_models
 from .plan import PRESETS, make_plan
 
-__all__ = ["Measured", "complete_models", "complete_tasks", "doctor", "meters", "models", "remeter", "run", "tasks"]
+__all__ = [
+    "Measured",
+    "complete_meters",
+    "complete_models",
+    "complete_tasks",
+    "doctor",
+    "meters",
+    "models",
+    "remeter",
+    "run",
+    "tasks",
+]
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,32 @@ def complete_tasks(ctx: click.Context, param: click.Parameter, incomplete: str) 
     from joulemark.tasks.catalog import OUR_TASKS
 
     return [task.name for task in OUR_TASKS if task.name.startswith(incomplete)]
+
+
+def complete_meters(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    """Built-in meters and ``NAME=KIND:``; no meter is probed, since that may take seconds."""
+    from joulemark.meters.registry import find_names
+
+    ids, kinds = find_names()
+    name, equals, _ = incomplete.partition("=")
+    named = [f"{name if equals else kind}={kind}:" for kind in kinds]
+    return [word for word in (*ids, *named) if word.startswith(incomplete)]
+
+
+def _complete_kinds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    from joulemark.meters.registry import find_names
+
+    return [kind for kind in find_names()[1] if kind.startswith(incomplete)]
+
+
+def _complete_countries(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    """Codes of countries whose code or name begins so."""
+    from joulemark.meters.carbon import find_countries
+
+    try:
+        return [CompletionItem(code, help=name) for code, name in find_countries(incomplete).items()]
+    except UsageError:
+        return []
 
 
 def _share(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:  # noqa: ARG001
@@ -103,7 +141,7 @@ def _grid(
               help="batch_size, concurrency, threads, dtype, max_gen_toks, power_cap_w: with each value.")  # fmt: skip
 @click.option("--timeout", "timeout_s", type=float, metavar="SECONDS",
               help="Fail a cell, or a model's loading, that takes longer.")  # fmt: skip
-@click.option("--meter", "meters", multiple=True,
+@click.option("--meter", "meters", multiple=True, shell_complete=complete_meters,
               help="Use this meter, domain or NAME=KIND:key=value,... (see `joulemark meters`).")  # fmt: skip
 @click.option(
     "--order",
@@ -112,7 +150,7 @@ def _grid(
 )
 @click.option("--executor", type=click.Choice(["local"]), help="Where cells run.")
 @click.option("--seed", type=int, help="Of the random order.")
-@click.option("--carbon", metavar="G_PER_KWH|COUNTRY",
+@click.option("--carbon", metavar="G_PER_KWH|COUNTRY", shell_complete=_complete_countries,
               help="Also tell grams of CO2 equivalent, by so many a kWh or a country's mean.")  # fmt: skip
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), show_default="joulemark-runs/DATE-TIME",
               help="The run directory to make.")  # fmt: skip
@@ -149,8 +187,10 @@ def run(
             result = resume(resumed, progress)
     else:
         whole = make_plan(plan, chosen, preset or "quick")
+        quick = preset is None and plan is None and "tasks" in chosen and "limit" not in chosen
+        note = f"The first {whole.limit} questions of each task; --preset full asks all of them." if quick else ""
         out = out or Path("joulemark-runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
-        with Shown() as progress:
+        with Shown(note) as progress:
             result = measure(whole, out, progress)
     return Measured(result.path, as_json, result.problem)
 
@@ -238,19 +278,24 @@ def _name_meters(command: Any) -> Any:
         "--meter",
         "named",
         multiple=True,
+        shell_complete=complete_meters,
         help="Also this meter: NAME=KIND:key=value,... (such as plug=shelly:host=192.0.2.7); may be repeated.",
     )(command)
 
 
 @click.command()
+@click.argument("kind", required=False, shell_complete=_complete_kinds)
 @_name_meters
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def meters(named: tuple[str, ...], as_json: bool) -> None:
-    """List every meter, and whether it works here."""
+def meters(kind: str | None, named: tuple[str, ...], as_json: bool) -> None:
+    """List every meter, and whether it works here; or what may be said of a KIND, such as shelly."""
     from joulemark.meters.registry import kinds
 
     from .doctor import list_meters, look
 
+    if kind is not None:
+        _show_kind(kind, as_json)
+        return
     listed = list_meters(look(named))
     if as_json:
         _print_json({"schema": "joulemark.meters/1", "meters": listed, "kinds": list(kinds())})
@@ -261,6 +306,24 @@ def meters(named: tuple[str, ...], as_json: bool) -> None:
     ]
     _print_table(("Meter", "Works", "Grade", "Scope", "Why not"), rows)
     click.echo(f"And by NAME=KIND:key=value,...: {', '.join(kinds())}.")
+    click.echo("joulemark meters KIND says what may be said of one.")
+
+
+def _show_kind(kind: str, as_json: bool) -> None:
+    """What may be said of a meter of that kind."""
+    from dataclasses import asdict
+
+    from joulemark.meters.registry import describe_kind
+
+    manual = describe_kind(kind)
+    if as_json:
+        _print_json({"schema": "joulemark.kind/1"} | asdict(manual))
+        return
+    if manual.text:
+        click.echo(manual.text)
+    rows = [(a.name, "needed" if a.needed else a.default or "-", a.text) for a in manual.arguments]
+    _print_table(("Argument", "If left out", "What it is"), rows)
+    click.echo(f"Such as --meter {shlex.quote(manual.example)}")
 
 
 @click.command()

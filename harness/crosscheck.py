@@ -32,7 +32,6 @@ __all__ = ["cross_check", "show_check"]
 LEAST_S, MOST_S = 5.0, 60.0
 SETTLE_S, MOST_SETTLE_S, SETTLE_TICKS = 1.0, 15.0, 1.5
 """How long the load runs before it is looked at: no figure must be older than the load."""
-_VERDICTS = {True: "agree", False: "DIFFER", None: "unclear"}
 
 
 def cross_check(
@@ -286,7 +285,7 @@ def _show_pairs(console: Any, pairs: Sequence[dict[str, Any]]) -> None:
             f"{pair['first']} : {pair['second']}",
             pair["scope"],
             f"{pair['ratio']:.3g} ({pair['low']:.3g} to {pair['high']:.3g})",
-            _VERDICTS[pair["agree"]],
+            pair["verdict"].replace("differ", "DIFFER"),
         )
     console.print(table)
     for pair in pairs:

@@ -222,9 +222,8 @@ class Measuring:
             )
         if gone := self.pool.lost_server(worker):
             raise WorkerFailed(gone)
-        if worker.place == "server":
-            # A client's memory is not the model's.
-            answered["peak_rss_mb"] = None
+        # A client's memory is not the model's.
+        answered["told"] = {} if worker.place == "server" else worker.facts | answered["memory"]
         return meter, answered
 
     def _computes_outside(self, worker: Worker, plan: CellPlan) -> bool:

@@ -32,7 +32,8 @@ class Shown(Progress):
     It is drawn between cells only, so that drawing never falls into a window.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, note: str = "") -> None:
+        self._note = note
         self._console = Console(file=sys.stderr, markup=False, highlight=False)
         self._bar = Bar(
             TextColumn("{task.description}", markup=False),
@@ -63,6 +64,8 @@ class Shown(Progress):
         what = "1 cell" if cells == 1 else f"{cells} cells"
         meters = ", ".join(domain.id for domain in choice.summed)
         self._print(f"Measuring {what}{again}. Energy: {choice.grade} ({meters}), scope {choice.scope}.")
+        if self._note:
+            self._print(self._note)
         window_s = min_window_s(choice.summed)
         # The idle power takes a window before the first cell, and one after the last.
         windows = cells - done + self._idle_windows
@@ -70,7 +73,10 @@ class Shown(Progress):
         if window_s > LONG_WINDOW_S:
             minutes = math.ceil(windows * window_s / 60)
             least = f"{minutes // 60} h {minutes % 60:02d} min" if minutes >= 60 else f"{minutes} min"
-            self._print(f"This meter needs windows of at least {window_s:.0f} s: at least {least} in all.")
+            self._print(
+                f"This meter needs windows of at least {window_s:.0f} s: at least {least} in all with the idle "
+                "power, and loading and warming up beside that."
+            )
 
     def say(self, text: str) -> None:
         """Print a line above the bar."""

@@ -159,6 +159,9 @@ class RunHeader(Record):
     carbon: Carbon | None = None
     remetered_from: str | None = None
     """The run that the answers are of, where the energy was taken from a recorded trace afterwards."""
+    trace_sha256: str | None = None
+    """Of that trace's file, so that it can be checked; ``trace_bytes`` is its size."""
+    trace_bytes: int | None = None
 
 
 class Energy(Record):
@@ -229,6 +232,7 @@ class ModelInfo(Record):
     licence: str | None = None
     sha256: str | None = None
     peak_rss_mb: float | None = None
+    peak_gpu_mb: float | None = None
 
 
 class Cell(Record):

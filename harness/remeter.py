@@ -1,14 +1,18 @@
 """A run's energy anew, from a power trace that something else recorded while the run was measured.
 
 Cells keep when their windows were by the wall clock, and the trace says what was drawn meanwhile. The independent part
-of the uncertainty (k=1) of what is read so has two parts, which add in quadrature:
+of the uncertainty (k=1) of what is read so has these parts, which add in quadrature:
 
-- the trace's own, as `Trace` says;
+- the trace's own, as `Trace` says, with what a window between two samples hides;
+- a counter's step ``r``: ``r / sqrt(6)`` for the two edges of each window;
 - its moment: how far the two clocks are apart is known to ``u_offset_s``, and when a window began to the millisecond
   that its stamp is cut to, ``1 ms / sqrt(12)``; together ``u``. Both move windows and stretch none. So energy is read
   with all windows of a cell moved by up to ``sqrt(3) u`` either way, the half-width of a uniform error that has the
   standard deviation ``u``. The largest difference ``M`` bounds the error that comes from it: ``M / sqrt(3)``, as of a
   uniform error again (JCGM 100:2008, GUM, 4.3.7). It is nothing where the power is steady.
+
+Figures that are told in steps may be off alike in all windows of one model, so that no repeat averages it out, and
+otherwise in another's, so that it does not cancel: that part is ``rel_u_workload`` (`Trace.rounding`).
 """
 
 from __future__ import annotations
@@ -44,6 +48,9 @@ STAMP_S = 0.001
 _MOVES = 17
 """Moments at which energy is looked at, from one end of the clocks' error to the other."""
 _CLOCK_STEP_S = 0.05
+_LEAST_STEPS = 3
+"""A counter that rose by fewer of its steps in a cell's windows says nearly nothing of them."""
+_OF_NET = ("net_unresolved", "no_idle")
 _LEAST_EPOCH_S = 1e9
 """Before 2001 nothing was measured: such times are not since the epoch."""
 _TOO_OLD = (
@@ -116,12 +123,16 @@ class _Recording:
         domain: What its power is of.
         ahead_s: The trace's time less the wall clock of the machine that ran, in seconds.
         u_moment_s: Standard uncertainty of where a window lies in the trace.
+        sha256: Of what was read of its file.
+        size: Of that, in bytes.
     """
 
     trace: Trace
     domain: Domain
     ahead_s: float
     u_moment_s: float
+    sha256: str = ""
+    size: int = 0
 
     def measure(self, spans: Sequence[Span]) -> EnergyRecord:
         """Energy of some windows together; the formula at the top of this module.
@@ -134,21 +145,37 @@ class _Recording:
         for start_s, end_s in windows:
             self._refuse_uncovered(start_s - reach_s, end_s + reach_s)
         gross_j, variance = self._energy(windows, 0.0)
+        variance += sum(self.trace.unseen_variance(*window) + self.trace.step_j**2 / 6 for window in windows)
         if gross_j <= 0:
             raise MeterLost(f"{self.trace.label} says 0 W all along its windows, which no machine that works draws")
+        if gross_j < _LEAST_STEPS * self.trace.step_j:
+            raise MeterLost(
+                f"the counter of {self.trace.label} rose by {gross_j:.3g} J in its windows and goes in steps of "
+                f"{self.trace.step_j:.3g} J; at least {_LEAST_STEPS} steps are needed: record power, or measure longer"
+            )
         moved = (self._energy(windows, by_s)[0] for by_s in np.linspace(-reach_s, reach_s, _MOVES))
         most_j = max(abs(joules - gross_j) for joules in moved)
+        window_s = sum(span.window_s for span in spans)
         return EnergyRecord(
             gross_j=gross_j,
             u_j=math.sqrt(variance + most_j**2 / 3),
             began_ns=0,
-            window_s=sum(span.window_s for span in spans),
+            window_s=window_s,
             grade=self.domain.grade,
             scope=self.domain.kind,
             domains={self.domain.id: gross_j},
             rel_u_scale=self.domain.rel_u_scale,
-            rel_u_workload=self.domain.rel_u_workload,
+            rel_u_workload=self.trace.rounding(gross_j / window_s),
         )
+
+    def measure_idle(self, span: Span) -> EnergyRecord:
+        """Energy of the idle window, for the difference to a cell's: both may be off by half a step of the figures.
+
+        Raises:
+            MeterLost: As `measure`.
+        """
+        record = self.measure([span])
+        return replace(record, u_j=math.hypot(record.u_j, self.trace.step_w / math.sqrt(6) * record.window_s))
 
     def _place(self, span: Span) -> tuple[float, float]:
         """A window's start and end in the trace's time."""
@@ -209,8 +236,9 @@ class _Again:
         """The run's, with another meter."""
         old, domain = self._run.header, self._recording.domain
         choice = Choice(meters=(), domains=(domain,), grade=domain.grade, scope=domain.kind)
-        return old.model_copy(
-            update={
+        return RunHeader.model_validate(
+            dict(old)
+            | {
                 "run_id": f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
                 "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
                 "joulemark_version": version("joulemark"),
@@ -218,6 +246,8 @@ class _Again:
                 "meters": meter_infos(choice),
                 "idle": old.idle.model_copy(update={"before_w": _watts(self._before), "after_w": _watts(self._after)}),
                 "remetered_from": old.run_id,
+                "trace_sha256": self._recording.sha256,
+                "trace_bytes": self._recording.size,
             }
         )
 
@@ -233,7 +263,7 @@ class _Again:
         reason = "the run does not say when that was"
         if span is not None:
             try:
-                return self._recording.measure([span])
+                return self._recording.measure_idle(span)
             except MeterLost as problem:
                 reason = str(problem)
         so = ", so there is no net energy" if when == "before" else ""
@@ -261,9 +291,9 @@ class _Again:
         if self._run.header.carbon and energy.gross_j is not None:
             grams = energy.gross_j / 3.6e6 * self._run.header.carbon.g_per_kwh
             energy = energy.model_copy(update={"carbon_g": grams})
-        unresolved = ("net_unresolved",) if energy.net_j is None else ()
-        flags = tuple(flag for flag in cell.flags if flag != "net_unresolved")
-        changed = {"energy": energy, "phases": _rescaled(cell.phases, old, energy), "flags": unresolved + flags}
+        why = () if energy.net_j is not None else ("no_idle",) if idle is None else ("net_unresolved",)
+        flags = tuple(flag for flag in cell.flags if flag not in _OF_NET)
+        changed = {"energy": energy, "phases": _rescaled(cell.phases, old, energy), "flags": why + flags}
         return cell.model_copy(update=changed), _shared(self._items[cell.cell_id], energy.net_j)
 
     def _outside(self, cell: Cell, old: Energy) -> Cell:
@@ -272,7 +302,7 @@ class _Again:
         by = {"grade": domain.grade, "scope": domain.kind}
         scales = {"rel_u_scale": domain.rel_u_scale, "rel_u_workload": domain.rel_u_workload}
         energy = old.model_copy(update={**NO_JOULES, **by, **scales})
-        flags = tuple(flag for flag in cell.flags if flag not in ("net_unresolved", "outside_meter"))
+        flags = tuple(flag for flag in cell.flags if flag not in (*_OF_NET, "outside_meter"))
         changed = {"energy": energy, "phases": Phases(), "flags": ("outside_meter", *flags)}
         return cell.model_copy(update=changed)
 
@@ -290,6 +320,7 @@ def _find_recording(meter: str) -> _Recording:
     assert isinstance(made, ReplayMeter)
     # Its `probe` asks for a trace that reaches the present, which one of the past does not.
     source, domain = made.source, made.domain
+    sha256, size = source.fingerprint()
     # A trace that is replayed from its start does not go by its offset; here that places it in the day.
     if not source.is_absolute and source.trace.edges_s[0] - made.offset_s < _LEAST_EPOCH_S:
         raise UsageError(
@@ -301,6 +332,8 @@ def _find_recording(meter: str) -> _Recording:
         domain=replace(domain, summed=True),
         ahead_s=made.offset_s,
         u_moment_s=math.hypot(made.u_offset_s, STAMP_S / math.sqrt(12)),
+        sha256=sha256,
+        size=size,
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from .commands import complete_models, complete_tasks
+from .commands import complete_meters, complete_models, complete_tasks
 from .plan import make_plan
 
 __all__ = ["Soaked", "soak"]
@@ -40,7 +40,14 @@ class Soaked:
 @click.option("--concurrency", type=int, show_default="1", help="Batches that are under way to a server at once.")
 @click.option("--threads", type=int, show_default="1", help="Threads of the model's process.")
 @click.option("--dtype", metavar="NAME", help="Precision to load it in, such as bfloat16.")
-@click.option("--meter", "meters", multiple=True, metavar="ID", help="As of `joulemark run`; may be repeated.")
+@click.option(
+    "--meter",
+    "meters",
+    multiple=True,
+    shell_complete=complete_meters,
+    metavar="ID",
+    help="As of `joulemark run`; may be repeated.",
+)
 @click.option("--trust-remote-code", is_flag=True, default=None, help="Load a model that brings code of its own.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), show_default="joulemark-runs/soak-DATE-TIME",
               help="The run directory to make.")  # fmt: skip

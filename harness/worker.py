@@ -76,6 +76,8 @@ class Worker:
         self.spec, self.threads = spec, threads
         self.place = ""
         """Where the model turned out to compute once loaded: ``cpu``, ``gpu`` or ``server``."""
+        self.facts: dict[str, int] = {}
+        """What it told of its size."""
         self._said = bytearray()
         self._last_log = ""
         environment = os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)) | AS_MANY_AS_TOLD | QUIET
@@ -150,10 +152,11 @@ class Worker:
         """
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         self._send(do="load", spec=asdict(self.spec), threads=self.threads)
-        self.place = str(self._receive("loaded", until_s=until_s)["place"])
+        told = self._receive("loaded", until_s=until_s)
+        self.place, self.facts = str(told["place"]), dict(told["facts"])
 
     def ask(self, task: str, meter: RequestMeter, *, timeout_s: float | None = None, **settings: Any) -> dict[str, Any]:
-        """Ask a task's questions; the fields of `TaskResult`, and ``peak_rss_mb``.
+        """Ask a task's questions; ``result``, the fields of `TaskResult`, and ``memory``, the most that it held.
 
         Whatever goes wrong on this side stops the worker, so that no answer is ever taken for another's.
 
@@ -344,6 +347,7 @@ def _load(spec: ModelSpec, threads: int) -> Any:
 
 def _serve(connection: _Connection) -> None:
     from joulemark.tasks import lmeval, lmmodels
+    from joulemark.tasks.facts import facts_of, peak_gpu_mb
     from joulemark.tasks.types import Asking
 
     lm: Any = None
@@ -356,7 +360,7 @@ def _serve(connection: _Connection) -> None:
             if order.pop("do") == "load":
                 lm = _load(ModelSpec(**order.pop("spec")), **order)
                 watch = lmmodels.watch_of(lm)
-                connection.tell("loaded", place=lmmodels.place_of(lm))
+                connection.tell("loaded", place=lmmodels.place_of(lm), facts=facts_of(lm))
                 continue
             name, stock, include = order.pop("task"), order.pop("stock"), order.pop("include")
             if name not in tasks:
@@ -364,7 +368,8 @@ def _serve(connection: _Connection) -> None:
             lmmodels.set_pace(lm, watch, batch_size=order.pop("batch_size"), concurrency=order.pop("concurrency"))
             how = Asking(**order.pop("how"))
             result = lmeval.ask(lm, watch, tasks[name], _Remote(connection), how=how, **order)
-            connection.tell("answered", result=asdict(result), peak_rss_mb=_peak_rss_mb())
+            memory = {"peak_rss_mb": _peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()}
+            connection.tell("answered", result=asdict(result), memory=memory)
         except EOFError:
             raise
         except Exception as problem:

@@ -75,7 +75,11 @@ def find_countries(beginning: str) -> dict[str, str]:
     """
     begin = _plain(beginning)
     known = {code: str(row["country_name"]) for code, row in _table().items() if row.get("carbon_intensity")}
-    return {code: name for code, name in sorted(known.items()) if f"{_plain(code)}\n{_plain(name)}".startswith(begin)}
+    return {code: name for code, name in sorted(known.items()) if _begins(begin, code, name)}
+
+
+def _begins(begin: str, *names: str) -> bool:
+    return any(_plain(name).startswith(begin) for name in names)
 
 
 def _is_no_quantity(text: str) -> bool:

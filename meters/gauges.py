@@ -117,10 +117,10 @@ class GaugeSource:
             name: The meter's.
             gauge: What to ask.
             rel_u: Relative standard uncertainty of its power, where it was calibrated; empty for what it is assumed.
-            update_s: How often it renews its power; empty to find out.
-            interval_s: How often to ask.
-            patience_s: How long it may give nothing before the meter counts as lost.
-            still_s: How long its own energy counter may stand still although power is drawn.
+            update_s: How often it renews its power, in seconds; empty to find out.
+            interval_s: How often to ask, in seconds.
+            patience_s: For how many seconds it may give nothing before the meter counts as lost.
+            still_s: For how many seconds its own energy counter may stand still although power is drawn.
 
         Raises:
             UsageError: One of them is no time, or no share.

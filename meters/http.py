@@ -91,7 +91,7 @@ class Http:
 
         Args:
             base: Address, such as ``http://192.0.2.7``; ``http://`` may be left out.
-            timeout_s: For a whole answer, connecting included.
+            timeout_s: Seconds for a whole answer, connecting included.
             user: For servers that ask for one.
             password: The same.
             digest: Whether to log in by digest (RFC 7616) rather than basic authentication.

@@ -10,10 +10,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .errors import UsageError
+from .errors import JoulemarkError, UsageError
 from .types import Meter
 
-__all__ = ["KINDS", "Named", "make_named", "meter_name", "needed_keys", "parse_named"]
+__all__ = [
+    "KINDS",
+    "Named",
+    "find_maker",
+    "is_kind",
+    "keys_of",
+    "make_named",
+    "meter_name",
+    "needed_keys",
+    "parse_named",
+    "takes_name",
+]
 
 KINDS: dict[str, str] = {
     "shelly": "plugs:shelly",
@@ -62,19 +73,40 @@ def parse_named(text: str) -> Named | None:
     return Named(name=name, kind=kind, args=args)
 
 
+def find_maker(kind: str, others: Mapping[str, Callable[[], Callable[..., Meter]]]) -> Callable[..., Meter]:
+    """What makes meters of a kind.
+
+    Args:
+        kind: Its name.
+        others: What loads the makers of kinds from outside, by kind.
+
+    Raises:
+        UsageError: There is no such kind, or it cannot be loaded.
+    """
+    if kind in KINDS:
+        module, _, attribute = KINDS[kind].partition(":")
+        make: Callable[..., Meter] = getattr(importlib.import_module(f".{module}", __package__), attribute)
+        return make
+    if kind in others:
+        return others[kind]()
+    known = [*KINDS, *(name for name, load in others.items() if is_kind(load))]
+    raise UsageError(f"there is no kind of meter {kind!r}{_hint(kind, known)}")
+
+
 def make_named(named: Named, others: Mapping[str, Callable[[], Callable[..., Meter]]]) -> Meter:
     """Make the meter.
 
     Args:
         named: What to make.
-        others: What loads the makers of kinds from outside, by kind.
+        others: As in `find_maker`.
 
     Raises:
-        UsageError: There is no such kind, or it knows no such key, lacks one, or refuses a value.
+        UsageError: There is no such kind, it cannot be loaded, it knows no such key, lacks one, or refuses a value.
     """
-    make = _maker(named.kind, others)
-    parameters = inspect.signature(make).parameters
-    keys = {key: p for key, p in parameters.items() if key != "name" and p.kind is not p.VAR_KEYWORD}
+    make = find_maker(named.kind, others)
+    if not takes_name(make):
+        raise UsageError(f"meter {named.name!r}: {named.kind} takes no name; say --meter {named.kind}")
+    keys = keys_of(make)
     for key in named.args:
         if key not in keys:
             raise UsageError(f"meter {named.name!r}: {named.kind} has no {key!r}{_hint(key, keys)}")
@@ -85,27 +117,35 @@ def make_named(named: Named, others: Mapping[str, Callable[[], Callable[..., Met
         return make(name=named.name, **named.args)
     except (TypeError, ValueError) as problem:
         raise UsageError(f"meter {named.name!r}: {named.kind} refuses these arguments: {problem}") from problem
+    except Exception as problem:
+        if named.kind in KINDS or isinstance(problem, JoulemarkError):
+            raise
+        raise UsageError(f"meter {named.name!r}: {named.kind}, from another package, broke: {problem!r}") from problem
 
 
 def needed_keys(make: Callable[..., Meter]) -> str:
-    """What a maker cannot do without, as ``key=...,key=...``; nothing for one that needs nothing but a name."""
+    """What a maker cannot do without, as ``key=KEY,key=KEY``; nothing for one that needs nothing but a name."""
+    return ",".join(f"{key}={key.upper()}" for key, p in keys_of(make).items() if p.default is p.empty)
+
+
+def keys_of(make: Callable[..., Meter]) -> dict[str, inspect.Parameter]:
+    """What a user may say beside the name."""
     parameters = inspect.signature(make).parameters.values()
-    needed = [
-        p.name
-        for p in parameters
-        if p.default is p.empty and p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "name"
-    ]
-    return ",".join(f"{name}=..." for name in needed)
+    return {p.name: p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) and p.name != "name"}
 
 
-def _maker(kind: str, others: Mapping[str, Callable[[], Callable[..., Meter]]]) -> Callable[..., Meter]:
-    if kind in KINDS:
-        module, _, attribute = KINDS[kind].partition(":")
-        make: Callable[..., Meter] = getattr(importlib.import_module(f".{module}", __package__), attribute)
-        return make
-    if kind in others:
-        return others[kind]()
-    raise UsageError(f"there is no kind of meter {kind!r}{_hint(kind, [*KINDS, *others])}")
+def is_kind(load: Callable[[], Callable[..., Meter]]) -> bool:
+    """Whether what makes meters can be loaded, and gives them the name that a user wants."""
+    try:
+        return takes_name(load())
+    except UsageError:
+        return False
+
+
+def takes_name(make: Callable[..., Meter]) -> bool:
+    """Whether what a maker gives can be called as a user likes."""
+    parameters = inspect.signature(make).parameters
+    return "name" in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def _hint(given: str, known: Any) -> str:

@@ -53,8 +53,9 @@ def shelly(
         channel: Which of its outputs.
         user: Login name; Shelly knows ``admin`` only.
         password_env: The environment variable with its password, where it asks for one.
-        rel_u, update_s, interval_s, patience_s, still_s: As in `GaugeSource`. Its counter is documented by the minute
-            (``aenergy.by_minute``), so it may stand still for three of these by default.
+        rel_u, update_s, interval_s, patience_s: As in `GaugeSource`.
+        still_s: As in `GaugeSource`. Its counter is documented by the minute (``aenergy.by_minute``), so it may do so
+            for three of these by default.
         timeout_s: As in `Http`.
 
     Raises:
@@ -142,7 +143,8 @@ class _Shelly:
         about = self._http.get("/shelly").content
         if not isinstance(about, dict) or not {"gen", "type"} & about.keys():
             raise Unfit(
-                f"{self._http.base} is no Shelly", "give a Shelly's address; for other plugs, see docs/meters.md"
+                f"{self._http.base} is no Shelly",
+                "give the address of a Shelly; `joulemark meters` lists what else can be asked",
             )
         if not isinstance(about.get("gen"), int) or about["gen"] < 2:
             return Unavailable(

@@ -56,14 +56,15 @@ def prometheus(
         gpu: Narrows a preset to one GPU by its number.
         uuid: The same by its UUID.
         where: More label matchers for a preset, in PromQL: ``where=pod_name="llm"``.
-        exporter_s: How often the exporter renews its own figures.
+        exporter_s: How often the exporter renews its own figures, in seconds.
         user: Login name, where the server asks for one.
         password_env: The environment variable with the password.
         token_env: The environment variable with a bearer token.
         verify: ``no`` where the server has no valid certificate.
-        interval_s: How often to ask.
-        patience_s: How long there may be nothing new before the meter counts as lost. A counter loses nothing by that.
-        timeout_s: For one answer.
+        interval_s: How often to ask, in seconds.
+        patience_s: For how many seconds there may be nothing new before the meter counts as lost. A counter loses
+            nothing by that.
+        timeout_s: Seconds for one answer.
 
     Raises:
         UsageError: An argument makes no sense.

@@ -6,13 +6,15 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from typing import Literal
 
 from .battery import BatteryMeter
 from .errors import MeasuringFailed, UsageError
+from .manual import Manual, read_manual
 from .modelled import ModelledMeter
-from .naming import KINDS, Named, make_named, meter_name, needed_keys, parse_named
+from .naming import KINDS, Named, find_maker, is_kind, make_named, meter_name, needed_keys, parse_named, takes_name
 from .nvml import NvmlMeter, NvmlPowerMeter
 from .perf import PerfMeter
 from .rapl import RaplMeter
@@ -20,7 +22,18 @@ from .totals import HOLDS, grade_of, scope_of
 from .types import GRADES, Domain, Grade, Meter, Reading, ScopeKind, Unavailable
 from .zeus import ZeusMeter
 
-__all__ = ["ENTRY_POINTS", "Choice", "Device", "Probed", "choose", "find_meters", "kinds", "probe_all"]
+__all__ = [
+    "ENTRY_POINTS",
+    "Choice",
+    "Device",
+    "Probed",
+    "choose",
+    "describe_kind",
+    "find_meters",
+    "find_names",
+    "kinds",
+    "probe_all",
+]
 
 ENTRY_POINTS = "joulemark.meters"
 """Group of the entry points that add meters: each names something that gives a `Meter` when called, without arguments
@@ -107,8 +120,25 @@ def find_meters(ids: Sequence[str] | None = None) -> tuple[Meter, ...]:
 
 
 def kinds() -> tuple[str, ...]:
-    """The kinds that a user can make a meter of by ``NAME=KIND:key=value``."""
-    return (*KINDS, *(point.name for point in entry_points(group=ENTRY_POINTS)))
+    """The kinds that a user can make a meter of by ``NAME=KIND:key=value``; not those that cannot be loaded."""
+    return tuple(dict.fromkeys([*KINDS, *(name for name, load in _loaders().items() if is_kind(load))]))
+
+
+def describe_kind(kind: str) -> Manual:
+    """What may be said of a meter of a kind.
+
+    Raises:
+        UsageError: There is no such kind, or it cannot be loaded.
+    """
+    if kind not in KINDS and kind in {make().id for make in _BUILT_IN}:
+        raise UsageError(f"{kind} is a meter and no kind of them: it takes no arguments; say --meter {kind}")
+    return read_manual(kind, find_maker(kind, _loaders()))
+
+
+def find_names() -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Names of the built-in meters, and of all kinds, for those who type; nothing is loaded, probed or asked."""
+    names = [*KINDS, *(point.name for point in entry_points(group=ENTRY_POINTS))]
+    return tuple(make().id for make in _BUILT_IN), tuple(dict.fromkeys(names))
 
 
 def probe_all(meters: Sequence[Meter] | None = None) -> tuple[Probed, ...]:
@@ -231,8 +261,40 @@ def _by_themselves() -> dict[str, Meter]:
 
 
 def _make(named: Named) -> Meter:
-    points = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    return make_named(named, {name: point.load for name, point in points.items()})
+    return make_named(named, _loaders())
+
+
+def _loaders() -> dict[str, Callable[[], Callable[..., Meter]]]:
+    """What loads the makers from outside, by the names of their entry points."""
+    return {point.name: partial(_import, point) for point in entry_points(group=ENTRY_POINTS)}
+
+
+def _import(point: EntryPoint) -> Callable[..., Meter]:
+    """What an entry point names.
+
+    Raises:
+        UsageError: It cannot be loaded, or cannot be called.
+    """
+    try:
+        make: Callable[..., Meter] = point.load()
+        takes_name(make)
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{_broken(point, error)}; {_reinstall(point)}") from error
+    return make
+
+
+def _broken(point: EntryPoint, error: BaseException) -> str:
+    return f"the meter {point.name} of {_package(point)} cannot be loaded: {type(error).__name__}: {error}"
+
+
+def _reinstall(point: EntryPoint) -> str:
+    return f"reinstall {_package(point)} with what it needs, or remove it"
+
+
+def _package(point: EntryPoint) -> str:
+    """Which installed package has it."""
+    found = getattr(point, "dist", None)
+    return f"the package {found.name}" if found is not None else "another package"
 
 
 def _probe(meter: Meter) -> Probed:
@@ -252,22 +314,21 @@ def _load(point: EntryPoint) -> Meter:
     try:
         make = point.load()
         if needed := needed_keys(make):
-            return _Unnamed(point.name, needed)
+            return _Absent(
+                point.name, "it has to be told where to look", f"name it: --meter mine={point.name}:{needed}"
+            )
         meter: Meter = make()
-    except Exception as error:
-        return _Broken(point.name, repr(error))
+    except (Exception, SystemExit) as error:
+        return _Absent(point.name, _broken(point, error), _reinstall(point))
     return meter
 
 
-class _Broken:
-    """Stands in for a meter of an entry point that cannot be loaded."""
+class _Absent:
+    """Stands in for a meter from outside that cannot be loaded, or has to be told where to look."""
 
-    def __init__(self, name: str, error: str) -> None:
+    def __init__(self, name: str, reason: str, fix: str) -> None:
         self.id = name
-        self._why = self._explain(name, error)
-
-    def _explain(self, name: str, error: str) -> Unavailable:
-        return Unavailable(reason=f"it cannot be loaded: {error}", fix=f"reinstall what brings the meter {name}")
+        self._why = Unavailable(reason=reason, fix=fix)
 
     def probe(self) -> Unavailable:
         return self._why
@@ -280,10 +341,3 @@ class _Broken:
 
     def close(self) -> None:
         """There is nothing to close."""
-
-
-class _Unnamed(_Broken):
-    """Stands in for a meter from outside that has to be told where to look."""
-
-    def _explain(self, name: str, error: str) -> Unavailable:
-        return Unavailable(reason="it has to be told where to look", fix=f"name it: --meter mine={name}:{error}")

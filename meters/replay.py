@@ -2,6 +2,12 @@
 
 Times since some start begin when the meter is opened. Times of the day are those of the wall clock, for a logger that
 writes the file while the run goes on: its new lines are read as they come.
+
+How far the clocks are apart moves a window and stretches none: its joules are off by what was drawn more at one edge
+than at the other. That is at most ``u (P_high - P_low)`` by all that was seen since the meter was opened, and nothing
+where the power is steady. (`harness.remeter`, which knows what came after, moves windows to see.) A reading can say so
+only by the uncertainty of its moment, which counts at the window's mean power: so it is ``u (P_high - P_low) / P_low``,
+and ``u`` at most.
 """
 
 from __future__ import annotations
@@ -13,6 +19,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
+
+import numpy as np
 
 from .errors import MeterLost, UsageError
 from .tracefiles import TraceFile
@@ -48,31 +56,33 @@ def replay(
     offset_s: str | float = 0.0,
     u_offset_s: str | float | None = None,
     max_gap_s: str | float | None = None,
+    step_w: str | float | None = None,
 ) -> ReplayMeter:
     """A meter of what a file holds.
 
     Args:
         name: What to call it.
         file: CSV or Parquet, as `TraceFile` takes it.
-        column: Which column holds the power; in Joulemark's own traces, which domain.
+        column: Which column holds the power, or a counter of energy; in Joulemark's own traces, which domain.
         scope: What was measured: one of `SCOPE_KINDS`.
         time: Which column holds the time.
-        unit: Unit of the power, where its column does not say it.
+        unit: Unit of the power or energy, where its column does not say it.
         zone: Time zone of stamps that name none.
         rows: What other columns must hold, ``index:0`` or ``window:0;index:1``.
-        grade: How the power was obtained; ``wall`` for the scope wall, else ``polled``.
+        grade: How the joules were obtained; ``wall`` for the scope wall, else ``counter`` or ``polled``.
         rel_u: Relative standard uncertainty (k=1) of the meter that was recorded.
         offset_s: How far the recorder's clock is ahead of this machine's, in seconds.
         u_offset_s: Standard uncertainty of that, and of the stamps; None for `U_OFFSET_S`, and more where all stamps
-            are whole seconds.
+            are whole seconds, or a counter may be as old as the time between two rows.
         max_gap_s: Samples further apart say nothing of the time between.
+        step_w: The step in which the power is told; None for the smallest difference between two figures, or the last
+            decimal place where all are the same.
 
     Raises:
         UsageError: An argument makes no sense, or the file cannot be read so.
     """
     kind = cast("ScopeKind", _one_of(name, "scope", scope, SCOPE_KINDS))
-    chosen = cast("Grade", _one_of(name, "grade", grade or ("wall" if kind == "wall" else "polled"), GRADES))
-    if chosen == "wall" and kind != "wall":
+    if grade is not None and _one_of(name, "grade", grade, GRADES) == "wall" and kind != "wall":
         raise UsageError(f"meter {name!r}: the grade wall is for what was measured at the wall, not for scope={kind}")
     source = TraceFile(
         Path(file),
@@ -82,25 +92,29 @@ def replay(
         zone=zone,
         rows=_rows(name, rows),
         max_gap_s=None if max_gap_s is None else _number(name, "max_gap_s", max_gap_s, least=0.0),
+        step_w=None if step_w is None else _number(name, "step_w", step_w, least=0.0),
     )
+    if step_w is not None and source.is_energy:
+        raise UsageError(f"meter {name!r}: step_w= is for a power, and {source.column!r} is a counter of energy")
     error = REL_U if rel_u is None else _number(name, "rel_u", rel_u, least=0.0)
     if not 0 < error < 1:
         raise UsageError(f"meter {name!r}: rel_u={rel_u} is no share between 0 and 1, such as 0.01 for 1 %")
     domain = Domain(
         id=f"{name}:{kind}",
         kind=kind,
-        grade=chosen,
-        resolution_j=None,
+        grade=cast("Grade", grade or ("wall" if kind == "wall" else "counter" if source.is_energy else "polled")),
+        resolution_j=source.trace.step_j or None,
         update_s=source.trace.spacing_s,
         range_j=None,
         rel_u_scale=error,
-        rel_u_workload=0.0,
-        source=_ASSUMED if rel_u is None else _GIVEN.format(error),
+        rel_u_workload=source.trace.rounding(source.trace.mean_w),
+        source=(_ASSUMED if rel_u is None else _GIVEN.format(error)) + _in_steps(source.trace),
         provenance=f"{file}, column {source.column}",
         summed=kind != "platform",
     )
     if u_offset_s is None:
-        u_offset_s = math.hypot(U_OFFSET_S, _U_WHOLE_S) if source.is_of_whole_seconds else U_OFFSET_S
+        u_age_s = source.row_s / math.sqrt(12) if source.is_energy else 0.0
+        u_offset_s = math.hypot(U_OFFSET_S, _U_WHOLE_S if source.is_of_whole_seconds else 0.0, u_age_s)
     return ReplayMeter(
         name,
         source,
@@ -118,7 +132,7 @@ class ReplayMeter:
         source: The file.
         domain: What its power is of.
         offset_s: How far the recorder's clock is ahead of this machine's, in seconds.
-        u_offset_s: Standard uncertainty of that, and of the stamps.
+        u_offset_s: Standard uncertainty of that, and of the stamps; of whole windows, none of which it stretches.
     """
 
     def __init__(
@@ -132,6 +146,8 @@ class ReplayMeter:
         self._lock = threading.Lock()
         self._zero_ns = 0  # When, by the monotonic clock, the trace's time is 0.
         self._from_s: float | None = None
+        self._told_s = self._joules = self._variance = 0.0
+        self._since = 0
 
     def probe(self) -> Sequence[Domain] | Unavailable:
         """Its one domain; a file with times of the day only while its logger goes on."""
@@ -158,7 +174,11 @@ class ReplayMeter:
         with self._lock:
             self._refresh()
             self._zero_ns = self._find_zero_ns()
-            self._from_s = self._start_s(self._zero_ns)
+            self._from_s = self._told_s = self._start_s(self._zero_ns)
+            self._joules = self._variance = 0.0
+            reach_s = math.sqrt(3) * self._u_moment_s
+            times_s = self.source.trace.times_s[:-1]
+            self._since = max(0, int(np.searchsorted(times_s, self._from_s - reach_s, side="right")) - 1)
 
     def read(self) -> Reading:
         """Joules since `open`, up to now or to the file's last line.
@@ -172,18 +192,17 @@ class ReplayMeter:
                 raise MeterLost(f"{self.id} is not open")
             self._refuse_set_clock()
             self._refresh()
-            trace = self.source.trace
             now_s = _seconds_since(self._zero_ns)
             self._refuse_other_times(now_s)
-            until_s = max(self._from_s, trace.last_told_s(now_s))
-            joules, variance = trace.energy_j(self._from_s, until_s)
+            self._told_s = max(self._told_s, self.source.trace.last_told_s(now_s))
+            joules, variance = self.source.trace.energy_j(self._from_s, self._told_s)
             return Reading(
                 t0_ns=t0_ns,
                 t1_ns=time.monotonic_ns(),
-                values={self.domain.id: joules},
-                moment_ns=self._zero_ns + until_s * 1e9,
-                u_moment_s=self._u_moment_s,
-                variances={self.domain.id: variance},
+                values={self.domain.id: self._joules + joules},
+                moment_ns=self._zero_ns + self._told_s * 1e9,
+                u_moment_s=self._u_moment_s * self._unsteadiness(),
+                variances={self.domain.id: self._variance + variance},
             )
 
     def close(self) -> None:
@@ -192,10 +211,24 @@ class ReplayMeter:
             self._from_s = None
 
     def _refresh(self) -> None:
+        before = self.source.trace
         try:
             self.source.refresh()
         except UsageError as error:
             raise MeterLost(str(error)) from error
+        if self._from_s is not None and self.source.trace.step_w != before.step_w:
+            # What is known better from now on must not take back an error that readings have told.
+            joules, variance = before.energy_j(self._from_s, self._told_s)
+            self._joules, self._variance = self._joules + joules, self._variance + variance
+            self._from_s = self._told_s
+
+    def _unsteadiness(self) -> float:
+        """How much the power changed since the meter was opened, as a share of the least; 1 at most."""
+        if self._u_moment_s == 0:
+            return 0.0
+        seen_w = self.source.trace.watts[self._since :]
+        low_w, high_w = float(seen_w.min()), float(seen_w.max())
+        return min(1.0, (high_w - low_w) / low_w) if low_w > 0 else 1.0
 
     def _find_zero_ns(self) -> int:
         if self.source.is_absolute:
@@ -240,6 +273,11 @@ class ReplayMeter:
         jumped_s = (self._zero_ns - self._find_zero_ns()) / 1e9
         if abs(jumped_s) > self._tolerance_s:
             raise MeterLost(f"the wall clock was set {jumped_s:+.3f} s during the measurement; {self.id} goes by it")
+
+
+def _in_steps(trace: Trace) -> str:
+    step, unit = (trace.step_j, "J") if trace.step_j else (trace.step_w, "W")
+    return f"; told in steps of {step:.3g} {unit}" if step else ""
 
 
 def _seconds_since(zero_ns: int) -> float:

@@ -1,4 +1,4 @@
-"""Files with a power trace, read once or on and on while a logger writes them.
+"""Files with a trace of power, or of a counter of energy, read once or on and on while a logger writes them.
 
 They come as text with a header, as loggers, nvidia-smi and power analysers write them, or as Parquet, such as
 Joulemark's own ``power/<cell_id>.parquet``.
@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .errors import MeterLost, UsageError
 from .tracecolumns import Columns, Wanted, explain_no_header, find_columns, has_header
@@ -49,6 +51,7 @@ class TraceFile:
         zone: str | None = None,
         rows: Mapping[str, str] | None = None,
         max_gap_s: float | None = None,
+        step_w: float | None = None,
     ) -> None:
         """Reads what the file holds now.
 
@@ -56,16 +59,18 @@ class TraceFile:
             path: The file.
             column: Which column holds the power; in Joulemark's own traces, which domain. None for the only one.
             time: Which column holds the time; ``DATE+TIME`` where it takes two. None for the only one that looks so.
-            unit: Unit of the power, ``W``, ``mW``, ``uW`` or ``kW``; None where the column's name or the figures tell.
+            unit: Unit of the power, ``W``, ``mW``, ``uW`` or ``kW``, or of a counter of energy, such as ``Wh``; None
+                where the column's name or the figures tell.
             zone: Time zone of stamps that name none: ``UTC``, ``local``, ``Europe/Berlin``.
             rows: What other columns must hold for a row to count, such as ``{"index": "0"}``.
             max_gap_s: As in `Trace`; None for ten times the median spacing, and at least a second.
+            step_w: As in `Trace`; None for what the figures show.
 
         Raises:
             UsageError: It cannot be read so; names the file, the row and the column.
         """
         self.path = path
-        self._max_gap_s = max_gap_s
+        self._max_gap_s, self._step_w = max_gap_s, step_w
         self._broken: UsageError | MeterLost | None = None
         self._seen = _identity(path)
         self._offset = self._line = 0
@@ -97,6 +102,21 @@ class TraceFile:
         """Whether no time has a fraction of a second, so that each may be cut to it."""
         return bool(np.all(self.trace.times_s == np.floor(self.trace.times_s)))
 
+    @property
+    def is_energy(self) -> bool:
+        """Whether the column is a counter of energy, and the power made of what it gained."""
+        return self._rows.columns.is_energy
+
+    @property
+    def row_s(self) -> float:
+        """Median time from one row to the next, in seconds."""
+        return float(np.median(np.diff(np.array(self._rows.times))))
+
+    def fingerprint(self) -> tuple[str, int]:
+        """SHA-256 of what was read, and its size in bytes: of a file that has grown since, of its beginning."""
+        size = max(self._seen[2], self._offset)
+        return hashlib.sha256(_read(self.path, size)).hexdigest(), size
+
     def refresh(self) -> None:
         """Read the lines that were appended; a line counts once it has ended. Parquet files do not grow.
 
@@ -127,17 +147,45 @@ class TraceFile:
             self.trace = self._make_trace()
 
     def _make_trace(self) -> Trace:
-        times, watts = (np.array(part, dtype=np.float64) for part in (self._rows.times, self._rows.watts))
+        times, figures = (np.array(part, dtype=np.float64) for part in (self._rows.times, self._rows.figures))
         if len(times) == 0:
             raise UsageError(f"{self.path} {self._rows.why_none()}")
-        spacing_s = float(np.median(np.diff(times))) if len(times) > 1 else 1.0
+        if self.is_energy:
+            return self._count_up(times, figures)
+        own = self._rows.columns.own
+        # Joulemark's own figures are computed, and written as they are.
+        step_w = 0.0 if own else self._rows.step.size
         return Trace(
             times_s=times,
-            watts=watts,
-            begin_s=0.0 if self._rows.columns.own else None,
-            max_gap_s=max(10 * spacing_s, 1.0) if self._max_gap_s is None else self._max_gap_s,
+            watts=figures,
+            begin_s=0.0 if own else None,
+            max_gap_s=self._most_gap_s(times),
+            step_w=step_w if self._step_w is None else self._step_w,
             label=str(self.path),
         )
+
+    def _count_up(self, times_s: NDArray[np.float64], joules: NDArray[np.float64]) -> Trace:
+        """Mean power from one rise of a counter to the next: between two, it shows what was, and not what is."""
+        rises = np.flatnonzero(np.diff(joules) > 0) + 1
+        if len(rises) < 2:
+            raise UsageError(
+                f"{self.path}: its counter {self.column!r} rises {len(rises)} times in {len(times_s)} rows, and energy "
+                "takes at least 2"
+            )
+        times_s, joules = times_s[rises], joules[rises]
+        return Trace(
+            times_s=times_s[1:],
+            watts=np.diff(joules) / np.diff(times_s),
+            begin_s=float(times_s[0]),
+            max_gap_s=self._most_gap_s(times_s),
+            step_j=self._rows.step.size,
+            label=str(self.path),
+        )
+
+    def _most_gap_s(self, times_s: NDArray[np.float64]) -> float:
+        if self._max_gap_s is not None:
+            return self._max_gap_s
+        return max(10 * float(np.median(np.diff(times_s))) if len(times_s) > 1 else 0.0, 1.0)
 
     def _read_on(self, skip: int = 0) -> None:
         """Take in what follows the last line that had ended."""

@@ -32,12 +32,19 @@ class Trace:
     span's mean, whose error after a part ``x`` is ``D dt x (1 - x) / sqrt(3)``, if the power changed by ``D`` at any
     moment in the span; ``D`` is taken to be the larger difference to the means of the two spans beside it.
 
+    A figure told in steps ``q`` is off by up to half of one, a uniform error of ``q / sqrt(12)`` (JCGM 100:2008,
+    4.3.7). Where the power moves by some steps, figures err apart from one another, and each adds ``(q w dt)^2 / 12``.
+    Where it does not, they err alike, in all windows of that power: that part is no window's own, and `rounding` is it.
+
     Attributes:
         times_s: Seconds, rising; shape (n,). Since whatever moment, such as the epoch.
         watts: Power; shape (n,).
         begin_s: When the first span began, where each figure is the mean of the span before its time; None where
             figures are those of their moments.
         max_gap_s: Samples further apart say nothing of the time between.
+        step_w: The step in which its power is told; 0 where there is none.
+        step_j: That of the counter whose differences it is made of: where it is read, it is off by a uniform error of
+            that width, so a window by ``step_j / sqrt(6)``, which is in no variance here.
         label: What to call it in messages.
     """
 
@@ -45,6 +52,8 @@ class Trace:
     watts: _Floats
     begin_s: float | None = None
     max_gap_s: float = math.inf
+    step_w: float = 0.0
+    step_j: float = 0.0
     label: str = "the trace"
 
     def __post_init__(self) -> None:
@@ -69,6 +78,11 @@ class Trace:
     def spacing_s(self) -> float:
         """Median time from one sample to the next, in seconds."""
         return float(np.median(np.diff(self.edges_s)))
+
+    @property
+    def mean_w(self) -> float:
+        """Mean power over all of it, in watts."""
+        return float(self._parts.joules[-1] / (self.edges_s[-1] - self.edges_s[0]))
 
     def last_told_s(self, until_s: float) -> float:
         """The last time up to ``until_s`` at which energy is known: among means, only spans' ends."""
@@ -95,14 +109,31 @@ class Trace:
             return 0.0, 0.0
         first = int(np.searchsorted(edges, start_s, side="right")) - 1
         last = int(np.searchsorted(edges, end_s, side="left")) - 1
-        self._refuse_gap(first, last)
         x = float((start_s - edges[first]) / parts.seconds[first])
         y = float((end_s - edges[last]) / parts.seconds[last])
+        self._refuse_gap(first, last, x, y)
         if first == last:
             return parts.piece(first, x, y)
         head, tail = parts.piece(first, x, 1.0), parts.piece(last, 0.0, y)
         between = [float(sums[last] - sums[first + 1]) for sums in (parts.joules, parts.variances)]
         return head[0] + between[0] + tail[0], head[1] + between[1] + tail[1]
+
+    def rounding(self, mean_w: float) -> float:
+        """Relative standard uncertainty that all windows of such a mean power may share, since it is told in steps."""
+        return min(1.0, self.step_w / math.sqrt(12) / mean_w) if mean_w > 0 else 1.0
+
+    def unseen_variance(self, start_s: float, end_s: float) -> float:
+        """Square joules to be added for a window between two samples, which nothing tells of but what is outside of it.
+
+        The power may have been any that the trace holds, all along: with ``D`` from the window's own to the furthest of
+        these it is off by ``D w dt`` at most, a uniform error (JCGM 100:2008, 4.3.7).
+        """
+        first = int(np.searchsorted(self.edges_s, start_s, side="right")) - 1
+        if self.begin_s is not None or end_s > self.edges_s[min(first + 1, len(self.edges_s) - 1)]:
+            return 0.0
+        near_w = self.watts[first : first + 2]
+        furthest_w = max(float(near_w.max() - self.watts.min()), float(self.watts.max() - near_w.min()))
+        return (furthest_w * (end_s - start_s)) ** 2 / 3
 
     @cached_property
     def _parts(self) -> _Parts:
@@ -117,13 +148,18 @@ class Trace:
             steps = np.maximum(np.append(beside, beside[-1]), np.append(beside[0], beside))[: len(watts)]
             variances = np.zeros(len(watts))
         joules = (left + right) / 2 * seconds
-        return _Parts(seconds, left, right, steps, _sums(joules), _sums(variances), self.begin_s is not None)
+        variances = variances + (self.step_w * seconds) ** 2 / 12
+        sums = _sums(joules), _sums(variances)
+        return _Parts(seconds, left, right, steps, *sums, self.step_w**2 / 12, self.begin_s is not None)
 
-    def _refuse_gap(self, first: int, last: int) -> None:
+    def _refuse_gap(self, first: int, last: int, x: float, y: float) -> None:
+        """Raises MeterLost where too much time is not told of; whole spans are, by their means."""
+        wide = self._parts.seconds[first : last + 1] > self.max_gap_s
         if self.begin_s is not None:
-            return
-        seconds = self._parts.seconds[first : last + 1]
-        if np.any(wide := seconds > self.max_gap_s):
+            wide[1:-1] = False
+            wide[0] &= x > 0 or (first == last and y < 1)
+            wide[-1] &= y < 1 or (first == last and x > 0)
+        if np.any(wide):
             at = first + int(np.argmax(wide))
             raise MeterLost(
                 f"{self.label} has a gap of {self._parts.seconds[at]:.3g} s from {self.edges_s[at]:.3f} s on, more "
@@ -140,6 +176,7 @@ class _Parts(NamedTuple):
     steps: _Floats
     joules: _Floats
     variances: _Floats
+    rounding_w2: float
     are_means: bool
 
     def piece(self, index: int, x: float, y: float) -> tuple[float, float]:
@@ -149,7 +186,7 @@ class _Parts(NamedTuple):
         joules = seconds * w * (left + (right - left) * (x + y) / 2)
         square = (float(self.steps[index]) * seconds) ** 2
         share = ((x * (1 - x)) ** 2 + (y * (1 - y)) ** 2) / 3 if self.are_means else w**2 / 2
-        return max(0.0, joules), square * share
+        return max(0.0, joules), square * share + self.rounding_w2 * (seconds * w) ** 2
 
 
 def _sums(values: _Floats) -> _Floats:

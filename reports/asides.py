@@ -132,6 +132,7 @@ def pace(view: View) -> Aside | None:
         ("One in 20 over, ms", lambda row: _scaled(row.latency_s_p95, 1000)),
         ("Tokens a second", lambda row: row.tokens_per_s),
         ("Memory, MB", lambda row: row.peak_rss_mb),
+        ("On GPUs, MB", lambda row: row.peak_gpu_mb),
     ]
     told = [(head, of) for head, of in columns if any(of(row) is not None for row in view.rows)]
     if not any(row.latency_s_p50 is not None for row in view.rows):

@@ -7,8 +7,10 @@ interval, and modelled energy is called CPU time.
 from __future__ import annotations
 
 import math
+import re
+from collections.abc import Sequence
 
-from joulemark.harness.record import Carbon
+from joulemark.harness.record import Carbon, MeterInfo
 
 from .flags import in_words
 from .rows import Row
@@ -37,6 +39,8 @@ _GRADES = {
     "counter": "read from hardware counters",
     "polled": "summed from polled power readings",
 }
+_SYSFS = re.compile(r"(.+?)/(?:class/(?:powercap|power_supply|hwmon)|bus/event_source/devices)/")
+"""Where a figure that Linux shows in files is read: the tree, and a place in it."""
 _LISTED = 3
 MISSING_RATIO = "an unknown multiple of"
 
@@ -99,7 +103,14 @@ def grade_sentence(view: View) -> str:
         true = f"the true value lies within {reach(rel_u)} (95 %)"
         return f"Energy: modelled from {view.modelled_by}, not measured joules; {true}.{between if factor > 1 else ''}"
     names = joined([safe(meter.id) for meter in view.meters]) if view.meters else "an unnamed meter"
-    return f"Energy: {_GRADES.get(view.grade, view.grade)} ({names}); the true value lies within {reach(rel_u)} (95 %)."
+    how = f"{_GRADES.get(view.grade, view.grade)} ({names}{_elsewhere(view.meters)})"
+    return f"Energy: {how}; the true value lies within {reach(rel_u)} (95 %)."
+
+
+def _elsewhere(meters: Sequence[MeterInfo]) -> str:
+    """Which other tree than ``/sys`` counters were read from, by JOULEMARK_SYSFS; empty where they were not."""
+    trees = {found[1] for meter in meters if (found := _SYSFS.match(meter.provenance))} - {"/sys"}
+    return f"; read under {joined([safe(tree) for tree in sorted(trees)])} in place of /sys" if trees else ""
 
 
 def workload_factor(rel_u_workload: float) -> float:

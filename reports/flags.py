@@ -11,12 +11,13 @@ __all__ = ["in_words"]
 
 _WORDS = {
     "imprecise": "its energy is known less well than the plan asked for, after the most repeats allowed",
-    "not_warm": "its warm-up ended at the limit before its speed had settled: it may have been measured cold",
+    "not_warm": "its speed had not settled when it was measured: it may have been measured cold",
     "prefix_cache": "later passes were much faster than the first: a cache may have answered, energy may be too low",
     "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
     "busy_machine": "other programs worked beside it: its energy may be too high, and scatters",
     "idle_drifted": "idle power changed by more while measuring than it took above idle, so there is no net energy",
     "throttled": "heat held its device's clock down: it took longer, at another power, than it would when cool",
+    "no_idle": "the idle power before measuring is not known, so there is no net energy",
     "net_unresolved": "what it takes above idle is no larger than the error, so there is no net energy",
 }
 _OF_TASKS = {

@@ -94,6 +94,7 @@ class Row:
     truncated: float | None = None
     accuracy_finished: float | None = None
     peak_rss_mb: float | None = None
+    peak_gpu_mb: float | None = None
     wall_s_per_item: float | None = None
     params: int | None = None
     active_params: int | None = None
@@ -243,6 +244,7 @@ def plain_row(f: Figures, label: str) -> Row:
         truncated=_mean([s.truncated for s in f.samples]),
         accuracy_finished=_mean([s.accuracy_finished for s in f.samples]),
         peak_rss_mb=entrant.info.peak_rss_mb,
+        peak_gpu_mb=entrant.info.peak_gpu_mb,
         wall_s_per_item=_mean([s.wall_s_per_item for s in f.samples]),
         params=entrant.info.params,
         active_params=entrant.info.active_params,

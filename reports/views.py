@@ -139,7 +139,7 @@ def make_views(
                 mixed=mixed,
                 asked=dict(key.asked),
                 meters=tuple(meters[name] for name in sorted(meters)),
-                notes=notes + own + _same_answers(group),
+                notes=notes + own + _remetered(group) + _same_answers(group),
                 rows=rows,
                 unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
                 carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
@@ -225,6 +225,15 @@ def _rows(
     rows.sort(key=lambda row: order(row, by))
     trouble = dict.fromkeys(sentence for entrant in entrants for sentence in entrant.trouble)
     return tuple(rows), tuple(trouble)
+
+
+def _remetered(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """A sentence for each run whose energy was not measured by it."""
+    made = {e.run_name: ", ".join(meter.id for meter in e.meters) for e in entrants if e.remetered_from is not None}
+    return tuple(
+        f"The energy of {name} was taken afterwards from a recorded trace{meters and f' ({meters})'}, not while it ran."
+        for name, meters in sorted(made.items())
+    )
 
 
 def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:

@@ -46,11 +46,11 @@ def expand_tasks(
     for folder in include:
         _refuse_without_tasks(folder)
     try:
-        found = _all_expanded(quick, names)
+        found = _all_expanded(quick, names, _is_whole)
     except _MissingName:
         say("Looking the tasks up in lm-eval; this takes some seconds ...")
         try:
-            found = _all_expanded(find_tasks(tuple(include), True), names)
+            found = _all_expanded(find_tasks(tuple(include), True), names, _is_there)
         except _MissingName as missing:
             raise UsageError(_unknown(str(missing), tuple(include))) from None
     _refuse_twice({*names, *found, *_members_of(quick, found)}, tuple(include))
@@ -64,15 +64,15 @@ def find_tasks(include: tuple[str, ...], stock: bool) -> Any:
     return TaskManager(include_path=[str(SPECS), *include], include_defaults=stock)
 
 
-def _all_expanded(manager: Any, names: Iterable[str]) -> list[str]:
+def _all_expanded(manager: Any, names: Iterable[str], is_known: Callable[[Any, str], bool]) -> list[str]:
     found: dict[str, None] = {}
     for name in names:
-        found |= dict.fromkeys(_expanded(manager, name, name))
+        found |= dict.fromkeys(_expanded(manager, name, name, is_known))
     return list(found)
 
 
-def _expanded(manager: Any, name: str, asked: str) -> list[str]:
-    if not _is_whole(manager, name):
+def _expanded(manager: Any, name: str, asked: str, is_known: Callable[[Any, str], bool]) -> list[str]:
+    if not is_known(manager, name):
         raise _MissingName(name)
     config = manager.task_index[name].cfg or {}
     if name in manager.all_subtasks or _is_mean_over_items(config):
@@ -85,7 +85,7 @@ def _expanded(manager: Any, name: str, asked: str) -> list[str]:
             f"group {asked!r} has no score over all of its items, and its tasks would be asked without its own "
             f"{', '.join(lost)} one by one; write these into tasks of your own."
         )
-    return [leaf for member in members for leaf in _expanded(manager, member, asked)]
+    return [leaf for member in members for leaf in _expanded(manager, member, asked, is_known)]
 
 
 def _members(manager: Any, name: str) -> list[Any]:
@@ -105,6 +105,10 @@ def _members_of(manager: Any, names: Iterable[str]) -> list[str]:
         if isinstance(member, str)
     ]
     return [*own, *_members_of(manager, own)] if own else []
+
+
+def _is_there(manager: Any, name: str) -> bool:
+    return name in manager.task_index
 
 
 def _is_whole(manager: Any, member: Any) -> bool:

@@ -138,7 +138,8 @@ def watch_of(lm: LM) -> Watch:
     """What looks at this model while it answers."""
     if isinstance(lm, EngineLM):
         return _EngineWatch(lm)
-    if getattr(lm, "backend", None) == "causal" and hasattr(lm, "_model_generate"):
+    # Others have its methods without their meaning: an engine generates in processes of its own.
+    if getattr(lm, "backend", None) == "causal" and any(base.__name__ == "HFLM" for base in type(lm).__mro__):
         return TorchWatch(lm)
     if _posts_itself(type(lm)):
         return ServerWatch(lm)

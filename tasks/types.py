@@ -104,7 +104,7 @@ class Passes:
         seconds: Length of each loop.
         cached: Whether later loops were so much faster than the first that a cache must have answered.
         warm_ups: Batches that were answered before the windows.
-        warm: Whether the last of these took the same time, or the limit was reached before they did.
+        warm: Whether its speed had settled by then, as far as that shows.
         prefill_share, decode_share: Parts of the time in the windows (the CPU's, or a GPU's), where the model
             tells them.
     """

@@ -223,10 +223,11 @@ class TorchWatch:
         if not forwards:
             self._first_s = self._now()
         forwards.append(time.monotonic())
-        for fed in (settings.get("input_ids"), settings.get("inputs_embeds"), *args[:1]):
-            if fed is not None:
-                self._slots += fed.shape[0] * fed.shape[1]
-                break
+        ids = settings.get("input_ids", args[0] if args else None)
+        if ids is not None:
+            self._slots += ids.numel()
+        elif (vectors := settings.get("inputs_embeds")) is not None:
+            self._slots += vectors[..., 0].numel()
 
     def _now(self) -> float:
         if self._sync is None:

@@ -49,7 +49,7 @@ class Sensor:
 
     def describe(self) -> Sequence[Domain] | Unavailable:
         """One domain: the board behind the sensor."""
-        file = self._file()
+        file = find_file(self._chip, "power1_input")
         if file is None:
             return Unavailable(
                 reason=f"no sensor of Linux's hwmon is called {self._chip}",
@@ -74,7 +74,7 @@ class Sensor:
 
     def ask(self) -> Sample:
         """The power now."""
-        file = self._file()
+        file = find_file(self._chip, "power1_input")
         if file is None:
             raise NoSample(f"{self._chip} is gone")
         t0_ns = time.monotonic_ns()
@@ -89,10 +89,12 @@ class Sensor:
     def close(self) -> None:
         """Nothing is held open."""
 
-    def _file(self) -> Path | None:
-        root = Path(os.environ.get("JOULEMARK_SYSFS") or "/sys") / "class" / "hwmon"
-        for folder in sorted(root.glob("hwmon*")):
-            power = folder / "power1_input"
-            if power.exists() and (folder / "name").read_text().strip() == self._chip:
-                return power
-        return None
+
+def find_file(chip: str, figure: str) -> Path | None:
+    """Where a chip shows a figure; None where it is not there, or does not show it."""
+    root = Path(os.environ.get("JOULEMARK_SYSFS") or "/sys") / "class" / "hwmon"
+    for folder in sorted(root.glob("hwmon*")):
+        file = folder / figure
+        if file.exists() and (folder / "name").read_text().strip() == chip:
+            return file
+    return None

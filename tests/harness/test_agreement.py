@@ -36,6 +36,19 @@ def test_readers_of_one_counter_must_agree_better_than_its_calibration() -> None
     assert not verdict("another", 120)
 
 
+def test_a_one_sided_pair_that_holds_is_called_no_contradiction_and_not_agreement() -> None:
+    def verdict(*sights: Sight) -> tuple[bool | None, str]:
+        [row] = compare(sights)
+        return row["agree"], row["verdict"]
+
+    share, package = sight("modelled", "modelled", package=2), sight("rapl", package=87)
+    assert verdict(package, share) == (True, "no contradiction")
+    assert verdict(package, sight("perf", package=87)) == (True, "agree")
+    assert verdict(package, sight("perf", package=20)) == (False, "differ")
+    assert verdict(sight("desk", "wall", wall=60), package) == (False, "differ")
+    assert verdict(*(sight(f"plug{w}", "wall", wall=w) for w in (80, 55))) == (None, "unclear")
+
+
 def test_what_is_in_the_machine_is_added_up_before_the_plug_is_asked_for_it() -> None:
     plug, cpu, gpu = sight("desk", "wall", wall=150), sight("rapl", package=90, dram=10), sight("nvml", gpu=90)
     assert judged(plug, cpu, gpu) == {

@@ -119,8 +119,43 @@ def test_doctor_names_the_best_meter_and_a_fix_for_each_that_does_not_work(joule
     assert all(len(line) <= 80 for line in plain.splitlines())
 
 
-def test_completion_knows_models_and_tasks(joulemark: Joulemark) -> None:
-    for typed, wanted in (("joulemark run -m ref/d", "ref/dense-60k"), ("joulemark run -t jm_a", "jm_addition")):
+def test_what_may_be_said_of_a_kind_of_meter_is_told_with_an_example(joulemark: Joulemark) -> None:
+    plain = joulemark("meters", "redfish").stdout
+    assert "chassis" in plain
+    assert "--meter bmc=redfish:host=https://192.0.2.9" in plain
+    assert all(len(line) <= 80 for line in plain.splitlines()[:-1])
+    found = json.loads(joulemark("meters", "shelly", "--json").stdout)
+    assert (found["schema"], found["kind"]) == ("joulemark.kind/1", "shelly")
+    assert {"name": "channel", "needed": False, "default": "0", "text": "Which of its outputs."} in found["arguments"]
+    assert joulemark("meters", "shely").returncode == 2
+
+
+def test_completing_a_meter_probes_none_and_is_quick() -> None:
+    found = imported_by_completion("joulemark run --meter ")
+    assert "click" in found
+    assert not found & (HEAVY | {"pynvml"}), "what is not loaded is not asked"
+
+
+def imported_by_completion(typed: str) -> set[str]:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", *COMMAND[1:]],
+        env=os.environ | {"_JOULEMARK_COMPLETE": "bash_complete", "COMP_WORDS": typed, "COMP_CWORD": "3"},
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert "plain,rapl" in done.stdout
+    return {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+
+def test_completion_knows_models_tasks_meters_and_countries(joulemark: Joulemark) -> None:
+    for typed, wanted in (
+        ("joulemark run -m ref/d", "ref/dense-60k"),
+        ("joulemark run -t jm_a", "jm_addition"),
+        ("joulemark run --meter nv", "nvml-power"),
+        ("joulemark run --meter she", "shelly=shelly:"),
+        ("joulemark doctor --meter desk=ta", "desk=tasmota:"),
+        ("joulemark meters red", "redfish"),
+        ("joulemark run --carbon Ger", "DEU"),
+    ):
         words = typed.split()
         done = joulemark(
             _JOULEMARK_COMPLETE="bash_complete",

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from loopback import Drawn, Loopback, steady
-from machines import wave
+from machines import FakePowercap, PowerDriver, wave
 from plugs import ShellyPlug, TasmotaPlug
 
+from joulemark.harness.progress import Shown
 from joulemark.harness.store import read_run
+from joulemark.meters.registry import choose
 
 from .conftest import COMMAND, Joulemark, call
 from .test_run import lines, wait_for
@@ -83,6 +85,32 @@ def test_a_plug_that_falls_silent_fails_that_cell_and_resume_goes_on_when_it_is_
     assert back.returncode == 0, back.stderr
     assert lines(path)[: len(kept)] == kept
     assert [(cell.status, cell.attempt) for cell in read_run(path).cells] == [("ok", 1), ("ok", 2)]
+
+
+def test_counters_of_another_tree_than_sys_are_told_below_the_table(
+    powercap: FakePowercap, joulemark: Joulemark, tmp_path: Path
+) -> None:
+    path = tmp_path / "run"
+    with PowerDriver({powercap.add("intel-rapl:0", "package-0"): 1.0}, steady(50)):
+        done = joulemark("run", *CHOSEN, "--repeats", "1", "--meter", "rapl", "--out", path)
+    assert done.returncode == 0, done.stderr
+    told = " ".join(joulemark("rank", path, COLUMNS="300").stdout.split())
+    assert f"(rapl:package-0; read under {powercap.sysfs} in place of /sys)" in told
+    assert f"{powercap.sysfs}/class/powercap" in read_run(path).header.meters[0].provenance
+
+
+def test_a_slow_meter_is_announced_with_the_windows_of_the_idle_power(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    with Loopback(ShellyPlug(Drawn(steady(80)))) as server:
+        choice = choose([f"desk=shelly:host={server.host},update_s=1"])
+    with Shown() as progress:
+        progress.begin(4, 0, choice)
+        assert "windows of at least 50 s: at least 5 min in all" in capsys.readouterr().err
+        # More repeats, as --precision asks for them: the idle power after them is still to come, the one before is not.
+        progress.begin(6, 4, choice)
+        assert "at least 3 min in all" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from joulemark.meters.carbon import CarbonIntensity, carbon_intensity
+from joulemark.meters.carbon import CarbonIntensity, carbon_intensity, find_countries
 from joulemark.meters.errors import UsageError
 
 TRACK = """
@@ -72,10 +72,25 @@ def test_an_unknown_name_gets_those_that_are_close_and_no_world_average() -> Non
         carbon_intensity("Germny")
 
 
-@pytest.mark.parametrize("text", ["", "Atlantis", "350 lb/MWh", "350,5", "world", "nan", "1e3"])
+@pytest.mark.parametrize("text", ["", "Atlantis", "350 lb/MWh", "350,5", "world", "1e3"])
 def test_what_is_neither_a_number_nor_a_country_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="no country"):
         carbon_intensity(text)
+
+
+@pytest.mark.parametrize("text", ["nan", "NaN", "inf", "-inf", "-1e3"])
+def test_a_number_that_nothing_can_have_is_told_as_a_number_and_not_as_namibia(text: str) -> None:
+    with pytest.raises(UsageError, match="above 0 and finite") as refused:
+        carbon_intensity(text)
+    assert "Namibia" not in str(refused.value)
+
+
+def test_countries_are_found_by_the_beginning_of_code_or_name_and_each_has_a_figure() -> None:
+    assert find_countries("deu") == find_countries("Germ") == {"DEU": "Germany"}
+    assert {"FRA", "FRO"} <= find_countries("fr").keys()
+    every = find_countries("")
+    assert len(every) > 150
+    assert all(carbon_intensity(code).g_per_kwh > 0 for code in every)
 
 
 @pytest.mark.parametrize("text", ["ATA", "Vatican City", "CAF"])

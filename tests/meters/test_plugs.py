@@ -416,10 +416,72 @@ def test_an_output_that_is_not_there_is_named(shelly_plug: tuple[ShellyPlug, Loo
 def test_of_several_channels_one_must_be_named(tasmota_plug: tuple[TasmotaPlug, Loopback]) -> None:
     plug, server = tasmota_plug
     plug.changed = {"Power": [40, 60], "Total": 12.345}
-    assert "channel=1 to channel=2" in refused(tasmota("plug", server.host, **PLAIN)).reason
+    assert "channel=1 to channel=2" in refused(tasmota("plug", server.host, **PLAIN)).fix
     assert "no channel=3" in refused(tasmota("plug", server.host, channel="3", **PLAIN)).reason
     record = measure(tasmota("plug", server.host, channel="2", **PLAIN), 0.5)
     assert record.gross_j / record.window_s == pytest.approx(60, rel=0.01)
+
+
+Answer = Callable[[Asked], Reply]
+
+
+def answers(status: int, content: Any) -> Answer:
+    return lambda _: said(content, status)
+
+
+@pytest.mark.parametrize("kind", ["shelly", "tasmota"])
+@pytest.mark.parametrize(
+    ("answer", "fix"),
+    [
+        (answers(503, {}), "restart the"),
+        (answers(404, {}), "something else seems to answer there"),
+        (answers(302, {}), "give the address that it sends to"),
+        (lambda _: Reply(b"<html>"), "something else seems to answer there"),
+        (answers(200, {"data": []}), "give the address of a"),
+    ],
+)
+def test_each_fault_of_an_answer_has_a_fix_of_its_own(kind: str, answer: Answer, fix: str) -> None:
+    with Loopback(answer) as server:
+        found = refused(meter_of(kind, server.host, **PLAIN))
+    assert fix in found.fix
+    assert not any(text.endswith(".") for text in [*found.fix.split(), found.reason]), found
+
+
+@pytest.mark.parametrize("kind", ["shelly", "tasmota"])
+@pytest.mark.parametrize(("watts", "fix"), [(-57.1, "turn the plug round"), (0, "switch the plug on")])
+def test_a_power_the_wrong_way_round_is_not_one_that_is_nothing(kind: str, watts: float, fix: str) -> None:
+    plug = ShellyPlug(Drawn(steady(60))) if kind == "shelly" else TasmotaPlug(Drawn(steady(60)))
+    plug.changed = {"apower": watts} if kind == "shelly" else {"Power": watts}
+    with Loopback(plug) as server:
+        assert fix in refused(meter_of(kind, server.host, **PLAIN)).fix
+
+
+def test_what_cannot_be_reached_says_why_in_each_case(shelly_plug: tuple[ShellyPlug, Loopback]) -> None:
+    _plug, server = shelly_plug
+    server.fault = "hangs"
+    assert "say timeout_s=SECONDS" in refused(shelly("plug", server.host, **PLAIN)).fix
+    server.unplug()
+    found = refused(shelly("plug", server.host, **PLAIN))
+    assert f"see that {server.url} is the Shelly's address, that it is on, and that it is in a network" in found.fix
+    assert "timeout" not in found.fix
+    nowhere = refused(shelly("plug", "no-such-plug.invalid", **PLAIN | {"timeout_s": "20"}))
+    assert "no machine here is called no-such-plug.invalid" in nowhere.fix
+
+
+def test_a_device_that_does_not_tell_its_names_is_not_called_none() -> None:
+    def bare(asked: Asked) -> Reply:
+        return said({"gen": 2}) if asked.path == "/shelly" else plug(asked)
+
+    def nameless(asked: Asked) -> Reply:
+        return tasmota_plug(asked) if asked.query.get("cmnd") == "Status 8" else said({"Command": "Unknown"})
+
+    plug, tasmota_plug = ShellyPlug(Drawn(steady(60))), TasmotaPlug(Drawn(steady(60)))
+    with Loopback(bare) as server:
+        told = domains_of(shelly("plug", server.host, **PLAIN))["plug:plug"].provenance
+    assert told == f"Shelly, channel 0, firmware not told, at {server.url}"
+    with Loopback(nameless) as server:
+        told = domains_of(tasmota("plug", server.host, **PLAIN))["plug:plug"].provenance
+    assert told == f"Tasmota, channel 1, at {server.url}"
 
 
 def test_a_plug_without_a_power_meter_says_so() -> None:

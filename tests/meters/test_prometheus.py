@@ -292,6 +292,43 @@ def test_several_series_that_nothing_tells_apart_are_to_be_summed(server: tuple[
     assert "query=sum(SELECTOR)" in found.fix
 
 
+@pytest.mark.parametrize(
+    ("instances", "told"),
+    [
+        (["a:1"], "(one series, instance=a:1)"),
+        (["a:1", "a:1"], "(2 series, instance=a:1)"),
+        (["b:1", "a:1"], "(2 series of 2 targets: a:1, b:1)"),
+        ([f"n{number}:1" for number in range(12)], "(12 series of 12 targets)"),
+    ],
+)
+def test_a_sum_says_the_query_as_asked_and_what_it_adds_up(
+    instances: list[str], told: str, server: tuple[FakePrometheus, Loopback]
+) -> None:
+    fake, loopback = server
+    for outlet, instance in enumerate(instances):
+        fake.add("two_watts", lambda _: 150, instance=instance, outlet=f"{outlet}")
+    domain = domains_of(query_at(loopback, "sum(two_watts)", "W", "wall"))["p:wall"]
+    assert domain.provenance == f"sum(two_watts) at {loopback.url} {told}"
+
+
+def test_what_does_not_answer_as_prometheus_is_told_from_a_query_that_finds_nothing(
+    server: tuple[FakePrometheus, Loopback],
+) -> None:
+    _, loopback = server
+    assert "/targets" in refused(meter_at(loopback)).fix
+    for answer, fix in (
+        (lambda _: Reply(b"# HELP up\n"), "is the Prometheus server's address"),
+        (lambda _: said({"data": 1}), "is the Prometheus server's address"),
+        (lambda _: said({}, 404), "is the Prometheus server's address"),
+        (lambda _: said({}, 502), "restart the Prometheus server"),
+        (lambda _: said({}, 400), "graph page"),
+    ):
+        loopback.answer = answer
+        assert fix in refused(meter_at(loopback)).fix
+    loopback.unplug()
+    assert "that it is in a network which this machine reaches" in refused(meter_at(loopback)).fix
+
+
 def test_of_two_machines_one_must_be_named(server: tuple[FakePrometheus, Loopback]) -> None:
     fake, loopback = server
     for number, instance in enumerate(("10.0.0.1:9400", "10.0.0.2:9400")):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import shutil
+import socketserver
 import ssl
 import subprocess
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,7 @@ class Bmc:
         self.energy: dict[str, Any] | None = None
         self.accuracy: Any = None
         self.power_state = "On"
+        self.names: dict[str, Any] = {"Manufacturer": "Contoso", "Model": "3500RX"}
 
     def __call__(self, asked: Asked) -> Reply:
         if self.login is not None and asked.path != "/redfish/v1/":
@@ -57,8 +60,8 @@ class Bmc:
         )
         chassis = {
             "@odata.type": "#Chassis.v1_22_0.Chassis", "Id": "1U", "Name": "Computer System Chassis",
-            "ChassisType": "RackMount", "Manufacturer": "Contoso", "Model": "3500RX", "PowerState": self.power_state,
-        }  # fmt: skip
+            "ChassisType": "RackMount", "PowerState": self.power_state,
+        } | self.names  # fmt: skip
         members = [one, *(path for path in self.others if path.count("/") == 4)]
         return {
             "/redfish/v1/": {"Id": "RootService", "Chassis": _link(f"/redfish/v1/Chassis{self.slash}")},
@@ -288,6 +291,48 @@ def test_a_login_that_is_taken_away_midway_ends_honestly(bmc: tuple[Bmc, Loopbac
     bmc[0].login = "somebody:else"
     assert "401" in lost_by(meter)
     meter.close()
+
+
+def test_a_bmc_that_tells_neither_maker_nor_model_is_not_called_none(bmc: tuple[Bmc, Loopback]) -> None:
+    server, loopback = bmc
+    for told, named in (({}, ""), ({"Manufacturer": "Contoso", "Model": None}, " (Contoso)")):
+        server.names = told
+        provenance = domains_of(meter_at(loopback))["bmc:machine"].provenance
+        assert provenance == f"PowerControl.0.PowerConsumedWatts of /redfish/v1/Chassis/1U{named}, at {loopback.url}"
+
+
+@pytest.mark.parametrize(
+    ("answer", "fix"),
+    [
+        (lambda _: said({}, 503), "restart the BMC"),
+        (lambda _: Reply(b"<html>"), "something else seems to answer there"),
+        (lambda _: said([]), "switch Redfish on there"),
+    ],
+)
+def test_each_fault_of_an_answer_has_a_fix_of_its_own(answer: Callable[[Asked], Reply], fix: str) -> None:
+    with Loopback(answer) as loopback:
+        found = refused(meter_at(loopback))
+    assert fix in found.fix
+    assert "verify=" not in found.fix, "no certificate was looked at"
+
+
+class PlainHttp(socketserver.BaseRequestHandler):
+    """Answers in plain http whatever is said, as many a small server does with a TLS hello."""
+
+    def handle(self) -> None:
+        self.request.recv(4096)
+        self.request.sendall(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n")
+
+
+def test_a_bmc_that_speaks_plain_http_is_told_so_and_no_certificate_is_blamed() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), PlainHttp) as server:
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        host = f"127.0.0.1:{server.server_address[1]}"
+        found = refused(redfish("bmc", host, **PLAIN | {"timeout_s": "5"}))
+        server.shutdown()
+    assert found.reason == f"https://{host} speaks plain http, not https"
+    assert found.fix.startswith(f"write http://{host}")
+    assert "verify" not in found.fix
 
 
 def test_a_certificate_of_its_own_is_refused_until_told_otherwise(tmp_path: Path) -> None:

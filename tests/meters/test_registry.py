@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
 from joulemark.meters import registry
 from joulemark.meters.errors import MeasuringFailed, UsageError
-from joulemark.meters.registry import Probed, choose, find_meters, probe_all
+from joulemark.meters.naming import Named, parse_named
+from joulemark.meters.registry import Probed, choose, describe_kind, find_meters, find_names, kinds, probe_all
 from joulemark.meters.types import Domain, Reading, Unavailable
 
 
@@ -176,7 +179,7 @@ def test_a_meter_from_outside_that_has_to_be_told_where_to_look_says_so(monkeypa
     monkeypatch.setattr(registry, "entry_points", lambda group: [Point()])  # noqa: ARG005
     (found,) = [p for p in probe_all() if p.meter.id == "supply"]
     assert found.unavailable == Unavailable(
-        reason="it has to be told where to look", fix="name it: --meter mine=supply:file=..."
+        reason="it has to be told where to look", fix="name it: --meter mine=supply:file=FILE"
     )
     assert [meter.id for meter in find_meters(["mine=supply:file=x"])] == ["mine"]
 
@@ -230,6 +233,86 @@ def test_a_meter_from_outside_that_breaks_takes_no_other_down(monkeypatch: pytes
     assert found["broken"].unavailable is not None
     assert "no_such_module" in found["broken"].unavailable.reason
     assert found["modelled"].domains
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A package whose entry points cannot be imported, cannot be called, take no name, or break when they are made."""
+    (tmp_path / "crashing.py").write_text(
+        "class Alone:\n    id = 'alone'\ndef supply(name, volts='5'):\n    raise OSError('no bus')\ntext = 'no meter'\n"
+    )
+    folder = tmp_path / "joulemark_crash-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: joulemark-crash\nVersion: 1.0\n")
+    (folder / "entry_points.txt").write_text(
+        "[joulemark.meters]\ncrash = no_such_module:Meter\ntext = crashing:text\nalone = crashing:Alone\n"
+        "supply = crashing:supply\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "crashing", raising=False)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize(
+    ("meter", "message"),
+    [
+        (
+            "b=crash:needed=1",
+            "the meter crash of the package joulemark-crash cannot be loaded: ModuleNotFoundError: No m",
+        ),
+        ("b=text:needed=1", "the meter text of the package joulemark-crash cannot be loaded: TypeError"),
+        ("b=alone", "alone takes no name; say --meter alone"),
+        ("b=supply", "supply, from another package, broke: OSError('no bus')"),
+    ],
+)
+def test_a_kind_from_outside_that_is_broken_is_told_by_name_and_is_no_fault_of_ours(meter: str, message: str) -> None:
+    with pytest.raises(UsageError) as told:
+        find_meters([meter])
+    assert message in str(told.value)
+    assert told.value.exit_code == 2
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_cannot_be_loaded_or_named_is_listed_as_a_meter_with_its_package_and_not_as_a_kind() -> None:
+    assert kinds() == ("shelly", "tasmota", "prometheus", "redfish", "replay", "supply")
+    with pytest.raises(UsageError, match=r"no kind of meter 'nonsense'; there are shelly, .*, replay, supply$"):
+        find_meters(["b=nonsense:x=1"])
+    found = {p.meter.id: p.unavailable for p in probe_all() if p.unavailable}
+    assert "the package joulemark-crash cannot be loaded" in found["crash"].reason
+    assert found["crash"].fix == "reinstall the package joulemark-crash with what it needs, or remove it"
+
+
+@pytest.mark.usefixtures("installed")
+def test_names_are_known_without_loading_what_others_wrote() -> None:
+    ids, named = find_names()
+    assert ids == ("rapl", "perf", "nvml", "nvml-power", "battery", "zeus", "modelled")
+    assert {"shelly", "crash"} <= set(named)
+    assert "crashing" not in sys.modules
+
+
+@pytest.mark.usefixtures("installed")
+def test_what_may_be_said_of_a_kind_is_read_from_its_maker() -> None:
+    plug = describe_kind("shelly")
+    assert plug.example == "plug=shelly:host=192.0.2.7"
+    told = {argument.name: argument for argument in plug.arguments}
+    assert (told["host"].needed, told["host"].default) == (True, None)
+    assert (told["channel"].needed, told["channel"].default) == (False, "0")
+    assert told["update_s"].text.startswith("How often it renews its power")
+    assert describe_kind("supply").example == "mine=supply"
+    for kind in kinds():
+        manual = describe_kind(kind)
+        assert kind == "supply" or (manual.text and all(argument.text for argument in manual.arguments)), kind
+        assert "`" not in f"{manual}"
+        assert find_parsed(manual.example).kind == kind
+    for name, why in (("rapl", "takes no arguments; say --meter rapl"), ("shely", "did you mean 'shelly'")):
+        with pytest.raises(UsageError, match=why):
+            describe_kind(name)
+
+
+def find_parsed(text: str) -> Named:
+    named = parse_named(text)
+    assert named is not None
+    return named
 
 
 def test_a_probe_that_breaks_is_an_unavailable_meter(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from joulemark.harness.cells import power_table
+from joulemark.harness.record import Span
+from joulemark.harness.remeter import _find_recording
 from joulemark.meters.errors import MeterLost, UsageError
 from joulemark.meters.polling import Sample, _Sum
 from joulemark.meters.registry import choose, find_meters, probe_all
@@ -79,7 +81,7 @@ def test_means_of_spans_are_exact_over_whole_spans(trace: Trace) -> None:
 
 @given(traces())
 def test_over_whole_samples_the_variance_is_that_of_the_polled_meters(trace: Trace) -> None:
-    total = _Sum(Sample(moment_ns=0, u_moment_s=0, watts={"w": float(trace.watts[0])}))
+    total = _Sum(Sample(moment_ns=0, u_moment_s=0, watts={"w": float(trace.watts[0])}), math.inf)
     for time_s, watts in zip(trace.times_s[1:], trace.watts[1:], strict=True):
         total.add(Sample(moment_ns=(time_s - trace.times_s[0]) * 1e9, u_moment_s=0, watts={"w": float(watts)}))
     joules, variance = trace.energy_j(float(trace.times_s[0]), float(trace.times_s[-1]))
@@ -170,6 +172,15 @@ FORMATS: dict[str, tuple[str, dict[str, str]]] = {
         "0, 2026/07/01 12:00:02.000, 99.00\n1, 2026/07/01 12:00:02.000, 20.00\n",
         {"zone": "UTC", "rows": "index:1"},
     ),
+    "an American clock": (
+        "timestamp,power_w\n07/31/2026 11:59:59.500000 AM,10\n07/31/2026 12:00:00.500000 PM,20\n"
+        "7/31/2026 12:00:01.5 pm,20\n",
+        {"zone": "UTC"},
+    ),
+    "a month that begins": (
+        "timestamp,power_w\n31.07.2026 23:59:59,10\n01.08.2026 00:00:00,20\n01.08.2026 00:00:01,20\n",
+        {"zone": "UTC"},
+    ),
     "a power analyser": (
         "Model,WT310E\nUpdate Rate,1 s\n\nStore No.,Date,Time,Millisecond,U-1 (V),P-1 (W)\n"
         "1,2026/07/01,12:00:00,500,230.1,10.0\n2,2026/07/01,12:00:01,500,230.0,20.0\n3,2026/7/1,12:00:02,500,230.2,20.0\n",
@@ -209,6 +220,152 @@ def test_traces_are_read_as_loggers_write_them(tmp_path: Path, case: str) -> Non
     assert list(trace.watts) == [10, 20, 20]
     assert list(np.diff(trace.times_s)) == pytest.approx([1, 1])
     assert trace.energy_j(float(trace.times_s[0]), float(trace.times_s[-1]))[0] == pytest.approx(35)
+
+
+@pytest.mark.parametrize(
+    ("stamp", "meant"),
+    [
+        ("11/26/2026 07:24:00.164000 AM", "2026-11-26T07:24:00.164"),
+        ("11/26/2026, 12:00:00 AM", "2026-11-26T00:00:00"),
+        ("11/26/2026 12:30:00 P.M.", "2026-11-26T12:30:00"),
+        ("26/11/2026 19:24:00", "2026-11-26T19:24:00"),
+        ("5/5/2026 7:24:00", "2026-05-05T07:24:00"),
+        ("2026-11-26 07:24:00 PM", "2026-11-26T19:24:00"),
+        ("11/26/2026 07:24:00 AM +01:00", "2026-11-26T06:24:00"),
+    ],
+)
+def test_dates_are_read_where_their_order_is_certain(tmp_path: Path, stamp: str, meant: str) -> None:
+    file = tmp_path / "trace.csv"
+    file.write_text(f'time,power_w\n"{stamp}",10\n"{stamp.replace("2026", "2027")}",10\n')
+    moment = datetime.fromisoformat(meant).replace(tzinfo=UTC)
+    assert TraceFile(file, zone="UTC").trace.times_s[0] == moment.timestamp()
+
+
+def flat_file(file: Path, watts: Sequence[str], *, every_s: float = 0.5) -> Path:
+    """A minute of figures, in turn, as they are written."""
+    rows = (f"{1e9 + every_s * k},{watts[k % len(watts)]}\n" for k in range(round(60 / every_s) + 1))
+    file.write_text("timestamp,power_w\n" + "".join(rows))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("watts", "given", "step_w"),
+    [
+        (["5"], {}, 1.0),
+        (["5.0"], {}, 0.1),
+        (["100.00 W"], {}, 0.01),
+        (["80", "100", "120", "100"], {}, 20.0),
+        (["64.8", "64.85", "65"], {}, 0.05),
+        (["100"], {"step_w": 20.0}, 20.0),
+    ],
+)
+def test_the_step_of_the_figures_is_seen_in_the_column_and_is_in_the_error(
+    tmp_path: Path, watts: list[str], given: dict[str, float], step_w: float
+) -> None:
+    file = flat_file(tmp_path / "flat.csv", watts)
+    trace = TraceFile(file, **given).trace  # type: ignore[arg-type]
+    assert trace.step_w == pytest.approx(step_w)
+    domain = replay("bench", str(file), rel_u="0.005", **given).domain  # type: ignore[arg-type]
+    assert domain.rel_u == pytest.approx(math.hypot(0.005, step_w / math.sqrt(12) / trace.mean_w))
+    if len(watts) == 1:
+        assert math.sqrt(trace.energy_j(1e9, 1e9 + 10)[1]) == pytest.approx(
+            step_w / math.sqrt(12) * 0.5 * math.sqrt(20)
+        )
+    for start_s, end_s in ((0.1, 0.4), (0.1, 7.3), (0.0, 60.0)):
+        assert trace.energy_j(1e9 + start_s, 1e9 + end_s)[1] > 0
+
+
+def test_a_whole_watt_in_five_is_no_figure_of_one_percent(tmp_path: Path) -> None:
+    domain = replay("bench", str(flat_file(tmp_path / "w.csv", ["5"])), rel_u="0.005").domain
+    assert 1.96 * domain.rel_u == pytest.approx(0.11, abs=0.01)
+    assert "told in steps of 1 W" in domain.source
+
+
+@pytest.mark.parametrize(("spread_w", "step_w"), [(3.0, 1.0), (0.0, 1.0), (0.0, 20.0), (30.0, 20.0)])
+def test_the_true_energy_of_a_rounded_power_lies_within_the_error(spread_w: float, step_w: float) -> None:
+    """Of 100 W or so, which moves from figure to figure or does not."""
+    draw = np.random.default_rng(2)
+    inside, rounds = 0, 400
+    for _ in range(rounds):
+        watts = np.maximum(0, draw.uniform(90, 110) + draw.normal(0, spread_w, 101))
+        times = np.arange(101) * 0.5
+        truth_j = float(np.trapezoid(watts, times))
+        trace = Trace(times_s=times, watts=np.round(watts / step_w) * step_w, step_w=step_w)
+        joules, variance = trace.energy_j(0, 50)
+        u_j = math.hypot(math.sqrt(variance), trace.rounding(joules / 50) * joules)
+        inside += abs(joules - truth_j) <= 1.96 * u_j
+    assert inside / rounds >= 0.95
+
+
+def test_samples_that_agree_say_nothing_of_a_window_between_them() -> None:
+    trace = Trace(times_s=np.array([0.0, 5.0, 10.0, 15.0]), watts=np.array([30.0, 100.0, 100.0, 30.0]), step_w=1.0)
+    assert trace.unseen_variance(6.0, 9.0) == pytest.approx((70 * 3) ** 2 / 3)
+    assert trace.unseen_variance(4.0, 9.0) == 0
+
+
+COUNTERS: dict[str, tuple[str, float, dict[str, str]]] = {
+    "energy_wh": ("{:.4f}", 3.6e3, {}),
+    "energy_kwh": ("{:.7f}", 3.6e6, {}),
+    "Energy (Wh)": ("{:.4f}", 3.6e3, {}),
+    "aenergy_total": ("{:.4f}", 3.6e3, {}),
+    "switch:0.aenergy.total": ("{:.4f}", 3.6e3, {}),
+    "energy_j": ("{:.1f}", 1.0, {}),
+    "energy_mj": ("{:.0f}", 1e-3, {}),
+    "kWh": ("{:.7f}", 3.6e6, {}),
+    "total": ("{:.4f} Wh", 3.6e3, {"column": "total", "unit": "Wh"}),
+}
+
+
+def counter_of(column: str, joules: np.ndarray, every_s: float) -> str:  # type: ignore[type-arg]
+    """What a plug's log says of so many joules."""
+    form, unit_j, _ = COUNTERS[column]
+    rows = (f"{1e9 + every_s * k},{form.format(7 + total / unit_j)}\n" for k, total in enumerate(joules))
+    return f"timestamp,{column}\n" + "".join(rows)
+
+
+@pytest.mark.parametrize("column", COUNTERS)
+def test_a_counter_of_energy_is_a_trace_too(tmp_path: Path, column: str) -> None:
+    draw = np.random.default_rng(3)
+    watts = draw.uniform(80, 120, 200)
+    joules = np.concatenate(([0.0], np.cumsum(watts * 0.5)))
+    file = tmp_path / "plug.csv"
+    file.write_text(counter_of(column, joules, 0.5))
+    meter = replay("plug", str(file), **COUNTERS[column][2])  # type: ignore[arg-type]
+    trace = meter.source.trace
+    assert (meter.domain.grade, replay("rail", str(file), scope="gpu", **COUNTERS[column][2]).domain.grade) == (  # type: ignore[arg-type]
+        "wall", "counter",
+    )  # fmt: skip
+    assert meter.domain.resolution_j == trace.step_j
+    assert 0 < trace.step_j < 2
+    assert meter.u_offset_s == pytest.approx(math.hypot(0.05, 0.5 / math.sqrt(12)), rel=0.01)
+    found_j, variance = trace.energy_j(1e9 + 10, 1e9 + 60)
+    assert found_j == pytest.approx(joules[120] - joules[20], abs=3 * trace.step_j / math.sqrt(6))
+    assert variance == 0
+    part_j, variance = trace.energy_j(1e9 + 10.2, 1e9 + 60)
+    assert part_j == pytest.approx(joules[120] - joules[20] - 0.2 * watts[20], abs=3 * math.sqrt(variance) + 2)
+    assert variance > 0
+
+
+def test_a_coarse_counter_is_known_where_it_rises_and_says_its_step(tmp_path: Path) -> None:
+    """3,600 J at 100 W: one rise in 36 s."""
+    joules = np.arange(0, 60_000, 50.0)
+    file = tmp_path / "plug.csv"
+    rows = (f"{1e9 + 0.5 * k},{math.floor(total / 3600) / 1000:.3f}\n" for k, total in enumerate(joules))
+    file.write_text("timestamp,energy_kwh\n" + "".join(rows))
+    trace = replay("plug", str(file)).source.trace
+    assert trace.step_j == pytest.approx(3600)
+    assert np.allclose(trace.watts, 100, rtol=0.02)
+    assert trace.begin_s == 1e9 + 36
+
+
+def test_a_log_that_stopped_for_a_while_says_nothing_of_a_window_that_ends_meanwhile(tmp_path: Path) -> None:
+    seconds = [*range(20), *range(200, 220)]
+    file = tmp_path / "plug.csv"
+    file.write_text("timestamp,energy_j\n" + "".join(f"{1e9 + s},{100 * s + s % 3}\n" for s in seconds))
+    trace = TraceFile(file).trace
+    assert trace.energy_j(1e9 + 5, 1e9 + 205)[0] == pytest.approx(20_000, abs=5)
+    with pytest.raises(MeterLost, match="has a gap of 181 s"):
+        trace.energy_j(1e9 + 5, 1e9 + 100)
 
 
 @pytest.mark.parametrize("case", [case for case in FORMATS if "epoch" in case or "ISO" in case or "nvidia" in case])
@@ -302,7 +459,33 @@ FAULTS: dict[str, tuple[str, dict[str, str], str]] = {
         {"zone": "Europe/Berlin"},
         "summer time",
     ),
-    "a day written the American way": ("time,power_w\n7/1/2026 12:00:00,10\n", {}, r"line 2, column 'time'"),
+    "a day that may be a month": (
+        "time,power_w\n7/1/2026 12:00:00,10\n",
+        {"zone": "UTC"},
+        r"line 2, column 'time': '7/1/2026 12:00:00' may be of day 7 or of month 7; .*read are 2026-11-26T",
+    ),
+    "a month that there is not": (
+        "time,power_w\n7/13/2026 12:00:00,10\n13/7/2026 12:00:01,10\n",
+        {"zone": "UTC"},
+        r"line 3, column 'time': month must be",
+    ),
+    "13 in the afternoon": ("time,power_w\n7/31/2026 13:00:00 PM,10\n", {"zone": "UTC"}, "no such hour as 13 PM"),
+    "a month in a word": (
+        "time,power_w\n31 July 2026 12:00:00,10\n",
+        {"zone": "UTC"},
+        "is no time; read are 2026-11-26T",
+    ),
+    "a counter that was set to 0": (
+        "t_s,energy_wh\n0,10\n1,11\n2,0\n",
+        {},
+        r"line 4, column 'energy_wh': it fell by 39600 J: the counter was set to 0 \(cut the file there\), or this",
+    ),
+    "a counter that stands": ("t_s,energy_wh\n0,10\n1,11\n2,11\n", {}, r"its counter 'energy_wh' rises 1 times in 3"),
+    "a counter that leaps": ("t_s,energy_wh\n0,10\n1,11\n2,911\n", {}, "a power is below 0, above 50000 W"),
+    "a counter without a figure": ("t_s,energy_wh\n0,10\n1,\n", {}, r"line 3, column 'energy_wh': '' is no energy"),
+    "several counters": ("t_s,energy_wh,aenergy_total\n0,1,2\n", {}, r"several counters of energy \(energy_wh, aen"),
+    "a power's unit for a counter": ("t_s,energy_wh\n0,1\n1,2\n", {"unit": "W"}, "unit=W, but its column"),
+    "a power's step for a counter": ("t_s,energy_wh\n0,1\n1,2\n2,3\n", {"step_w": "1"}, "step_w= is for a power"),
     "a row too short": ("t_s,x,power_w\n0,1,10\n1\n", {}, r"line 3: 1 columns, while the header has 3"),
     "two GPUs": (
         "index, timestamp, power.draw [W]\n0, 2026/07/01 12:00:00.000, 9 W\n1, 2026/07/01 12:00:00.004, 9 W\n",
@@ -329,7 +512,7 @@ def test_a_file_that_is_wrong_or_not_clear_is_refused_in_one_line_that_says_wher
     with pytest.raises(UsageError, match=told) as caught:
         replay("bench", str(file), **arguments)  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
-    if case not in ("a unit that is none", "a zone that is none"):
+    if case not in ("a unit that is none", "a zone that is none", "a power's step for a counter"):
         assert str(file) in str(caught.value)
 
 
@@ -366,6 +549,7 @@ def test_a_damaged_parquet_file_is_refused(tmp_path: Path) -> None:
         ({"rel_u": "good"}, "rel_u=good"),
         ({"u_offset_s": "-1"}, "u_offset_s=-1"),
         ({"max_gap_s": "nan"}, "max_gap_s=nan"),
+        ({"step_w": "-1"}, "step_w=-1"),
         ({"rows": "index"}, "rows=index should be COLUMN:VALUE"),
     ],
 )
@@ -455,9 +639,9 @@ def test_our_own_trace_is_a_meter_too_and_windows_begin_at_its_spans(tmp_path: P
 class Logger:
     """Appends lines to a file while a test goes on, stamped with the wall clock as a logger does."""
 
-    def __init__(self, file: Path, *, steps_s: float = math.inf, every_s: float = 0.03) -> None:
+    def __init__(self, file: Path, *, steps_s: float = math.inf, every_s: float = 0.03, wobble_w: float = 0.1) -> None:
         self.file, self.began_s = file, time.time()
-        self._steps_s, self._every_s = steps_s, every_s
+        self._steps_s, self._every_s, self._wobble_w, self._rows = steps_s, every_s, wobble_w, 0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._log, daemon=True)
         file.write_text("timestamp,power_w\n")
@@ -465,8 +649,9 @@ class Logger:
         self.write(self.began_s)
 
     def write(self, when_s: float) -> None:
-        watts = 50.0 if when_s < self.began_s + self._steps_s else 150.0
-        self.append(f"{when_s:.6f},{watts}\n")
+        self._rows += 1
+        watts = (50.0 if when_s < self.began_s + self._steps_s else 150.0) + self._wobble_w * (self._rows % 2)
+        self.append(f"{when_s:.6f},{watts:.1f}\n")
 
     def append(self, text: str) -> None:
         with self.file.open("a") as file:
@@ -513,12 +698,50 @@ def test_a_log_that_grows_while_the_run_goes_on_is_followed(tmp_path: Path, wall
     truth_j = 50 * (stepped_s - began_s) + 150 * (end_s - stepped_s)
     assert record.gross_j == pytest.approx(truth_j, abs=3 * record.u_j)
     assert 0 < record.u_j < 0.1 * record.gross_j
-    assert (record.rel_u_scale, domains[0].source) == (0.002, "given by the user as rel_u=0.002")
+    assert record.rel_u_scale == 0.002
+    assert domains[0].source == "given by the user as rel_u=0.002; told in steps of 0.1 W"
+
+
+def test_where_the_power_is_steady_a_live_log_and_the_same_log_afterwards_tell_the_same_small_error(
+    tmp_path: Path, wall_ahead_s: float
+) -> None:
+    """Clocks that are apart move a window and stretch none; what is left is the figures' step."""
+    with Logger(tmp_path / "log.csv", wobble_w=0.0) as logger:
+        meter = replay("bench", str(logger.file))
+        with Recorder([meter], domains_of(meter), os.getpid()) as recorder:
+            recorder.start()
+            time.sleep(1.0)
+            record = recorder.stop()
+        time.sleep(0.3)
+    began = datetime.fromtimestamp(record.began_ns / 1e9 + wall_ahead_s, UTC).isoformat(timespec="milliseconds")
+    again = _find_recording(f"bench=replay:file={logger.file}").measure(
+        [Span(began_at=began, window_s=record.window_s)]
+    )
+    assert record.gross_j == pytest.approx(50 * record.window_s)
+    assert again.gross_j == pytest.approx(record.gross_j)
+    assert again.u_j == pytest.approx(record.u_j, rel=0.3)
+    assert 0 < record.u_j < 0.02
+    assert record.rel_u_workload == pytest.approx(0.1 / math.sqrt(12) / 50)
+    assert again.rel_u_workload == pytest.approx(record.rel_u_workload)
+
+
+def test_an_error_that_was_told_is_not_taken_back_where_the_figures_prove_finer(logger: Logger) -> None:
+    logger.stop()
+    meter = replay("bench", str(logger.file))
+    meter.open(0)
+    logger.append(f"{time.time():.6f},150\n")
+    before = meter.read()
+    logger.append(f"{time.time():.6f},150.01\n")
+    after = meter.read()
+    assert meter.source.trace.step_w == pytest.approx(0.01)
+    for told in ("values", "variances"):
+        assert getattr(after, told)["bench:wall"] >= getattr(before, told)["bench:wall"] > 0
 
 
 def test_how_far_two_clocks_are_apart_moves_the_trace_and_widens_the_error(logger: Logger) -> None:
     time.sleep(0.1)
     logger.stop()
+    logger.append(f"{time.time():.6f},500\n")
     readings = []
     for offset_s in ("0", "0.5"):
         meter = replay("bench", str(logger.file), offset_s=offset_s, u_offset_s="0.2")
@@ -646,7 +869,7 @@ def test_a_gap_in_the_log_ends_the_measurement(logger: Logger) -> None:
 
 def test_stamps_of_whole_seconds_say_when_to_a_second_only(tmp_path: Path) -> None:
     file, now_s = tmp_path / "log.csv", math.floor(time.time())
-    file.write_text("timestamp,power_w\n" + "".join(f"{now_s - 9 + k},50\n" for k in range(10)))
+    file.write_text("timestamp,power_w\n" + "".join(f"{now_s - 9 + k},{50 + 50 * (k % 2)}\n" for k in range(10)))
     for told_s, u_s in ((None, pytest.approx(0.58, abs=0.01)), ("0.1", 0.1)):
         meter = replay("bench", str(file), u_offset_s=told_s)
         meter.open(0)
@@ -670,7 +893,7 @@ def test_it_is_made_by_name_like_any_other_meter(tmp_path: Path) -> None:
     (meter,) = find_meters([name])
     choice = choose([name], device="cuda", probed=probe_all([meter]))
     assert [domain.id for domain in choice.summed] == ["board:gpu"]
-    assert (choice.grade, choice.scope, choice.summed[0].rel_u) == ("counter", "gpu", 0.03)
+    assert (choice.grade, choice.scope, choice.summed[0].rel_u_scale) == ("counter", "gpu", 0.03)
 
 
 def test_a_log_that_grows_keeps_all_promises_of_a_meter(logger: Logger) -> None:

@@ -293,5 +293,9 @@ def test_a_run_beside_its_own_answers_metered_anew_is_told(make_run: Make) -> No
     first = make_run("first")
     second = with_header(make_run("second"), remetered_from="first")
     told = "second holds the answers of first"
+    taken = "The energy of second was taken afterwards from a recorded trace"
+    for runs in ([first, second], [second]):
+        assert all(any(taken in note for note in view.notes) for view in make_views(runs))
+    assert not any("recorded trace" in note for view in make_views([first]) for note in view.notes)
     assert any(told in note for note in make_views([first, second])[0].notes)
     assert not any(told in note for view in make_views([second]) for note in view.notes)

@@ -1,0 +1,42 @@
+"""What a torch model can tell of its own size, from its parameters and its configuration."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+__all__ = ["facts_of", "peak_gpu_mb"]
+
+
+def facts_of(lm: Any) -> dict[str, int]:
+    """Parameters, those active for a token, and bytes, of a model that lm-eval runs by torch; empty for others.
+
+    Of a mixture of experts a token sees ``num_experts_per_tok`` experts of each layer (as the configurations of
+    Mixtral, Qwen-MoE, OLMoE, DeepSeek and others call it); what is not such an expert counts whole.
+    """
+    torch, model = sys.modules.get("torch"), getattr(lm, "model", None)
+    if torch is None or not isinstance(model, torch.nn.Module):
+        return {}
+    sizes = {name: each.numel() for name, each in model.named_parameters()}
+    total = sum(sizes.values())
+    experts = sum(size for name, size in sizes.items() if ".experts." in name)
+    share = _share_of_experts(getattr(model, "config", None)) if experts else 1.0
+    facts = {"params": total, "bytes": sum(each.numel() * each.element_size() for each in model.parameters())}
+    return facts if share is None else facts | {"active_params": total - round(experts * (1 - share))}
+
+
+def peak_gpu_mb() -> float | None:
+    """The most memory that torch held on GPUs, in MiB; None where it uses none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    peaks = [torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count())]
+    return float(round(sum(peaks) / 2**20, 1))
+
+
+def _share_of_experts(config: Any) -> float | None:
+    """How many of the experts a token sees, as a share; None where the configuration does not tell."""
+    seen = getattr(config, "num_experts_per_tok", None)
+    names = ("num_local_experts", "num_experts", "n_routed_experts")
+    whole = next((count for name in names if (count := getattr(config, name, None))), None)
+    return float(seen / whole) if isinstance(seen, int) and isinstance(whole, int) and whole else None
