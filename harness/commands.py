@@ -105,7 +105,8 @@ def _grid(
         if not key or not values:
             raise click.BadParameter(f"{text!r}: write KEY=VALUE,VALUE such as batch_size=1,8,32.")
         listed = [value.strip() for value in values.split(",")]
-        grid[key.strip().replace("-", "_")] = tuple(int(v) if v.isdecimal() else v for v in listed)
+        name = key.strip().replace("-", "_")
+        grid[name] = grid.get(name, ()) + tuple(int(v) if v.isdecimal() else v for v in listed)
     return grid or None
 
 

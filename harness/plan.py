@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
 from joulemark.meters.errors import UsageError
@@ -99,6 +99,12 @@ class Plan(BaseModel):
             if whole and not all(isinstance(value, int) and value >= 1 for value in values):
                 raise PydanticCustomError("sweep", f"{key} takes whole numbers from 1")
         return sweep
+
+    @model_validator(mode="after")
+    def _check_repeats(self) -> Plan:
+        if self.precision is not None and self.repeats > self.max_repeats:
+            raise PydanticCustomError("repeats", f"repeats ({self.repeats}) is above max_repeats ({self.max_repeats})")
+        return self
 
 
 _ALL_TASKS = tuple(task.name for task in REFERENCE_TASKS)

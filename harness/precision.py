@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from statistics import mean, stdev
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import fmean, variance
 
 from .record import Cell
 from .store import canonical_json
@@ -30,31 +30,43 @@ def looks(first: int, most: int) -> Iterator[int]:
     yield most
 
 
-def relative_half_width(joules: list[float]) -> float:
-    """Half of the 95 % t-interval on the log scale, as a share of the value: ``exp(t s / sqrt(n)) - 1``."""
+def relative_half_width(joules: Sequence[float], relative_u: Sequence[float] = ()) -> float:
+    """Half of the 95 % t-interval on the log scale, as a share of the value: ``exp(t s / sqrt(n)) - 1``.
+
+    As in tables: the meter's independent error is a floor under the scatter, for repeats that agree by luck.
+
+    Args:
+        joules: One figure a repeat.
+        relative_u: The relative standard uncertainty of each that is independent from repeat to repeat.
+    """
     from scipy import stats
 
     if len(joules) < 2:
         return math.inf
-    logs = [math.log(value) for value in joules]
-    t = float(stats.t.ppf(0.975, len(logs) - 1))
-    return math.expm1(t * stdev(logs) / math.sqrt(len(logs)))
+    scatter = variance([math.log(value) for value in joules])
+    floor = fmean(u**2 for u in relative_u) if relative_u else 0.0
+    t = float(stats.t.ppf(0.975, len(joules) - 1))
+    return math.expm1(t * math.sqrt(max(scatter, floor) / len(joules)))
 
 
 def unsure(cells: Iterable[Cell], precision: float) -> dict[str, float]:
-    """Entrants whose energy over their tasks is known less well than to a share of ``precision``, and how well it is.
+    """Models whose energy over their tasks is known less well than to a share of ``precision``, and how well it is.
 
-    As in tables: the mean over tasks in each repeat, then the repeats.
+    As in tables: the mean over tasks in each repeat, then the repeats. Infinity stands for a model without energy.
     """
-    wh: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    figures: dict[tuple[str, str], dict[int, list[tuple[float, float]]]] = defaultdict(lambda: defaultdict(list))
+    widths: dict[str, float] = {}
     for cell in cells:
         if cell.status == "ok" and cell.energy and cell.energy.gross_j and cell.n_items:
-            entrant = f"{cell.model} {canonical_json(cell.setting)}"
-            wh[entrant][cell.repeat].append(cell.energy.gross_j / (cell.n_items * cell.energy.loops))
-    found: dict[str, float] = {}
-    for entrant, by_repeat in wh.items():
+            questions = cell.n_items * cell.energy.loops
+            figure = cell.energy.gross_j / questions, (cell.energy.u_j or 0.0) / questions
+            figures[cell.model, canonical_json(cell.setting)][cell.repeat].append(figure)
+        else:
+            widths[cell.model] = math.inf
+    for (model, _), by_repeat in figures.items():
         most = max(map(len, by_repeat.values()))
-        width = relative_half_width([mean(values) for values in by_repeat.values() if len(values) == most])
-        if width > precision:
-            found[entrant.partition(" ")[0]] = max(width, found.get(entrant.partition(" ")[0], 0.0))
-    return found
+        whole = [values for values in by_repeat.values() if len(values) == most]
+        joules = [math.fsum(energy for energy, _ in values) for values in whole]
+        errors = [math.hypot(*(u for _, u in values)) / total for values, total in zip(whole, joules, strict=True)]
+        widths[model] = max(relative_half_width(joules, errors), widths.get(model, 0.0))
+    return {model: width for model, width in widths.items() if width > precision}

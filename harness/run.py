@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -143,16 +144,19 @@ class _Run(Measuring):
         plan = self.session.plan
         if plan.precision is None:
             return False
-        wide = unsure(self.known.values(), plan.precision)
+        wide = unsure((cell for cell in self.known.values() if cell.repeat <= repeats), plan.precision)
         if not wide:
-            self.progress.say(f"After {repeats} repeats every energy is known to within {plan.precision:.2g}.")
+            self.progress.say(f"After {repeats} repeats every energy is known to within {100 * plan.precision:.2g} %.")
             return False
-        worst = max(wide, key=lambda name: wide[name])
-        what = f"{len(wide)} energies are not known to within {plan.precision:.2g}: {worst}'s to {wide[worst]:.2g}"
-        if repeats >= plan.max_repeats:
-            self.progress.say(f"After {repeats} repeats, the most allowed, {what}.")
-        else:
-            self.progress.say(f"After {repeats} repeats {what}. Going on.")
+        measured = {name: width for name, width in wide.items() if math.isfinite(width)}
+        if not measured:
+            self.progress.say(f"After {repeats} repeats all is known so well but for {', '.join(wide)}: no energy.")
+            return False
+        worst = max(measured, key=lambda name: measured[name])
+        known = f"the energy of {worst} is known to {100 * wide[worst]:.2g} %, not to {100 * plan.precision:.2g} %"
+        what = known + (f", and that of {len(wide) - 1} more neither" if len(wide) > 1 else "")
+        end = "the most allowed" if repeats >= plan.max_repeats else "going on"
+        self.progress.say(f"After {repeats} repeats ({end}), {what}.")
         return True
 
     def _prepare_caps(self, todo: Sequence[CellPlan]) -> None:

@@ -56,9 +56,9 @@ class CellPlan:
 def schedule(plan: Plan, specs: Sequence[ModelSpec], repeats: Sequence[int]) -> list[CellPlan]:
     """The cells of some repeats in the order of measuring, which the plan's seed and the repeat's number decide.
 
-    ``interleaved`` shuffles models, settings and tasks anew in each repeat, so that a slow drift of the machine falls
-    on all alike. ``abba`` goes through the models forwards and backwards in turn, task by task. ``blocked`` finishes a
-    model before the next.
+    ``interleaved`` shuffles models, settings and tasks anew, there and back in two repeats, so that a slow drift of the
+    machine falls on all alike. ``abba`` goes through the models forwards and backwards in turn, task by task.
+    ``blocked`` finishes a model before the next.
     """
     entrants = [(spec, setting) for spec in specs for setting in settings(plan, spec)]
     cells: list[tuple[ModelSpec, dict[str, Any], str, int]] = []
@@ -70,9 +70,10 @@ def schedule(plan: Plan, specs: Sequence[ModelSpec], repeats: Sequence[int]) -> 
                 turn = entrants if k % 2 else entrants[::-1]
                 cells += [(*entrant, task, k) for task in plan.tasks for entrant in turn]
             else:
+                # Every second repeat goes the way of the one before backwards: a steady drift then falls on all alike.
                 shuffled = [(*entrant, task, k) for entrant in entrants for task in plan.tasks]
-                random.Random(f"order:{plan.seed}:{k}").shuffle(shuffled)
-                cells += shuffled
+                random.Random(f"order:{plan.seed}:{(k + 1) // 2}").shuffle(shuffled)
+                cells += shuffled if k % 2 else shuffled[::-1]
     first = (min(repeats, default=1) - 1) * len(entrants) * len(plan.tasks)
     return [
         CellPlan(spec=spec, task=task, repeat=k, order=order, setting=setting)

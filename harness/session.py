@@ -17,6 +17,8 @@ from .plan import Plan
 from .record import Accelerator, Cell, Machine, MeterInfo, RunHeader
 from .schedule import impossible, settings
 
+_OWN_CODE = "trust_remote_code"
+
 __all__ = ["Session", "check_same_work", "check_unchanged", "describe_this_machine", "meter_infos", "prepare"]
 
 
@@ -80,8 +82,14 @@ def _refuse_twice(what: str, names: Sequence[str], advice: str) -> None:
 
 def _refuse_remote_code(plan: Plan, specs: Sequence[ModelSpec]) -> None:
     for spec in specs:
-        if "trust_remote_code=true" in spec.args.lower() and not plan.trust_remote_code:
+        if _runs_own_code(spec) and not plan.trust_remote_code:
             raise UsageError(f"model {spec.name!r} would run code of its own; allow that by --trust-remote-code.")
+
+
+def _runs_own_code(spec: ModelSpec) -> bool:
+    """Whether its arguments let it run code of its own, whatever way of saying yes lm-eval takes."""
+    said = [part.partition("=")[2] for part in spec.args.split(",") if part.partition("=")[0].strip() == _OWN_CODE]
+    return any(value.strip().lower() not in ("false", "0", "") for value in said)
 
 
 def _refuse_too_many_examples(plan: Plan) -> None:

@@ -79,9 +79,9 @@ class Child:
         self._end(0.0)
         raise ChildFailed(f"{line[:80].decode(errors='replace')!r} instead of an answer")
 
-    def close(self) -> None:
+    def close(self, patience_s: float = _LEAVES_S) -> None:
         """End the process and all that it started; it is given a moment to do that by itself."""
-        self._end(_LEAVES_S)
+        self._end(patience_s)
 
     def _end(self, patience_s: float) -> None:
         if self._process.stdin is None or self._process.stdin.closed:

@@ -5,6 +5,7 @@ A process of its own sets them. It puts the old ones back as soon as the other e
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +17,8 @@ from .types import Unavailable
 
 __all__ = ["PowerLimits"]
 
-_ANSWERS_S = 10.0
+_ANSWERS_S = 60.0
+"""A driver may be slow; it is not given up while caps are set, since whoever sets them is to put them back."""
 
 
 class PowerLimits:
@@ -48,7 +50,7 @@ class PowerLimits:
 
     def close(self) -> None:
         """Put the old caps back."""
-        self._child.close()
+        self._child.close(_ANSWERS_S)
 
     def _ask(self, question: dict[str, Any]) -> dict[str, Any]:
         try:
@@ -102,7 +104,9 @@ class _Caps:
         """Put back what was there before the first change, as far as the driver answers."""
         for gpu in self._gpus:
             if gpu.uuid in self._before_mw:
-                gpu.nvml.nvmlDeviceSetPowerManagementLimit(gpu.handle, self._before_mw[gpu.uuid])
+                # One that has fallen off the bus is no reason to leave the others as they are.
+                with contextlib.suppress(gpu.nvml.NVMLError):
+                    gpu.nvml.nvmlDeviceSetPowerManagementLimit(gpu.handle, self._before_mw[gpu.uuid])
 
     def _range(self, gpu: Gpu) -> list[Any]:
         low, high = gpu.nvml.nvmlDeviceGetPowerManagementLimitConstraints(gpu.handle)

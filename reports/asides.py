@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from .rows import Row
-from .views import ALL, View
+from .views import View
 from .wording import MISSING, energy_unit, fixed, number, safe, share
 
 __all__ = [
@@ -52,8 +52,8 @@ def asides(view: View) -> list[Aside]:
 
 
 def all_asides(view: View) -> list[Aside]:
-    """These, and over all tasks where the energy goes and how fast answers come; for a report."""
-    more = (where_it_goes(view), pace(view)) if view.task == ALL else ()
+    """These, where the energy goes, and of a single task how fast answers come; for a report."""
+    more = (where_it_goes(view), pace(view) if len(view.tasks) == 1 else None)
     return asides(view) + [aside for aside in more if aside]
 
 
@@ -139,7 +139,8 @@ def pace(view: View) -> Aside | None:
         return None
     return Aside(
         title="Pace",
-        note="A request's time is its batch's; the middle one, and that which one in twenty exceeds.",
+        note="Of the first pass over the questions. A request's time is its batch's; the middle one, and that which "
+        "one in twenty exceeds.",
         heads=tuple(head for head, _ in told),
         lines=_lines(view, [partial(_number, of) for _, of in told]),
     )

@@ -92,6 +92,8 @@ def grade_sentence(view: View) -> str:
         return "Energy: of several kinds, named in each row; the kinds are not comparable."
     known = [row for row in view.rows if row.rel_u is not None]
     if not known or view.grade is None:
+        if any(flag.startswith(("no_energy", "no_finished_cell")) for row in view.rows for flag in row.flags):
+            return "Energy: no entrant has it for every task of this view, so nothing is ranked."
         return "Energy: none was measured, so nothing is ranked."
     rel_u = max(row.rel_u or 0.0 for row in known)
     if view.modelled_by:
@@ -130,6 +132,8 @@ def unfinished_sentence(view: View) -> str:
 
 def interval_sentence(view: View) -> str:
     """What the intervals of the table and the picture hold."""
+    if all(row.energy_wh_per_1k is None for row in view.rows):
+        return "Intervals are 95 %, of quality over items."
     if all(row.energy_wh_per_1k_low is None for row in view.rows):
         return "Intervals are 95 %, of quality over items; energy has none: one repeat: no interval."
     repeats = max(row.repeats for row in view.rows)

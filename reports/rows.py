@@ -211,8 +211,8 @@ def plain_row(f: Figures, label: str) -> Row:
     if f.log:
         values |= _spread("energy_wh_per_1k", energy(f.log, rel_u), energy(f.log))
         values |= {"net_energy_wh_per_1k": f.net, "energy_shares": _shares(f)}
-        if generated := _mean([s.generated_per_item for s in f.samples]):
-            values["j_per_generated_token"] = values["energy_wh_per_1k"] * 3.6 / generated
+        values["j_per_generated_token"] = _j_per_generated_token(f)
+        values["phase_shares"] = _phase_shares(f)
         if entrant.carbon:
             values["carbon_g_per_kwh"] = entrant.carbon.g_per_kwh
             values["carbon_g_per_1k"] = values["energy_wh_per_1k"] / 1000 * entrant.carbon.g_per_kwh
@@ -240,7 +240,6 @@ def plain_row(f: Figures, label: str) -> Row:
         ttft_s_p50=_mean([s.ttft_s_p50 for s in f.samples]),
         generated_per_item=_mean([s.generated_per_item for s in f.samples]),
         tokens_per_s=_mean([s.tokens_per_s for s in f.samples]),
-        phase_shares=_phase_shares(f.samples),
         truncated=_mean([s.truncated for s in f.samples]),
         accuracy_finished=_mean([s.accuracy_finished for s in f.samples]),
         peak_rss_mb=entrant.info.peak_rss_mb,
@@ -265,10 +264,24 @@ def _spread(name: str, whole: Estimate, within: Estimate | None = None) -> dict[
     return values
 
 
-def _phase_shares(samples: Sequence[Sample]) -> dict[str, float]:
-    """The tasks' plain mean; empty where one of them does not tell."""
-    names = samples[0].phases if samples and all(s.phases for s in samples) else ()
-    return {name: float(np.mean([s.phases[name] for s in samples])) for name in names}
+def _j_per_generated_token(f: Figures) -> float | None:
+    """Joules of the tasks that generate, by the tokens that they generated; None where none does."""
+    told = [(_mean_wh(s, f.repeats) * 3.6, s.generated_per_item) for s in f.samples if s.generated_per_item]
+    return math.fsum(joules for joules, _ in told) / math.fsum(tokens for _, tokens in told) if told else None
+
+
+def _phase_shares(f: Figures) -> dict[str, float]:
+    """Shares of the energy over all tasks; empty where one of them does not tell."""
+    names = f.samples[0].phases if f.samples and all(s.phases for s in f.samples) else ()
+    whole = math.fsum(_mean_wh(s, f.repeats) for s in f.samples)
+    return {
+        name: math.fsum(s.phases.get(name, 0.0) * _mean_wh(s, f.repeats) for s in f.samples) / whole for name in names
+    }
+
+
+def _mean_wh(sample: Sample, repeats: Sequence[int]) -> float:
+    """Gross watt-hours per 1,000 items, mean over these repeats."""
+    return math.fsum(sample.energy_wh[k] for k in repeats) / len(repeats)
 
 
 def _shares(f: Figures) -> dict[str, float]:

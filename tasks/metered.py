@@ -55,6 +55,7 @@ class MeteredLM(LM):  # type: ignore[misc]
         self.told: list[tuple[Instance, Answer]] = []
         self._loops: int | None = None
         self._seconds: list[float] = []
+        self._cached = False
         self._shares = (0.0, 0.0, 0.0)
         self._warm_ups = 0
         self._warm = True
@@ -111,8 +112,7 @@ class MeteredLM(LM):  # type: ignore[misc]
         return Passes(
             loops=self._loops or 0,
             seconds=tuple(self._seconds),
-            cached=self.watch.may_be_cached
-            and (_looks_cached(self._seconds) or getattr(self.watch, "saw_cache", False)),
+            cached=self.watch.may_be_cached and (self._cached or getattr(self.watch, "saw_cache", False)),
             warm_ups=self._warm_ups,
             warm=self._warm,
             prefill_share=prefill / total if told else None,
@@ -124,8 +124,9 @@ class MeteredLM(LM):  # type: ignore[misc]
         self._warm_up(lambda few: call(few, **quiet), requests)
         _seed_torch()
         self.watch.begin()
-        before = self.watch.seconds()
         self.meter.start("requests")
+        # Looked at after the meter, which may wait for a step of its own.
+        before = self.watch.seconds()
         # Whatever is done in here besides calling is counted as the model's: so next to nothing is.
         opened = began = time.monotonic()
         own_began = self._clock()
@@ -146,12 +147,13 @@ class MeteredLM(LM):  # type: ignore[misc]
                 f"it asks in more than one way, and one of them takes only {ended - opened:.2g} s: "
                 "ask its tasks one by one."
             )
+        after = self.watch.seconds()
         self.meter.stop()
         for found in passes:
             _refuse_no_answers(found, requests)
-        after = self.watch.seconds()
         self._loops = len(seconds)
         self._seconds += seconds
+        self._cached = self._cached or _looks_cached(seconds)
         self._shares = tuple(s + b - a for s, a, b in zip(self._shares, before, after, strict=True))  # type: ignore[assignment]
         self._warm = self._warm and not (self._sees_work and _began_cold(own))
         told = self.watch.answers(requests, answers)

@@ -67,7 +67,7 @@ def test_a_run_goes_on_until_the_most_repeats_where_the_precision_is_out_of_reac
     cells = read_run(path).cells
     assert {cell.repeat for cell in cells} == {1, 2, 3, 4, 5}
     assert len(lines(path)) == len({cell.cell_id for cell in cells}) == 10
-    assert "Going on" in done.stderr
+    assert "going on" in done.stderr
     assert "the most allowed" in done.stderr
     assert "less well than the plan asked for" in (path / "report" / "report.md").read_text()
 
@@ -84,3 +84,26 @@ def test_a_run_stops_at_the_first_look_that_is_precise_enough_and_resume_finds_n
     again = joulemark("run", "--resume", path)
     assert again.returncode == 0, again.stderr
     assert len(lines(path)) == len(cells)
+
+
+def test_repeats_that_agree_by_luck_are_known_no_better_than_the_meter_allows() -> None:
+    assert relative_half_width([1.0, 1.001, 1.002], [0.1] * 3) > 0.25
+    assert relative_half_width([1.0, 1.001, 1.002]) < 0.01
+
+
+def test_a_model_without_energy_is_never_called_well_known(joulemark: Joulemark, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    done = joulemark("run", *SMALL, "--repeats", "2", "--precision", "99%", "--out", path)
+    assert done.returncode == 0, done.stderr
+    cells = [
+        cell.model_copy(update={"energy": None}) if cell.model == "ref/ngram" else cell for cell in read_run(path).cells
+    ]
+    assert unsure(cells, 0.99) == {"ref/ngram": math.inf}
+
+
+def test_more_repeats_than_the_most_are_refused(joulemark: Joulemark, tmp_path: Path) -> None:
+    done = joulemark(
+        "run", *SMALL, "--repeats", "9", "--precision", "5%", "--max-repeats", "4", "--out", tmp_path / "r"
+    )
+    assert done.returncode == 2
+    assert "repeats (9) is above max_repeats (4)" in done.stderr

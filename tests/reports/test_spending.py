@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pandas as pd
 import pytest
 
-from joulemark.harness.record import Cell, Latency, Phases
+from joulemark.harness.record import Cell, Latency, Phases, Tokens
 from joulemark.harness.store import Run
 from joulemark.reports.asides import cut_off, pace, where_it_goes
 from joulemark.reports.documents import as_json, as_markdown
@@ -38,6 +38,17 @@ def view(make_run: Make) -> View:
     return make_views([make_run(models=TWO, change=told, change_items=cut)])[0]
 
 
+def test_a_task_that_generates_nothing_does_not_make_tokens_dearer(make_run: Make) -> None:
+    def scoring(cell: Cell) -> Cell:
+        return cell if cell.task == "dates" else cell.model_copy(update={"tokens": Tokens(prompt=99, generated=0)})
+
+    whole, *tasks = make_views([make_run(models=TWO, change=scoring)])
+    [dates] = [view for view in tasks if view.task == "dates"]
+    assert [row.j_per_generated_token for row in whole.rows] == pytest.approx(
+        [next(own.j_per_generated_token for own in dates.rows if own.model == row.model) for row in whole.rows]
+    )
+
+
 def test_phases_and_idle_add_up_to_the_whole(view: View) -> None:
     for row in view.rows:
         assert list(row.phase_shares) == ["prefill", "decode", "other", "idle"]
@@ -50,7 +61,7 @@ def test_phases_and_idle_add_up_to_the_whole(view: View) -> None:
 
 def test_a_generated_token_costs_the_items_energy_by_its_tokens(view: View) -> None:
     for row in view.rows:
-        assert row.j_per_generated_token == pytest.approx((row.energy_wh_per_1k or 0) * 3.6 / 6)
+        assert row.j_per_generated_token == pytest.approx((row.energy_wh_per_1k or 0) * 3.6 / 6, rel=0.01)
         assert row.tokens_per_s == pytest.approx(6 * 120 * 20 / 2.0)
 
 
@@ -82,12 +93,12 @@ def test_what_is_not_told_is_missing_and_never_0(make_run: Make) -> None:
         assert row["ttft_s_p50"] is row["truncated"] is row["accuracy_finished"] is row["peak_rss_mb"] is None
 
 
-def test_the_page_and_the_markdown_show_them_over_all_tasks_and_cut_answers_by_task(make_run: Make) -> None:
+def test_the_page_and_the_markdown_show_them_over_all_tasks_and_by_task_and_pace_by_task_alone(make_run: Make) -> None:
     run = make_run(models=TWO, change=told, change_items=cut)
     views = make_views([run])
     for text in (page(views, [run]), as_markdown(views, [run])):
-        assert text.count("Where the energy goes. ") + text.count("<h3>Where the energy goes</h3>") == 1
-        assert text.count("Pace. ") + text.count("<h3>Pace</h3>") == 1
+        assert text.count("Where the energy goes. ") + text.count("<h3>Where the energy goes</h3>") == 3
+        assert text.count("Pace. ") + text.count("<h3>Pace</h3>") == 2
         assert (
             text.count("<h3>Answers cut off by the token cap</h3>") + text.count("cut off by the token cap. A cut") == 3
         )
