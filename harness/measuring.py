@@ -31,7 +31,7 @@ from .cells import failed_cell, finished_cell, power_table, span_of
 from .cooling import MOST_S, cool_down
 from .machine import describe_software
 from .pool import Pool
-from .record import Carbon, Cell, Idle, RunHeader
+from .record import Carbon, Cell, Idle, Invocation, RunHeader
 from .schedule import CellPlan
 from .session import Session, describe_this_machine, meter_infos
 from .store import RunWriter, resume_command, seal
@@ -49,6 +49,7 @@ BUSY_PERCENT = 10.0
 IDLE_DRIFT = 0.1
 """Idle power that changed by more than this share while measuring is told."""
 
+_ANEW = "start one of its own with --out"
 _ASKED = ("limit", "num_fewshot", "gen_kwargs", "max_gen_toks", "apply_chat_template", "system_instruction")
 """Keys of a cell's setting that say what is asked."""
 
@@ -91,6 +92,7 @@ class Measuring:
     window_s: float = 0.0
     limits: PowerLimits | None = None
     idle: EnergyRecord | None = None
+    idles: dict[str, EnergyRecord | None] = field(default_factory=dict)
     cooled_s: float | None = None
     tried: int = 0
     failed: list[Cell] = field(default_factory=list)
@@ -100,22 +102,26 @@ class Measuring:
 
     def measure_idle_before(self) -> None:
         """Take the idle power that cells' net energy is above; into the header where it is not there."""
-        self.idle = self._measure_idle("before")
-        if self.idle is not None and self.header.idle.before_w is None:
-            duration_s = round(self.idle.window_s, 3)
-            before_w = self.idle.gross_j / self.idle.window_s
-            self._note_idle(before_w=before_w, duration_s=duration_s, before=span_of(self.idle))
+        self.idle = self._measure_idle("before", self.pool.any())
+        if self.idle is None:
+            return
+        before, before_w = span_of(self.idle), self.idle.gross_j / self.idle.window_s
+        self._note(invocations=(*self.header.invocations, Invocation(before=before, before_w=before_w)))
+        if self.header.idle.before_w is None:
+            self._note_idle(before_w=before_w, duration_s=round(self.idle.window_s, 3), before=before)
 
     def measure_idle_after(self) -> None:
         """Take it once more, and say where it is another one by now."""
         try:
-            after = self._measure_idle("after")
+            after = self._measure_idle("after", self.pool.any())
         except MeterLost as problem:
             self.progress.say(f"The idle power after measuring is not known: {problem}.")
             return
         if after is None or self.idle is None:
             return
         before_w, after_w = (window.gross_j / window.window_s for window in (self.idle, after))
+        *earlier, last = self.header.invocations
+        self._note(invocations=(*earlier, last.model_copy(update={"after_w": after_w})))
         self._note_idle(after_w=after_w, after=span_of(after))
         if abs(after_w - before_w) > IDLE_DRIFT * before_w:
             self.progress.say(
@@ -123,9 +129,19 @@ class Measuring:
                 "as much. Stop what else runs, or wait until the machine has settled, and measure again."
             )
 
-    def _measure_idle(self, when: str) -> EnergyRecord | None:
+    def _idle_of(self, plan: CellPlan, worker: Worker) -> EnergyRecord | None:
+        """The idle power that a cell's net energy is above.
+
+        Where energy follows the CPU time of processes, each has its own: a server may be pinned to some cores, or busy.
+        """
+        if not self.session.choice.by_cpu_time:
+            return self.idle
+        if plan.load_key not in self.idles:
+            self.idles[plan.load_key] = self._measure_idle("before", worker)
+        return self.idles[plan.load_key]
+
+    def _measure_idle(self, when: str, worker: Worker | None) -> EnergyRecord | None:
         """Power while the models are loaded and nothing is asked; None where none is loaded."""
-        worker = self.pool.any()
         if worker is None:
             return None
         choice = self.session.choice
@@ -158,8 +174,10 @@ class Measuring:
             )
 
     def _note_idle(self, **facts: Any) -> None:
-        idle = self.header.idle.model_copy(update=facts)
-        self.header = self.header.model_copy(update={"idle": idle})
+        self._note(idle=self.header.idle.model_copy(update=facts))
+
+    def _note(self, **facts: Any) -> None:
+        self.header = self.header.model_copy(update=facts)
         self.writer.write_header(self.header)
 
     def measure(self, plan: CellPlan, attempt: int) -> tuple[Cell, str | None]:
@@ -173,18 +191,20 @@ class Measuring:
             worker = self.pool.get(plan)
             if self.limits is not None:
                 self.limits.set(plan.setting["power_cap_w"])
+            idle = self._idle_of(plan, worker)
             meter, answered = self._ask(worker, plan)
             cell, items = finished_cell(
                 **facts,
                 duration_s=time.monotonic() - began,
                 answered=answered,
                 windows=meter.records,
-                idle=self.idle,
+                idle=idle,
                 load_j=self.pool.load_j[plan.load_key],
                 warmup_j=meter.warm_up_j,
                 outside=self._computes_outside(worker, plan),
                 company=meter.company,
             )
+            self._refuse_changed(cell)
             # What cannot be written as JSON must fail here, and fail this cell alone.
             seal(cell)
         except MeterLost as problem:
@@ -225,6 +245,22 @@ class Measuring:
         # A client's memory is not the model's.
         answered["told"] = {} if worker.place == "server" else worker.facts | answered["memory"]
         return meter, answered
+
+    def _refuse_changed(self, cell: Cell) -> None:
+        """Cells of one task and of one model belong together only where its questions and its weights stayed the same.
+
+        Raises:
+            UsageError: They did not.
+        """
+        for other in self.known.values():
+            if other.status != "ok" or other.cell_id == cell.cell_id:
+                continue
+            if other.task == cell.task and other.task_hash != cell.task_hash:
+                raise UsageError(f"{cell.task} has other questions than when this run began; {_ANEW}")
+            ours, theirs = cell.model_info.sha256, other.model_info.sha256
+            same = other.model == cell.model and other.setting.get("dtype") == cell.setting.get("dtype")
+            if same and ours and theirs and ours != theirs:
+                raise UsageError(f"{cell.model} has other weights than when this run began; {_ANEW}")
 
     def _computes_outside(self, worker: Worker, plan: CellPlan) -> bool:
         """Whether the model computes out of the meters' sight."""

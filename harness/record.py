@@ -22,6 +22,7 @@ __all__ = [
     "DeviceState",
     "Energy",
     "Idle",
+    "Invocation",
     "Latency",
     "Machine",
     "MeterInfo",
@@ -132,6 +133,14 @@ class Idle(Record):
     after: Span | None = None
 
 
+class Invocation(Record):
+    """Idle power before and after what one invocation measured; a run that was resumed has several."""
+
+    before: Span
+    before_w: float
+    after_w: float | None = None
+
+
 class Carbon(Record):
     """What a kilowatt-hour is taken to stand for, in grams of CO2 equivalent, and the year that it is the mean of.
 
@@ -156,6 +165,7 @@ class RunHeader(Record):
     software: dict[str, str]
     meters: tuple[MeterInfo, ...]
     idle: Idle
+    invocations: tuple[Invocation, ...] = ()
     carbon: Carbon | None = None
     remetered_from: str | None = None
     """The run that the answers are of, where the energy was taken from a recorded trace afterwards."""

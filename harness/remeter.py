@@ -246,6 +246,8 @@ class _Again:
                 "meters": meter_infos(choice),
                 "idle": old.idle.model_copy(update={"before_w": _watts(self._before), "after_w": _watts(self._after)}),
                 "remetered_from": old.run_id,
+                # These watts are of the meter that the run had.
+                "invocations": (),
                 "trace_sha256": self._recording.sha256,
                 "trace_bytes": self._recording.size,
             }

@@ -76,7 +76,7 @@ class Worker:
         self.spec, self.threads = spec, threads
         self.place = ""
         """Where the model turned out to compute once loaded: ``cpu``, ``gpu`` or ``server``."""
-        self.facts: dict[str, int] = {}
+        self.facts: dict[str, Any] = {}
         """What it told of its size."""
         self._said = bytearray()
         self._last_log = ""

@@ -105,14 +105,14 @@ def _of_run(run: Run) -> list[Entrant]:
     planned = planned_repeats(run) or len({cell.repeat for cell in run.cells})
     by_trait: dict[Trait, list[Cell]] = defaultdict(list)
     split = _asked_twice(run.cells)
-    usual, idle = _usual_meter(run), run.header.idle
+    usual, invocations = _usual_meter(run), run.header.invocations
     for cell in run.cells:
         by_trait[_trait(cell, split, usual)].append(cell)
     finished = {trait: cells for trait, cells in by_trait.items() if any(c.status == "ok" for c in cells)}
     asked: dict[str, str] = {}
     samples: dict[Trait, dict[str, Sample]] = {}
     for trait, cells in sorted(finished.items(), key=lambda pair: str(pair[0])):
-        samples[trait] = {task: make_sample(task, same, scores, idle) for task, same in _by_task(cells).items()}
+        samples[trait] = {task: make_sample(task, same, scores, invocations) for task, same in _by_task(cells).items()}
         for task, sample in samples[trait].items():
             asked.setdefault(task, sample.question)
     for cell in run.cells:

@@ -6,7 +6,13 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulemark.harness.store import Run
+from pydantic import ValidationError
+
+from joulemark.harness.models import parse_models
+from joulemark.harness.plan import Plan
+from joulemark.harness.schedule import settings
+from joulemark.harness.store import Run, canonical_json
+from joulemark.meters.errors import UsageError
 
 __all__ = ["Progress", "not_begun", "planned_repeats", "progress"]
 
@@ -19,7 +25,7 @@ class Progress:
         run_id: The run.
         path: Its directory, as it was given.
         finished: Cells of the plan that are measured.
-        planned: Cells of the plan: models x tasks x repeats.
+        planned: Cells of the plan: models x settings that are possible for each x tasks x repeats.
         remetered: Whether its energy was taken from a recorded trace.
     """
 
@@ -48,8 +54,9 @@ def progress(run: Run) -> Progress | None:
     models, tasks, repeats = _names(run, "models"), _names(run, "tasks"), planned_repeats(run)
     if not models or not tasks or repeats is None:
         return None
-    planned = len(set(models)) * len(set(tasks)) * repeats
-    finished = len({(cell.model, cell.task, cell.repeat) for cell in run.cells if cell.status == "ok"})
+    planned = sum(_ways(run).values()) * len(set(tasks)) * repeats
+    done = [cell for cell in run.cells if cell.status == "ok" and cell.repeat <= repeats]
+    finished = len({(cell.model, canonical_json(cell.setting), cell.task, cell.repeat) for cell in done})
     if finished >= planned:
         return None
     return Progress(
@@ -73,7 +80,7 @@ def not_begun(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         tried = {cell.model for cell in run.cells}
         begun = {cell.task for cell in run.cells}
-        labels = [text.partition("=")[0] for text in _names(run, "models")]
+        labels = [label for label, ways in _ways(run).items() if ways]
         sentences |= {
             f"{label} is left out: none of its cells is measured yet." for label in labels if label not in tried
         }
@@ -83,6 +90,15 @@ def not_begun(runs: Sequence[Run]) -> list[str]:
             if task not in begun
         }
     return sorted(sentences)
+
+
+def _ways(run: Run) -> dict[str, int]:
+    """In how many settings each model of the plan is measured; in one each, where the plan is of another version."""
+    try:
+        plan = Plan.model_validate(run.header.plan)
+        return {spec.name: len(settings(plan, spec)) for spec in parse_models(plan.models)}
+    except (ValidationError, UsageError):
+        return {text.partition("=")[0]: 1 for text in _names(run, "models")}
 
 
 def _names(run: Run, key: str) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from joulemark.harness.record import Cell, Computed, Idle
+from joulemark.harness.record import Cell, Computed, Invocation
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 
@@ -100,14 +100,14 @@ class Sample:
     flags: tuple[str, ...]
 
 
-def make_sample(task: str, cells: list[Cell], scores: ItemScores, idle: Idle) -> Sample:
+def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: Sequence[Invocation]) -> Sample:
     """One task's finished cells as a sample.
 
     Args:
         task: Its name.
         cells: Of one entrant, by repeat.
         scores: Of the run.
-        idle: Of the run.
+        invocations: Of the run.
     """
     items = scores.of(cells)
     energies = {cell.repeat: cell for cell in cells if has_energy(cell) and cell.n_items}
@@ -116,7 +116,7 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, idle: Idle) ->
     )
     flags = {flag for cell in cells for flag in cell.flags}
     net = {repeat: cell for repeat, cell in energies.items() if cell.energy and cell.energy.net_j is not None}
-    clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, idle)}
+    clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, invocations)}
     if len(clear) < len(net):
         flags.add("idle_drifted")
     return Sample(
@@ -149,12 +149,13 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, idle: Idle) ->
     )
 
 
-def _above_drift(cell: Cell, idle: Idle) -> bool:
+def _above_drift(cell: Cell, invocations: Sequence[Invocation]) -> bool:
     """Whether what a cell took above idle is more than what idle power itself changed by, over the same time."""
-    energy = cell.energy
-    if energy is None or energy.idle_w is None or idle.after_w is None:
+    energy, began_at = cell.energy, cell.idle_window.began_at if cell.idle_window else None
+    own = next((each for each in invocations if each.before.began_at == began_at), None)
+    if energy is None or own is None or own.after_w is None:
         return True
-    return (energy.net_j or 0.0) > abs(idle.after_w - energy.idle_w) * (energy.window_s or 0.0)
+    return (energy.net_j or 0.0) > abs(own.after_w - own.before_w) * (energy.window_s or 0.0)
 
 
 def _other_metrics(cells: list[Cell]) -> dict[str, float]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from typing import Any
 
 __all__ = ["facts_of", "peak_gpu_mb"]
 
+_VALUES = 256
+"""So many values of each parameter are looked at, evenly spaced."""
 
-def facts_of(lm: Any) -> dict[str, int]:
-    """Parameters, those active for a token, and bytes, of a model that lm-eval runs by torch; empty for others.
+
+def facts_of(lm: Any) -> dict[str, Any]:
+    """Parameters, those active for a token, bytes, and a digest of what is loaded; empty where torch does not run it.
 
     Of a mixture of experts a token sees ``num_experts_per_tok`` experts of each layer (as the configurations of
     Mixtral, Qwen-MoE, OLMoE, DeepSeek and others call it); what is not such an expert counts whole.
@@ -22,6 +26,7 @@ def facts_of(lm: Any) -> dict[str, int]:
     experts = sum(size for name, size in sizes.items() if ".experts." in name)
     share = _share_of_experts(getattr(model, "config", None)) if experts else 1.0
     facts = {"params": total, "bytes": sum(each.numel() * each.element_size() for each in model.parameters())}
+    facts |= {"sha256": _fingerprint(model)}
     return facts if share is None else facts | {"active_params": total - round(experts * (1 - share))}
 
 
@@ -32,6 +37,16 @@ def peak_gpu_mb() -> float | None:
         return None
     peaks = [torch.cuda.max_memory_allocated(device) for device in range(torch.cuda.device_count())]
     return float(round(sum(peaks) / 2**20, 1))
+
+
+def _fingerprint(model: Any) -> str:
+    """SHA-256 over names, shapes and some values of each parameter: another training has another one."""
+    digest = hashlib.sha256()
+    for name, each in model.named_parameters():
+        flat = each.detach().flatten()
+        some = flat[:: max(1, flat.numel() // _VALUES)].float().cpu()
+        digest.update(f"{name} {tuple(each.shape)} {each.dtype} {some.tolist()}".encode())
+    return digest.hexdigest()
 
 
 def _share_of_experts(config: Any) -> float | None:

@@ -107,3 +107,26 @@ def test_power_caps_are_changed_only_where_that_is_allowed(joulemark: Joulemark,
     done = joulemark("run", *chosen, "--allow-power-cap")
     assert done.returncode == 2
     assert "no NVIDIA driver answers" in done.stderr
+
+
+def test_a_sweep_counts_as_unfinished_until_every_setting_is_measured(joulemark: Joulemark, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    chosen = ("-m", "ref/dense-60k", "-t", "jm_units", "--limit", "8", "--repeats", "1", "--meter", "modelled")
+    done = joulemark("run", *chosen, "--sweep", "batch_size=1", "--sweep", "batch_size=8", "--out", path)
+    assert done.returncode == 0, done.stderr
+    run = read_run(path)
+    assert {cell.setting["batch_size"] for cell in run.cells} == {1, 8}
+    assert make_views([run])[0].unfinished == ()
+    (path / "cells.jsonl").write_text((path / "cells.jsonl").read_text().splitlines()[0] + "\n")
+    [unfinished] = make_views([read_run(path)])[0].unfinished
+    assert (unfinished.finished, unfinished.planned) == (1, 2)
+
+
+def test_a_model_that_takes_none_of_the_settings_is_not_waited_for(joulemark: Joulemark, tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    chosen = ("-t", "jm_units", "--limit", "8", "--repeats", "1", "--meter", "modelled", "--out", path)
+    done = joulemark(
+        "run", "-m", "ref/dense-60k", "-m", "other=hf:pretrained=./none", "--sweep", "dtype=float32", *chosen
+    )
+    assert "ref/dense-60k is not measured with dtype=float32" in done.stderr
+    assert {cell.model for cell in read_run(path).cells} == {"other"}

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from joulemark.harness.record import Cell
+from joulemark.harness.record import Cell, Span
 from joulemark.harness.store import Run, canonical_json, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.reports.rows import Row
@@ -267,14 +267,19 @@ def with_header(run: Run, **changes: object) -> Run:
 
 
 def test_net_energy_that_idle_power_drowned_by_changing_is_none_and_says_why(make_run: Make) -> None:
-    run = make_run()
-    [view, *_] = make_views([run])
-    assert all(row.net_energy_wh_per_1k is not None for row in view.rows)
+    own = Span(began_at="2026-01-05T10:00:00.000+00:00", window_s=5.0)
+    run = make_run(change=lambda cell: cell.model_copy(update={"idle_window": own}))
     watts = max(cell.energy.net_j / cell.energy.window_s for cell in run.cells if cell.energy and cell.energy.net_j)
-    idle = {"before_w": 4.1, "after_w": 4.1 + 2 * watts, "duration_s": 5.0}
-    [view, *_] = make_views([with_header(run, idle=idle)])
-    assert {row.net_energy_wh_per_1k for row in view.rows} == {None}
-    assert all("idle_drifted" in row.flags and row.energy_wh_per_1k for row in view.rows)
+
+    def view(began_at: str, after_w: float) -> View:
+        told = {"before": {"began_at": began_at, "window_s": 5.0}, "before_w": 4.0, "after_w": after_w}
+        return make_views([with_header(run, invocations=[told])])[0]
+
+    for steady in (view(own.began_at, 4.0), view("2026-01-06T10:00:00.000+00:00", 4.0 + 2 * watts)):
+        assert all(row.net_energy_wh_per_1k is not None for row in steady.rows)
+    drifted = view(own.began_at, 4.0 + 2 * watts)
+    assert {row.net_energy_wh_per_1k for row in drifted.rows} == {None}
+    assert all("idle_drifted" in row.flags and row.energy_wh_per_1k for row in drifted.rows)
 
 
 def test_runs_are_told_apart_by_the_names_of_their_folders(make_run: Make) -> None:

@@ -25,7 +25,18 @@ EXPERT = 3 * 16 * 24
 def test_a_dense_model_uses_all_of_its_parameters() -> None:
     model = LlamaForCausalLM(LlamaConfig(**SHAPE))
     whole = sum(each.numel() for each in model.parameters())
-    assert facts_of(SimpleNamespace(model=model)) == {"params": whole, "bytes": 4 * whole, "active_params": whole}
+    facts = facts_of(SimpleNamespace(model=model))
+    assert (facts["params"], facts["bytes"], facts["active_params"]) == (whole, 4 * whole, whole)
+
+
+def test_another_training_has_another_digest_and_the_same_one_the_same() -> None:
+    torch.manual_seed(1)
+    model = LlamaForCausalLM(LlamaConfig(**SHAPE))
+    before = facts_of(SimpleNamespace(model=model))["sha256"]
+    assert facts_of(SimpleNamespace(model=model))["sha256"] == before
+    with torch.no_grad():
+        model.model.norm.weight += 0.001
+    assert facts_of(SimpleNamespace(model=model))["sha256"] != before
 
 
 def test_of_a_mixture_of_experts_a_token_uses_some() -> None:
