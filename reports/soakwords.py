@@ -14,7 +14,7 @@ from rich.text import Text
 
 from .drift import FEWEST, Drift
 from .soak import Soak, Window, mean_of
-from .wording import MISSING, Unit, ascii_only, decimals_for, fixed, number, safe
+from .wording import MISSING, Unit, ascii_only, decimals_for, fixed, number, safe, unit_for
 
 __all__ = ["caveats", "joule_unit", "lasted", "print_soak", "signed_percent", "time_unit", "verdict"]
 
@@ -83,19 +83,13 @@ def print_soak(soak: Soak, file: TextIO | None = None, width: int | None = None)
 def joule_unit(soak: Soak) -> Unit:
     """The unit in which energy per item reads well."""
     middle = mean_of(soak.windows, lambda window: window.energy_j_per_item) or 1.0
-    for name, factor, above in (("J", 1.0, 0.5), ("mJ", 1e3, 5e-4)):
-        if middle >= above:
-            return Unit(name, factor)
-    return Unit("\u00b5J", 1e6)
+    return unit_for(middle, (("J", 1.0, 0.5), ("mJ", 1e3, 5e-4)), Unit("\u00b5J", 1e6))
 
 
 def time_unit(soak: Soak) -> Unit:
     """The same for time per item."""
     middle = mean_of(soak.windows, lambda window: window.item_s) or 1.0
-    for name, factor, above in (("s", 1.0, 0.5), ("ms", 1e3, 5e-4)):
-        if middle >= above:
-            return Unit(name, factor)
-    return Unit("\u00b5s", 1e6)
+    return unit_for(middle, (("s", 1.0, 0.5), ("ms", 1e3, 5e-4)), Unit("\u00b5s", 1e6))
 
 
 def signed_percent(value: float | None) -> str:

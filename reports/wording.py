@@ -26,6 +26,7 @@ __all__ = [
     "share",
     "span",
     "times",
+    "unit_for",
 ]
 
 DASH, TIMES, MINUS, PLUS_MINUS, MISSING = "\u2013", "\u00d7", "\u2212", "\u00b1", "\u2013"
@@ -39,22 +40,20 @@ class Unit:
     factor: float
 
 
+def unit_for(value: float, ladder: Iterable[tuple[str, float, float]], smallest: Unit) -> Unit:
+    """The first unit of a ladder (name, factor, from which value on) that a value reaches, or else the smallest."""
+    return next((Unit(name, factor) for name, factor, above in ladder if value >= above), smallest)
+
+
 def energy_unit(wh: Iterable[float | None]) -> Unit:
     """The unit in which the middle one of these watt-hours reads well."""
-    middle = _middle(wh)
-    for name, factor, above in (("kWh", 1e-3, 2e3), ("Wh", 1.0, 0.05), ("mWh", 1e3, 5e-5), ("\u00b5Wh", 1e6, 5e-8)):
-        if middle >= above:
-            return Unit(name, factor)
-    return Unit("nWh", 1e9)
+    ladder = (("kWh", 1e-3, 2e3), ("Wh", 1.0, 0.05), ("mWh", 1e3, 5e-5), ("\u00b5Wh", 1e6, 5e-8))
+    return unit_for(_middle(wh), ladder, Unit("nWh", 1e9))
 
 
 def carbon_unit(grams: Iterable[float | None]) -> Unit:
     """The unit in which the middle one of these grams reads well."""
-    middle = _middle(grams)
-    for name, factor, above in (("kg", 1e-3, 1e3), ("g", 1.0, 1.0), ("mg", 1e3, 1e-3)):
-        if middle >= above:
-            return Unit(name, factor)
-    return Unit("\u00b5g", 1e6)
+    return unit_for(_middle(grams), (("kg", 1e-3, 1e3), ("g", 1.0, 1.0), ("mg", 1e3, 1e-3)), Unit("\u00b5g", 1e6))
 
 
 def rate_unit(per_wh: Iterable[float | None]) -> Unit:

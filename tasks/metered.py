@@ -134,11 +134,12 @@ class MeteredLM(LM):  # type: ignore[misc]
         ended, own_ended = time.monotonic(), self._clock()
         self.watch.end()
         seconds, own = [ended - began], [own_ended - own_began]
-        passes = [answers]
+        last = answers
         # The first call of a task decides how often all of its calls run.
         while len(seconds) < self._loops if self._loops else ended - opened < self.window_s:
             began, own_began = ended, own_ended
-            passes.append(call(requests, **quiet))
+            # Kept no longer than to the next one: a long window has thousands of passes.
+            last = call(requests, **quiet)
             ended, own_ended = time.monotonic(), self._clock()
             seconds.append(ended - began)
             own.append(own_ended - own_began)
@@ -149,7 +150,7 @@ class MeteredLM(LM):  # type: ignore[misc]
             )
         after = self.watch.seconds()
         self.meter.stop()
-        for found in passes:
+        for found in (answers, last):
             _refuse_no_answers(found, requests)
         self._loops = len(seconds)
         self._seconds += seconds
@@ -186,7 +187,7 @@ class MeteredLM(LM):  # type: ignore[misc]
 
 
 def _refuse_no_answers(answers: Any, requests: Sequence[Instance]) -> None:
-    """One answer to each request, and none of them missing: energy of passes that gave fewer is no answers' energy.
+    """One answer to each request, and none of them missing: energy of a pass that gave fewer is no answers' energy.
 
     Raises:
         ValueError: It is not so.
