@@ -30,7 +30,7 @@ class Trace:
 
     Where each figure is the mean of the span before its time, whole spans are exact. A span's part is taken at the
     span's mean, whose error after a part ``x`` is ``D dt x (1 - x) / sqrt(3)``, if the power changed by ``D`` at any
-    moment in the span; ``D`` is taken to be the larger difference to the means of the two spans beside it.
+    moment in the span; ``D`` is the largest difference among its mean and those of the two spans beside it.
 
     A figure told in steps ``q`` is off by up to half of one, a uniform error of ``q / sqrt(12)`` (JCGM 100:2008,
     4.3.7). Where the power moves by some steps, figures err apart from one another, and each adds ``(q w dt)^2 / 12``.
@@ -144,8 +144,9 @@ class Trace:
             variances = (steps * seconds) ** 2 / 2
         else:
             left = right = watts
-            beside = np.abs(np.diff(watts)) if len(watts) > 1 else watts
-            steps = np.maximum(np.append(beside, beside[-1]), np.append(beside[0], beside))[: len(watts)]
+            # Of a jump within a span its own mean shows a part only; the two beside it show all of it.
+            near = np.stack([np.append(watts[0], watts[:-1]), watts, np.append(watts[1:], watts[-1])])
+            steps = np.ptp(near, axis=0) if len(watts) > 1 else watts
             variances = np.zeros(len(watts))
         joules = (left + right) / 2 * seconds
         variances = variances + (self.step_w * seconds) ** 2 / 12
