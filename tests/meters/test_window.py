@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from random import Random
+from types import SimpleNamespace
 
 import pytest
 from machines import FakePowercap, PowerDriver, wave
@@ -101,6 +102,12 @@ class SteppingMeter:
         pass
 
 
+@pytest.fixture
+def only_meters_tell_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `SteppingMeter` has a clock of its own: that this process had to wait meanwhile is nothing to it."""
+    monkeypatch.setattr("joulemark.meters.steps.time", SimpleNamespace(monotonic=lambda: 0.0, sleep=time.sleep))
+
+
 def record(domains: Sequence[Domain], *meters: Meter) -> tuple[float, float]:
     with Recorder(meters, domains, os.getpid()) as recorder:
         recorder.start()
@@ -131,6 +138,7 @@ def test_uncertainty_counts_the_size_of_steps_and_the_length_of_a_look() -> None
     assert skew == pytest.approx(100 * 0.01 / math.sqrt(6))
 
 
+@pytest.mark.usefixtures("only_meters_tell_time")
 def test_ten_steps_of_a_counter_are_enough_for_one_percent_and_its_interval_holds_the_truth() -> None:
     """A thousand windows of 10 to 200 ticks over a power that swings between 50 and 150 W, three times a second."""
     energy_j = wave(period_s=0.33)
@@ -150,6 +158,7 @@ def test_ten_steps_of_a_counter_are_enough_for_one_percent_and_its_interval_hold
     assert 930 <= inside <= 970
 
 
+@pytest.mark.usefixtures("only_meters_tell_time")
 @pytest.mark.parametrize("stated", [0.25, 0.5, 2, 5, 20])
 def test_a_tick_that_is_longer_or_shorter_than_stated_makes_no_figure_worse_than_it_says(stated: float) -> None:
     energy_j = wave(period_s=0.33)
@@ -243,6 +252,7 @@ def test_a_part_that_is_switched_off_draws_nothing_and_is_no_fault() -> None:
     assert found.gross_j == pytest.approx(30 * found.window_s)
 
 
+@pytest.mark.usefixtures("only_meters_tell_time")
 def test_a_window_begins_and_ends_at_a_step_and_what_is_not_known_is_the_time_between_two_looks() -> None:
     meter = SteppingMeter(lambda t: 100 * t, tick_s=0.004)
     with Recorder([meter], [meter.domain()], os.getpid()) as recorder:
@@ -254,6 +264,7 @@ def test_a_window_begins_and_ends_at_a_step_and_what_is_not_known_is_the_time_be
     assert found.u_j == pytest.approx(100 * 0.004 * 0.02 / math.sqrt(6), rel=0.5)
 
 
+@pytest.mark.usefixtures("only_meters_tell_time")
 def test_sources_with_steps_of_their_own_are_brought_to_one_window() -> None:
     slow, fast = SteppingMeter(lambda t: 100 * t, tick_s=0.004), SteppingMeter(lambda t: 50 * t, seed=1)
     slow.id, fast.id = "slow", "fast"
@@ -338,6 +349,7 @@ def test_a_package_that_stands_still_is_a_fault_even_while_memory_counts_on() ->
         record([domain("s:a"), domain("s:b", kind="dram")], meter)
 
 
+@pytest.mark.usefixtures("only_meters_tell_time")
 def test_a_counter_that_freezes_midway_is_a_fault_and_no_smaller_figure() -> None:
     meter = SteppingMeter(lambda t: 100 * t, tick_s=0.004)
     with Recorder([meter], [meter.domain()], os.getpid()) as recorder:
@@ -359,6 +371,7 @@ def test_a_counter_that_froze_for_a_while_and_went_on_is_caught_by_the_sampler(p
             recorder.stop()
 
 
+@pytest.mark.usefixtures("only_meters_tell_time")
 def test_a_figure_too_coarse_to_move_at_once_is_not_called_frozen() -> None:
     meter = SteppingMeter(lambda t: 100 * t, tick_s=0.1, unit_j=3.6)
     with Recorder([meter], [meter.domain()], os.getpid()) as recorder:
