@@ -105,11 +105,13 @@ def finished_cell(
         flags.append("throttled")
     if header.carbon and energy.gross_j is not None:
         energy = energy.model_copy(update={"carbon_g": energy.gross_j / 3.6e6 * header.carbon.g_per_kwh})
-    items = _items(result["items"], energy.net_j)
+    items = _items(result["items"], energy.net_j, graded=result["accuracy"] is not None)
     if passes["cached"]:
         flags.append("prefix_cache")
     if not passes["warm"]:
         flags.append("not_warm")
+    if passes["cut"] or items["cut"].any():
+        flags.append("prompt_cut")
     cell = Cell(
         **_identity(header, plan, attempt),
         status="ok",
@@ -235,13 +237,14 @@ def phases_of(energy: Energy, passes: dict[str, Any], load_j: float | None, warm
     return Phases(load_j=load_j, warmup_j=warmup_j, prefill_j=prefill_j, decode_j=decode_j, other_j=other_j)
 
 
-def _items(rows: Sequence[dict[str, Any]], net_j: float | None) -> pd.DataFrame:
-    """Rows with each item's share of the net energy.
+def _items(rows: Sequence[dict[str, Any]], net_j: float | None, *, graded: bool) -> pd.DataFrame:
+    """Rows with each item's share of the net energy, and whether it was right, where it is ``graded`` at all.
 
     By seconds where requests overlap, else by computed tokens; by all tokens where no more is told, or else alike.
     """
     items = pd.DataFrame(rows)
-    items["correct"] = items["score"] >= 0.5
+    # What has no score of its own is neither right nor wrong.
+    items["correct"] = (items["score"] >= 0.5).astype("boolean").mask(items["score"].isna() | (not graded))
     items["energy_j"] = np.nan if net_j is None else shares_of(net_j, items)
     return items[[*ITEM_COLUMNS, "share_s"]].astype(ITEM_COLUMNS)
 

@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .models import card, reference_models
-from .plan import PRESETS, make_plan
+from .plan import PRESETS, Plan, make_plan, parse_share
 
 __all__ = [
     "Measured",
@@ -85,12 +85,9 @@ def _share(ctx: click.Context, param: click.Parameter, text: str | None) -> floa
     if text is None:
         return None
     try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        return parse_share(text)
     except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise click.BadParameter(f"{text!r}: write a share such as 5% or 0.05.")
-    return share
+        raise click.BadParameter(f"{text!r}: write a share such as 5% or 0.05.") from None
 
 
 def _grid(
@@ -153,16 +150,24 @@ def _grid(
 @click.option("--seed", type=int, help="Of the random order.")
 @click.option("--carbon", metavar="G_PER_KWH|COUNTRY", shell_complete=_complete_countries,
               help="Also tell grams of CO2 equivalent, by so many a kWh or a country's mean.")  # fmt: skip
+@click.option("--log-samples", is_flag=True, default=None, help="Keep what was asked and answered, item by item.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), show_default="joulemark-runs/DATE-TIME",
               help="The run directory to make.")  # fmt: skip
+@click.option("--dry-run", is_flag=True, help="Say what would be measured, by which meter, and stop.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), help="A run to go on with.")
 @click.option("--trust-remote-code", is_flag=True, default=None, help="Load models that bring code of their own.")
 @click.option("--allow-unsafe-code", is_flag=True, default=None, help="Ask tasks that run what a model writes.")
 @click.option("--allow-power-cap", is_flag=True, default=None, help="Let --sweep change the GPUs' power caps.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def run(
-    plan: Path | None, preset: str | None, out: Path | None, resumed: Path | None, as_json: bool, **given: Any
-) -> Measured:
+    plan: Path | None,
+    preset: str | None,
+    out: Path | None,
+    dry_run: bool,
+    resumed: Path | None,
+    as_json: bool,
+    **given: Any,
+) -> Measured | None:
     """Measure models on tasks: the quality of their answers and the energy these take.
 
     Without arguments: the reference models on the reference tasks. Ends with a table, what it means,
@@ -180,7 +185,7 @@ def run(
 
     chosen = {key: value for key, value in given.items() if value not in (None, ())}
     if resumed is not None:
-        if plan or out or preset or chosen:
+        if plan or out or preset or dry_run or chosen:
             raise click.UsageError(
                 "--resume goes on with a run's own plan; give no plan, --out or other choice with it."
             )
@@ -188,12 +193,26 @@ def run(
             result = resume(resumed, progress)
     else:
         whole = make_plan(plan, chosen, preset or "quick")
+        if dry_run:
+            _foresee(whole, as_json)
+            return None
         quick = preset is None and plan is None and "tasks" in chosen and "limit" not in chosen
         note = f"The first {whole.limit} questions of each task; --preset full asks all of them." if quick else ""
         out = out or Path("joulemark-runs") / f"{datetime.now():%Y-%m-%d-%H%M%S}"
         with Shown(note) as progress:
             result = measure(whole, out, progress)
     return Measured(result.path, as_json, result.problem)
+
+
+def _foresee(plan: Plan, as_json: bool) -> None:
+    from .dryrun import foresee, in_words
+    from .session import prepare
+
+    told = foresee(prepare(plan, lambda text: click.echo(text, err=True)))
+    if as_json:
+        _print_json(told)
+    else:
+        click.echo("\n".join(in_words(told)))
 
 
 @click.command()

@@ -41,6 +41,8 @@ class Endpoint:
 def endpoint_of(label: str, args: str) -> Endpoint | None:
     """Read ``server_pid=``, ``server=`` or ``server_at=`` among a model's arguments; None where there is none of them.
 
+    ``server_pid=`` may name a file that holds the number, which is read each time.
+
     Raises:
         UsageError: They contradict each other or ``base_url``, or name what is not there.
     """
@@ -77,7 +79,10 @@ def check_here(label: str, endpoint: Endpoint) -> None:
         raise UsageError(f"model {label!r}: server=: there is no program {endpoint.command[0]!r} here.")
     if endpoint.pid is not None:
         if not psutil.pid_exists(endpoint.pid):
-            raise UsageError(f"model {label!r}: no process {endpoint.pid} is on this machine.")
+            raise UsageError(
+                f"model {label!r}: no process {endpoint.pid} is on this machine. A server that is started again has "
+                "another number: server_pid=FILE reads it from a file, as servers write with --pidfile."
+            )
         if os.getpid() in (process.pid for process in tree_of(endpoint.pid)):
             raise UsageError(
                 f"model {label!r}: process {endpoint.pid} has started this run itself, whose work would be counted as "
@@ -132,9 +137,21 @@ def _command(label: str, text: str) -> tuple[str, ...]:
 
 
 def _pid(label: str, text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"model {label!r}: server_pid={text}: give the number of the server's process.")
-    return int(text)
+    """A number, or what stands first in a file: a server that is started again writes its new one there."""
+    number = text if text.isdecimal() else _first_word(Path(text).expanduser())
+    if not number.isdecimal() or int(number) < 1:
+        raise UsageError(
+            f"model {label!r}: server_pid={text}: give the number of the server's process, or a file that holds it."
+        )
+    return int(number)
+
+
+def _first_word(path: Path) -> str:
+    """What a file begins with; empty where there is none."""
+    try:
+        return next(iter(path.read_text(encoding="utf-8").split()), "")
+    except (OSError, ValueError):
+        return ""
 
 
 def _same_network(pid: int) -> bool:

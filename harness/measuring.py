@@ -30,8 +30,10 @@ from .cellmeter import CellMeter
 from .cells import failed_cell, finished_cell, power_table, span_of
 from .cooling import MOST_S, cool_down
 from .machine import describe_software
+from .memory import forget_peaks, peak_rss_mb
 from .pool import Pool
 from .record import Carbon, Cell, Idle, Invocation, RunHeader
+from .said import one_line
 from .schedule import CellPlan
 from .session import Session, describe_this_machine, meter_infos
 from .store import RunWriter, resume_command, seal
@@ -69,7 +71,7 @@ class Progress:
     def cell(self, plan: CellPlan) -> None:
         """A cell begins."""
 
-    def done(self, cell: Cell) -> None:
+    def done(self, plan: CellPlan, cell: Cell) -> None:
         """A cell was stored."""
 
 
@@ -94,8 +96,9 @@ class Measuring:
     idle: EnergyRecord | None = None
     idles: dict[str, EnergyRecord | None] = field(default_factory=dict)
     cooled_s: float | None = None
+    warned: bool = False
     tried: int = 0
-    failed: list[Cell] = field(default_factory=list)
+    failed: list[tuple[CellPlan, Cell]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.pool = Pool(self.session, self._recorder)
@@ -167,7 +170,8 @@ class Measuring:
         return record
 
     def _warn_of_other_load(self, busy_percent: float) -> None:
-        if busy_percent > BUSY_PERCENT:
+        if busy_percent > BUSY_PERCENT and not self.warned:
+            self.warned = True
             self.progress.say(
                 f"Other programs keep {busy_percent:.0f} % of the CPU busy: figures will scatter. "
                 "Cells that had company are flagged busy_machine."
@@ -189,7 +193,7 @@ class Measuring:
         lost = worker = None
         try:
             worker = self.pool.get(plan)
-            if self.limits is not None:
+            if self.limits is not None and "power_cap_w" in plan.setting:
                 self.limits.set(plan.setting["power_cap_w"])
             idle = self._idle_of(plan, worker)
             meter, answered = self._ask(worker, plan)
@@ -213,15 +217,20 @@ class Measuring:
             reason = gone or str(problem)
             lost = None if gone else reason
         except (WorkerFailed, UsageError) as problem:
-            reason = (worker and self.pool.lost_server(worker)) or str(problem)
+            reason = (worker and self.pool.lost_server(worker)) or one_line(str(problem), 500)
         except (ValueError, ArithmeticError, LookupError, TypeError, psutil.Error) as problem:
             reason = f"its results make no sense: {type(problem).__name__}: {' '.join(str(problem).split())[:200]}"
         else:
-            return self.writer.append(cell, items, power_table(meter.traces)), None
+            return self.writer.append(cell, items, power_table(meter.traces), answered["result"]["samples"]), None
         said = worker.log if worker else self.pool.said.get(plan.load_key, "")
         log = self.writer.keep_log(plan.cell_id, said)
         failed = failed_cell(**facts, duration_s=time.monotonic() - began, reason=reason, log=log)
-        return self.writer.append(failed), lost
+        stored = self.writer.append(failed)
+        if lost is None and self.pool.make_room(plan, reason):
+            # The failed attempt stays in the record, as attempts do that a resumed run makes good.
+            self.progress.say(f"Failed beside other models: {plan.title}: {reason}. Trying again with no other loaded.")
+            return self.measure(plan, attempt + 1)
+        return stored, lost
 
     def _ask(self, worker: Worker, plan: CellPlan) -> tuple[CellMeter, dict[str, Any]]:
         """The windows and the answers."""
@@ -229,6 +238,7 @@ class Measuring:
         how = {name: setting[name] for name in _ASKED if name in setting}
         with self._recorder(worker) as recorder:
             meter = CellMeter(recorder, self.pool.found_pid(worker))
+            forgot = forget_peaks(self.pool.computing(worker))
             answered = worker.ask(
                 plan.task,
                 meter,
@@ -236,14 +246,15 @@ class Measuring:
                 stock=plan.task in self.session.stock,
                 include=whole.include_path,
                 window_s=max(self.window_s, min_window_s(self.session.choice.summed)),
+                log_samples=whole.log_samples,
                 batch_size=setting["batch_size"],
                 concurrency=setting.get("concurrency", 1),
                 how=how | {"allow_unsafe_code": whole.allow_unsafe_code},
             )
         if gone := self.pool.lost_server(worker):
             raise WorkerFailed(gone)
-        # A client's memory is not the model's.
-        answered["told"] = {} if worker.place == "server" else worker.facts | answered["memory"]
+        peak_mb = peak_rss_mb(self.pool.computing(worker)) if forgot else None
+        answered["told"] = worker.facts | answered["memory"] | {"peak_rss_mb": peak_mb}
         return meter, answered
 
     def _refuse_changed(self, cell: Cell) -> None:

@@ -66,6 +66,8 @@ class ModelSpec:
         """Why a setting is impossible for it; None where it is not."""
         if key == "batch_size" and value > 1 and self.backend.endswith("chat-completions"):
             return "a chat has one question at a time"
+        if key == "threads" and self.is_client and not (self.endpoint and self.endpoint.command):
+            return "its server has as many as it was started with"
         if key == "concurrency" and value > 1 and not self.is_client:
             return "it computes here, and one batch at a time"
         if key == "power_cap_w" and not self.takes_gpu:

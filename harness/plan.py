@@ -15,7 +15,7 @@ from joulemark.tasks.catalog import REFERENCE_TASKS
 
 from .models import REFERENCE, is_replica, reference_models
 
-__all__ = ["PRESETS", "Plan", "make_plan"]
+__all__ = ["PRESETS", "SWEPT", "Plan", "make_plan", "parse_share"]
 
 SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks", "power_cap_w")
 """Settings of which a plan may have several values."""
@@ -44,6 +44,7 @@ class Plan(BaseModel):
         threads: Threads of a model's process.
         dtype: Precision that a model is loaded in, where it can be chosen; None leaves it to the model.
         sweep: Further values of settings, by name: every combination is measured.
+        log_samples: Keep what was asked and answered, in ``samples/`` of the run.
         meters: Meters to use, by id or ``NAME=KIND:key=value,...``; None chooses the best that works here.
         order: ``interleaved``: each repeat in a random order of its own; ``abba``: models forwards,
             then backwards; ``blocked``: one model after the other.
@@ -76,6 +77,7 @@ class Plan(BaseModel):
     sweep: dict[str, tuple[int | str, ...]] = Field(default_factory=dict)
     precision: float | None = Field(default=None, gt=0, lt=1)
     max_repeats: int = Field(default=20, ge=2, le=1000)
+    log_samples: bool = False
     meters: tuple[str, ...] | None = None
     order: Order = "interleaved"
     executor: Literal["local"] = "local"
@@ -86,6 +88,16 @@ class Plan(BaseModel):
     trust_remote_code: bool = False
     allow_unsafe_code: bool = False
     allow_power_cap: bool = False
+
+    @field_validator("precision", mode="before", json_schema_input_type=float | str | None)
+    @classmethod
+    def _read_precision(cls, precision: Any) -> Any:
+        if not isinstance(precision, str):
+            return precision
+        try:
+            return parse_share(precision)
+        except ValueError as problem:
+            raise PydanticCustomError("precision", "write a share such as 5% or 0.05") from problem
 
     @field_validator("sweep")
     @classmethod
@@ -101,6 +113,13 @@ class Plan(BaseModel):
         return sweep
 
     @model_validator(mode="after")
+    def _check_swept_once(self) -> Plan:
+        for key in self.sweep:
+            if key in Plan.model_fields and getattr(self, key) != Plan.model_fields[key].default:
+                raise PydanticCustomError("sweep", f"{key} is given and swept; leave one of the two out")
+        return self
+
+    @model_validator(mode="after")
     def _check_repeats(self) -> Plan:
         if self.precision is not None and self.repeats > self.max_repeats:
             raise PydanticCustomError("repeats", f"repeats ({self.repeats}) is above max_repeats ({self.max_repeats})")
@@ -114,6 +133,18 @@ PRESETS: dict[str, dict[str, Any]] = {
     "full": {"tasks": _ALL_TASKS, "repeats": 3},
 }
 """What a preset says where neither the plan file nor the command line does; it names models as well."""
+
+
+def parse_share(text: str) -> float:
+    """``5%`` or ``0.05``, as a share.
+
+    Raises:
+        ValueError: It is neither, or not between 0 and 1.
+    """
+    share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    if not 0 < share < 1:
+        raise ValueError(f"{text} is not between 0 and 1")
+    return share
 
 
 def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -> Plan:
@@ -161,4 +192,5 @@ def _explain(problem: ValidationError) -> str:
         close = difflib.get_close_matches(key, Plan.model_fields, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(Plan.model_fields)}."
         return f"[run] has no key {key!r}; {hint}"
-    return f"{key}: {error['msg'][0].lower()}{error['msg'][1:]} (given: {error['input']!r})"
+    message = f"{error['msg'][0].lower()}{error['msg'][1:]}"
+    return f"{key}: {message} (given: {error['input']!r})" if key else f"{message}."

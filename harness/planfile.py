@@ -36,8 +36,8 @@ _EXAMPLES: dict[str, Any] = {
     "max_gen_toks": 64,
     "batch_size": 8,
     "dtype": "bfloat16",
-    "sweep": {"batch_size": [1, 8, 32]},
-    "precision": 0.05,
+    "sweep": {"threads": [1, 2, 4]},
+    "precision": "5%",
     "timeout_s": 600,
     "meters": ["rapl"],
     "carbon": "FRA",
@@ -49,8 +49,8 @@ _GROUPS = {
     "How it is asked": ("num_fewshot", "apply_chat_template", "system_instruction", "gen_kwargs", "max_gen_toks"),
     "How it is computed": ("batch_size", "concurrency", "threads", "dtype", "sweep"),
     "How often, and in which order": ("repeats", "precision", "max_repeats", "order", "seed", "timeout_s"),
-    "What it takes": ("meters", "idle_s", "carbon"),
-    "What has to be allowed": ("trust_remote_code", "allow_unsafe_code"),
+    "What it takes, and what is kept": ("meters", "idle_s", "carbon", "log_samples"),
+    "What has to be allowed": ("trust_remote_code", "allow_unsafe_code", "allow_power_cap"),
 }
 _FURTHER = "Further"
 _UNSET = "unset"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -12,21 +13,22 @@ import psutil
 from joulemark.meters.errors import MeterLost, UsageError
 from joulemark.meters.window import Recorder
 
+from .endpoints import tree_of
+from .memory import has_room
 from .models import REFERENCE
+from .said import one_line, ran_out_of_memory
 from .schedule import CellPlan
-from .servers import Server, open_server, place_of, rss_of
+from .servers import Server, open_server, place_of
 from .session import Session
-from .worker import Worker, WorkerFailed
+from .worker import LATE, READY_S, Worker, WorkerFailed
 
 __all__ = ["Pool"]
-
-_ROOM = 1.25
-"""So many times the largest model's memory must be free for another one."""
 
 _AT_ONCE = 8
 """Processes that are started side by side: each takes a core for seconds."""
 
-_SHORT_OF_MEMORY = ("out of memory", "memoryerror", "sigkill", "free memory on device")
+_OFTEN_ENOUGH = 2
+"""Settings in which a model could not be loaded for one and the same reason, before the others are given up as well."""
 
 
 @dataclass
@@ -36,6 +38,8 @@ class Pool:
     Attributes:
         servers: By process, what computes for it where that is another one.
         said: What the processes said whose model could not be loaded.
+        alone: Those that ran out of memory beside others, and are asked with all of it.
+        refusals: How many settings of a model could not be loaded, by its name and the reason.
     """
 
     session: Session
@@ -45,6 +49,8 @@ class Pool:
     load_j: dict[str, float | None] = field(default_factory=dict)
     unloadable: dict[str, str] = field(default_factory=dict)
     said: dict[str, str] = field(default_factory=dict)
+    alone: set[str] = field(default_factory=set)
+    refusals: defaultdict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
 
     def start(self, cells: Iterable[CellPlan]) -> None:
         """Load the models of these cells, as far as there is room; the rest are loaded when they are asked."""
@@ -54,7 +60,7 @@ class Pool:
             # Those that the machine allows no process for have it tried again when they are asked.
             spawned.extend((cell, self._spawn(cell)) for cell in first)
         for cell, worker in spawned:
-            if self._has_room() and not self._in_the_way(cell):
+            if self._has_room(cell) and not self._in_the_way(cell) and not self._hopeless(cell):
                 self._load(cell, worker)
             else:
                 worker.close()
@@ -72,6 +78,14 @@ class Pool:
         """The server's process, where it was not started here and so is not below this one."""
         server = self.servers.get(worker)
         return None if server is None or server.started else server.pid
+
+    def computing(self, worker: Worker) -> list[psutil.Process]:
+        """The processes that compute; none where nobody said which these are."""
+        server = self.servers.get(worker)
+        if server is None:
+            # Its guard is none of them.
+            return [] if worker.place == "server" else tree_of(worker.pid)[1:]
+        return tree_of(server.pid)[1 if server.started else 0 :]
 
     def place_of(self, worker: Worker) -> str:
         """Where it computes: ``cpu`` or ``gpu``, or ``server`` for one that nobody said the process of."""
@@ -93,8 +107,12 @@ class Pool:
         if worker is not None and (not worker.alive or self.lost_server(worker)):
             self._end(worker)
             worker = None
+        if key in self.alone:
+            self.close()
         if worker is None and key not in self.unloadable:
-            while self.workers and not self._has_room():
+            if reason := self._hopeless(cell):
+                raise WorkerFailed(reason)
+            while self.workers and not self._has_room(cell):
                 self._drop(next(iter(self.workers)))
             for other in self._in_the_way(cell):
                 self._drop(other)
@@ -106,6 +124,14 @@ class Pool:
         self.workers[key] = worker
         return worker
 
+    def make_room(self, cell: CellPlan, reason: str) -> bool:
+        """Whether a cell that failed may do better with all memory to itself; if so, its model has that from now on."""
+        others = self.workers.keys() - {cell.load_key}
+        if not others or cell.load_key in self.alone or not ran_out_of_memory(reason):
+            return False
+        self.alone.add(cell.load_key)
+        return True
+
     def close(self) -> None:
         """End them all."""
         for worker in self.workers.values():
@@ -114,22 +140,23 @@ class Pool:
 
     def _spawn(self, cell: CellPlan) -> Worker:
         offline = cell.spec.backend == REFERENCE and not self.session.stock
-        return Worker(cell.loaded_as, threads=cell.setting["threads"], offline=offline)
+        return Worker(cell.loaded_as, threads=cell.threads, offline=offline)
 
     def _load(self, cell: CellPlan, worker: Worker) -> None:
         """Load, and once more with the memory to itself where that may be what was missing."""
         problem = self._try(cell, worker)
-        if problem and self.workers and any(sign in problem.lower() for sign in _SHORT_OF_MEMORY):
+        if problem and self.workers and ran_out_of_memory(problem):
             self.close()
             problem = self._try(cell, self._spawn(cell))
         if problem:
             self.unloadable[cell.load_key] = f"could not be loaded: {problem}"
+            self.refusals[cell.spec.name][problem] += 1
 
     def _try(self, cell: CellPlan, worker: Worker) -> str | None:
         try:
-            worker.wait_ready()
+            worker.wait_ready(timeout_s=max(READY_S, self.session.plan.timeout_s or 0.0))
             endpoint = cell.spec.endpoint
-            server = open_server(endpoint, threads=cell.setting["threads"]) if endpoint else None
+            server = open_server(endpoint, threads=cell.threads) if endpoint else None
             if server is not None:
                 self.servers[worker] = server
             self.load_j[cell.load_key] = self._load_metered(worker, server)
@@ -139,7 +166,7 @@ class Pool:
             self.said[cell.load_key] = worker.log
             if reason is None and isinstance(problem, MeterLost):
                 raise
-            return reason or str(problem)
+            return one_line(reason or str(problem), 500)
         self.workers[cell.load_key] = worker
         return None
 
@@ -158,13 +185,23 @@ class Pool:
                 return None
         return loaded_j if server is None or server.started else None
 
-    def _has_room(self) -> bool:
-        largest = max((self._rss(worker) for worker in self.workers.values()), default=0)
-        return bool(psutil.virtual_memory().available > _ROOM * largest)
+    def _hopeless(self, cell: CellPlan) -> str | None:
+        """Why a model need not be tried: other settings of it could not be loaded for a reason that is not theirs."""
+        for reason, times in self.refusals[cell.spec.name].items():
+            if times >= _OFTEN_ENOUGH and reason != LATE and not ran_out_of_memory(reason):
+                return f"could not be loaded with {times} other settings, so not tried with this one: {reason}"
+        return None
 
-    def _rss(self, worker: Worker) -> int:
+    def _has_room(self, cell: CellPlan) -> bool:
+        endpoint = cell.spec.endpoint
+        computes_here = not cell.spec.is_client or (endpoint is not None and bool(endpoint.command))
+        loaded = [self._processes(worker) for worker in self.workers.values()]
+        return has_room(loaded, on_gpu=computes_here and cell.spec.takes_gpu)
+
+    def _processes(self, worker: Worker) -> list[psutil.Process]:
+        """Those that end with it."""
         server = self.servers.get(worker)
-        return worker.rss + (rss_of(server.pid) if server is not None and server.started else 0)
+        return tree_of(worker.pid) + (tree_of(server.pid) if server is not None and server.started else [])
 
     def _in_the_way(self, cell: CellPlan) -> list[str]:
         """Those whose servers were started where this cell's is to be."""

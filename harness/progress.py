@@ -48,6 +48,7 @@ class Shown(Progress):
         self._task: TaskID | None = None
         self._total = self._done = self._measured = 0
         self._idle_windows = 2
+        self._told: set[tuple[str, str | None]] = set()
         self._began = self._printed = time.monotonic()
         self._live = self._console.is_terminal
 
@@ -89,7 +90,7 @@ class Shown(Progress):
             if self._live:
                 self._bar.start()
             self._task = self._bar.add_task("", total=self._total, completed=self._done, left="")
-        what = f"{plan.spec.name} on {plan.task}, repeat {plan.repeat}"
+        what = plan.title
         if self._live:
             fixed = f"{what:{DESCRIPTION_WIDTH}.{DESCRIPTION_WIDTH}}"
             self._bar.update(self._task, description=fixed, completed=self._done, left=self._left())
@@ -97,12 +98,13 @@ class Shown(Progress):
         elif time.monotonic() - self._printed > LINE_EVERY_S:
             self._print(f"{self._done}/{self._total} {what} {self._left()}".rstrip())
 
-    def done(self, cell: Cell) -> None:
-        """Count a stored cell; a failed one is told at once."""
+    def done(self, plan: CellPlan, cell: Cell) -> None:
+        """Count a stored cell; a failed one is told at once, but a model's same failure once alone."""
         self._done += 1
         self._measured += 1
-        if cell.status != "ok":
-            self._print(f"Failed: {cell.model} on {cell.task}, repeat {cell.repeat}: {cell.error}")
+        if cell.status != "ok" and (cell.model, cell.error) not in self._told:
+            self._told.add((cell.model, cell.error))
+            self._print(f"Failed: {plan.title}: {cell.error}.")
         if self._done == self._total:
             self._stop()
 

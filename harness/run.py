@@ -91,10 +91,13 @@ class _Run(Measuring):
                 stack.enter_context(measuring_alone())
             stack.callback(self.pool.close)
             stack.callback(self._restore_caps)
+            before = 0
             for repeats in self._looks():
-                problem = self._measure(schedule(self.session.plan, self.session.specs, range(1, repeats + 1)))
+                further = range(before + 1, repeats + 1)
+                problem = self._measure(schedule(self.session.plan, self.session.specs, further))
                 if problem or not self._is_too_unsure(repeats):
                     break
+                before = repeats
             if self.tried:
                 self.measure_idle_after()
             else:
@@ -123,9 +126,9 @@ class _Run(Measuring):
             attempt = self.known[plan.cell_id].attempt + 1 if plan.cell_id in self.known else 1
             cell, lost = self.measure(plan, attempt)
             self.known[plan.cell_id] = cell
-            self.progress.done(cell)
+            self.progress.done(plan, cell)
             if cell.status != "ok":
-                self.failed.append(cell)
+                self.failed.append((plan, cell))
             if lost:
                 return f"{lost}. {self._how_to_resume()}"
             self.cooled_s = self.cool_down() if "throttled" in cell.flags else None
@@ -135,7 +138,7 @@ class _Run(Measuring):
         """Whether a cell is there, or failed a moment ago."""
         cell = self.known.get(plan.cell_id)
         return cell is not None and (
-            any(cell.cell_id == failed.cell_id for failed in self.failed)
+            any(cell.cell_id == failed.cell_id for _, failed in self.failed)
             or (cell.status == "ok" and self.writer.has_items(cell))
         )
 
@@ -175,11 +178,12 @@ class _Run(Measuring):
     def _what_failed(self) -> str | None:
         if not self.failed:
             return None
-        first, resume = self.failed[0], self._how_to_resume()
-        if len(self.failed) == self.tried:
+        (plan, first), resume = self.failed[0], self._how_to_resume()
+        if not any(cell.status == "ok" for cell in self.known.values()):
             resume = f"Nothing was measured; mend that, then `{resume_command(self.writer.path)}`."
-        count = f"{len(self.failed)} of {self.tried} cells failed; the first"
-        return f"{count}: {first.model} on {first.task}: {first.error}. {resume}"
+        alike = sum(cell.error == first.error for _, cell in self.failed)
+        which = "all for the same reason" if alike == len(self.failed) > 1 else "the first"
+        return f"{len(self.failed)} of {self.tried} cells failed, {which}: {plan.title}: {first.error}. {resume}"
 
     def _how_to_resume(self) -> str:
         return f"What was measured is kept; `{resume_command(self.writer.path)}` goes on from there."

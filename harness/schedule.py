@@ -7,12 +7,13 @@ import itertools
 import json
 import random
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from .models import ModelSpec
-from .plan import Plan
+from .plan import SWEPT, Plan
 
 __all__ = ["CellPlan", "impossible", "schedule", "settings"]
 
@@ -24,6 +25,7 @@ class CellPlan:
     Attributes:
         order: Its place in the run, from 0.
         setting: How it is computed and what is asked; part of the cell's identity.
+        swept: Those of its settings that differ within the plan.
     """
 
     spec: ModelSpec
@@ -31,11 +33,23 @@ class CellPlan:
     repeat: int
     order: int
     setting: dict[str, Any]
+    swept: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What it is, for people."""
+        own = ", ".join(f"{key}={self.setting[key]}" for key in self.swept if key in self.setting)
+        return f"{self.spec.name}{f' ({own})' if own else ''} on {self.task}, repeat {self.repeat}"
 
     @property
     def load_key(self) -> str:
         """Equal for cells that one load of the model serves."""
-        return json.dumps([self.spec.name, self.setting["threads"], self.setting.get("dtype")])
+        return json.dumps([self.spec.name, self.threads, self.setting.get("dtype")])
+
+    @property
+    def threads(self) -> int:
+        """Threads that its process, or the server that is started for it, is told to take."""
+        return int(self.setting.get("threads", 1))
 
     @property
     def loaded_as(self) -> ModelSpec:
@@ -76,49 +90,46 @@ def schedule(plan: Plan, specs: Sequence[ModelSpec], repeats: Sequence[int]) -> 
                 cells += shuffled if k % 2 else shuffled[::-1]
     first = (min(repeats, default=1) - 1) * len(entrants) * len(plan.tasks)
     return [
-        CellPlan(spec=spec, task=task, repeat=k, order=order, setting=setting)
+        CellPlan(spec=spec, task=task, repeat=k, order=order, setting=setting, swept=tuple(plan.sweep))
         for order, (spec, setting, task, k) in enumerate(cells, start=first)
     ]
 
 
 def settings(plan: Plan, spec: ModelSpec) -> list[dict[str, Any]]:
-    """How a model is asked and computed, for each possible combination of what is swept."""
-    return [setting for setting in _grid(plan, spec) if _obstacle(spec, setting) is None]
+    """How a model is asked and computed: every combination of the swept values that are possible for it.
+
+    What is not possible is left out: a swept setting of which no value is, or a plain one, as if nobody had set it.
+    """
+    usual = _usual(plan, spec) | {key: value for key, value in _plain(plan).items() if not spec.cannot(key, value)}
+    possible = {key: [v for v in values if not spec.cannot(key, v)] for key, values in plan.sweep.items()}
+    axes = {key: values for key, values in possible.items() if values}
+    combined = itertools.product(*axes.values())
+    return [usual | dict(zip(axes, values, strict=True)) for values in combined]
 
 
 def impossible(plan: Plan, specs: Sequence[ModelSpec]) -> list[str]:
-    """A sentence for each setting that is left out of the plan for a model, and why."""
-    found = dict.fromkeys(
-        f"{spec.name} is not measured with {key}={value}: {why}."
-        for spec in specs
-        for setting in _grid(plan, spec)
-        for key, value, why in filter(None, [_obstacle(spec, setting)])
-    )
-    return list(found)
+    """A sentence for each setting that is left out of the plan for some models, and why."""
+    names: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for spec in specs:
+        for key, values in ({key: (value,) for key, value in _plain(plan).items()} | plan.sweep).items():
+            refused = {value: why for value in values if (why := spec.cannot(key, value))}
+            for why in dict.fromkeys(refused.values()):
+                told = ",".join(str(value) for value, other in refused.items() if other == why)
+                names[f"{key}={told}", why].append(spec.name)
+    return [f"{setting} is left out for {', '.join(models)}: {why}." for (setting, why), models in names.items()]
 
 
-def _grid(plan: Plan, spec: ModelSpec) -> list[dict[str, Any]]:
-    usual: dict[str, Any] = {
-        "batch_size": plan.batch_size or spec.usual_batch,
-        "num_fewshot": plan.num_fewshot,
-        "limit": plan.limit,
-        "threads": plan.threads,
-    }
-    # What was not there before is only written where it is used, so that the cells of older runs keep their ids.
-    usual |= {key: getattr(plan, key) for key in ("gen_kwargs", "max_gen_toks", "system_instruction", "dtype")}
-    usual |= {"concurrency": plan.concurrency if plan.concurrency > 1 else None}
-    usual |= {"apply_chat_template": plan.apply_chat_template or None}
-    combined = itertools.product(*plan.sweep.values())
-    grid = [usual | dict(zip(plan.sweep, values, strict=True)) for values in combined]
-    return [{key: value for key, value in one.items() if value is not None or key in _ALWAYS} for one in grid]
+def _usual(plan: Plan, spec: ModelSpec) -> dict[str, Any]:
+    """What a cell's setting always says. Threads are not told of a server that somebody else started."""
+    usual = {"batch_size": spec.usual_batch, "num_fewshot": plan.num_fewshot, "limit": plan.limit}
+    return usual | ({} if spec.cannot("threads", 1) else {"threads": 1})
 
 
-_ALWAYS = frozenset({"batch_size", "num_fewshot", "limit", "threads"})
+def _plain(plan: Plan) -> dict[str, Any]:
+    """The settings that are given, and not swept, with their values.
 
-
-def _obstacle(spec: ModelSpec, setting: dict[str, Any]) -> tuple[str, Any, str] | None:
-    """The first value of a setting that is impossible for a model, and why."""
-    for key, value in setting.items():
-        if why := spec.cannot(key, value):
-            return key, value, why
-    return None
+    What nobody gave is in no cell's setting, so that a new setting leaves the ids of older cells as they are.
+    """
+    keys = (*SWEPT, "gen_kwargs", "system_instruction", "apply_chat_template")
+    given = {key: getattr(plan, key) for key in keys if key in Plan.model_fields and key not in plan.sweep}
+    return {key: value for key, value in given.items() if value != Plan.model_fields[key].default}

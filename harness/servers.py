@@ -18,14 +18,13 @@ from typing import Protocol
 
 import psutil
 
-from joulemark.meters.nvidia import Nvidia
-
 from . import guard
 from .endpoints import Endpoint, check_listening, tree_of
-from .said import last_words, readable
+from .memory import look_at_gpus
+from .said import how_it_ended, readable
 from .worker import LOG_KEPT, THREAD_VARIABLES, WorkerFailed
 
-__all__ = ["Server", "open_server", "place_of", "rss_of"]
+__all__ = ["Server", "open_server", "place_of"]
 
 START_S = 600.0
 """How long a server may take until it answers: large models are read from slow disks."""
@@ -78,21 +77,13 @@ def open_server(endpoint: Endpoint, *, threads: int) -> Server | None:
     """
     if endpoint.command:
         return _Started(endpoint, threads)
-    return _Found(endpoint.pid, endpoint.port) if endpoint.pid else None
+    return _Found(endpoint, endpoint.pid) if endpoint.pid else None
 
 
 def place_of(pid: int) -> str:
     """``gpu`` where a process, or one that it started, holds one by NVIDIA's driver; else ``cpu``."""
-    return "gpu" if {process.pid for process in tree_of(pid)} & _gpu_pids() else "cpu"
-
-
-def rss_of(pid: int) -> int:
-    """Bytes of memory that a process and all that it started hold."""
-    total = 0
-    for process in tree_of(pid):
-        with contextlib.suppress(psutil.Error):
-            total += process.memory_info().rss
-    return total
+    tree = {process.pid for process in tree_of(pid)}
+    return "gpu" if any(tree & gpu.held.keys() for gpu in look_at_gpus()) else "cpu"
 
 
 class _Found:
@@ -100,8 +91,8 @@ class _Found:
 
     started = False
 
-    def __init__(self, pid: int, port: int) -> None:
-        self.pid, self.port = pid, port
+    def __init__(self, endpoint: Endpoint, pid: int) -> None:
+        self._endpoint, self.pid, self.port = endpoint, pid, endpoint.port
         try:
             self._process = psutil.Process(pid)
         except psutil.Error as problem:
@@ -117,8 +108,9 @@ class _Found:
     def why_gone(self) -> str:
         return f"its server, process {self.pid}, has ended"
 
-    def wait_until_it_answers(self, until_s: float | None) -> None:
-        """Nothing: it did before this began."""
+    def wait_until_it_answers(self, until_s: float | None) -> None:  # noqa: ARG002
+        """See that it is still this one that is asked: its file may name another process by now."""
+        check_listening(self._endpoint, self.pid)
 
     def close(self) -> None:
         """Nothing."""
@@ -166,8 +158,9 @@ class _Started:
     @property
     def why_gone(self) -> str:
         size = os.fstat(self._log.fileno()).st_size
-        said = last_words(readable(os.pread(self._log.fileno(), LOG_KEPT, max(0, size - LOG_KEPT))))
-        return f"its server has ended{f': {said}' if said else ''}"
+        said = readable(os.pread(self._log.fileno(), LOG_KEPT, max(0, size - LOG_KEPT)))
+        # The guard ends as the server did.
+        return how_it_ended("its server", self._process.wait(), said)
 
     def wait_until_it_answers(self, until_s: float | None) -> None:
         latest_s = time.monotonic() + START_S
@@ -215,16 +208,3 @@ def _is_taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1.0)
         return probe.connect_ex(("127.0.0.1", port)) == 0
-
-
-def _gpu_pids() -> set[int]:
-    """Processes that NVIDIA's driver knows to hold a GPU."""
-    nvidia = Nvidia.start()
-    if not isinstance(nvidia, Nvidia):
-        return set()
-    with contextlib.closing(nvidia):
-        found: set[int] = set()
-        for gpu in nvidia.gpus:
-            with contextlib.suppress(gpu.nvml.NVMLError):
-                found |= {process.pid for process in gpu.nvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)}
-        return found

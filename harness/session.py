@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from joulemark.meters.errors import UsageError
+from joulemark.meters.naming import meter_name
 from joulemark.meters.registry import Choice, Device, choose, find_meters, probe_all
 from joulemark.tasks.catalog import OUR_TASKS
 
@@ -15,7 +17,7 @@ from .machine import describe_machine, describe_software
 from .models import REFERENCE, ModelSpec, parse_models
 from .plan import Plan
 from .record import Accelerator, Cell, Machine, MeterInfo, RunHeader
-from .schedule import impossible, settings
+from .schedule import impossible
 
 _OWN_CODE = "trust_remote_code"
 
@@ -48,6 +50,7 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
     _refuse_twice("model", [spec.name for spec in specs], "; give one a label, such as other={}.")
     _refuse_twice("task", plan.tasks, "; name it once.")
     _refuse_remote_code(plan, specs)
+    _refuse_missing_folders(specs)
     _refuse_too_many_examples(plan)
     stock: frozenset[str] = frozenset()
     backends = {spec.backend for spec in specs} - {REFERENCE}
@@ -61,17 +64,23 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
 
         include = [str(Path(folder).resolve()) for folder in plan.include_path]
         tasks, stock = lmeval.expand_tasks(plan.tasks, include, say)
+        if plan.num_fewshot:
+            lmeval.refuse_examples(tasks, include, stock=bool(stock))
         plan = plan.model_copy(update={"tasks": tuple(tasks), "include_path": tuple(include)})
+    if plan.gen_kwargs:
+        from joulemark.tasks import lmeval
+
+        lmeval.read_gen_kwargs(plan.gen_kwargs)
     if "power_cap_w" in plan.sweep and not plan.allow_power_cap:
         raise UsageError(
             "a sweep over power_cap_w changes the GPUs' own settings; allow that by --allow-power-cap "
             "(the old caps are put back when the run ends, however it ends)."
         )
-    for sentence in impossible(plan, specs):
+    choice = _choose_meters(plan, specs)
+    _refuse_unseen_servers(specs, choice)
+    for sentence in (*impossible(plan, specs), *_doubts(plan, specs)):
         say(sentence)
-    if not any(settings(plan, spec) for spec in specs):
-        raise UsageError("nothing is left to measure: no model takes these settings.")
-    return Session(plan, specs, stock, _choose_meters(plan, specs))
+    return Session(plan, specs, stock, choice)
 
 
 def _refuse_twice(what: str, names: Sequence[str], advice: str) -> None:
@@ -90,6 +99,43 @@ def _runs_own_code(spec: ModelSpec) -> bool:
     """Whether its arguments let it run code of its own, whatever way of saying yes lm-eval takes."""
     said = [part.partition("=")[2] for part in spec.args.split(",") if part.partition("=")[0].strip() == _OWN_CODE]
     return any(value.strip().lower() not in ("false", "0", "") for value in said)
+
+
+def _refuse_missing_folders(specs: Sequence[ModelSpec]) -> None:
+    """What looks like a folder must be one, or it is taken for a name on a hub, and told of as such, late."""
+    for spec in specs:
+        folder = dict(part.partition("=")[::2] for part in spec.args.split(",")).get("pretrained", "")
+        if folder.startswith((".", "/", "~")) and not Path(folder).exists():
+            raise UsageError(f"model {spec.name!r}: there is no folder {folder!r}.")
+
+
+def _refuse_unseen_servers(specs: Sequence[ModelSpec], choice: Choice) -> None:
+    used = sorted({meter_name(domain.id) for domain in choice.summed})
+    for spec in specs:
+        if (endpoint := spec.endpoint) and endpoint.seen_by and endpoint.seen_by not in used:
+            raise UsageError(
+                f"model {spec.name!r}: server_at={endpoint.seen_by} names no meter of this run, which measures by "
+                f"{', '.join(used)}; give it by --meter {endpoint.seen_by}=KIND:key=value."
+            )
+
+
+def _doubts(plan: Plan, specs: Sequence[ModelSpec]) -> Iterable[str]:
+    """What will spoil figures, and can be mended before they are measured."""
+    unseen = [spec.name for spec in specs if spec.is_client and spec.endpoint is None]
+    if unseen:
+        yield (
+            f"{', '.join(unseen)}: nothing says which process computes, so there will be no energy, but answers alone. "
+            "Give server_pid=PID of the server, or server=COMMAND that starts it, or for another machine "
+            "server_at=METER (docs/servers.md)."
+        )
+    threads, cores = max(map(int, plan.sweep.get("threads", (plan.threads,)))), _cores()
+    if threads > cores:
+        yield f"threads={threads}: only {cores} can run at once here, so they will wait for each other."
+
+
+def _cores() -> int:
+    """Hardware threads that programs started from here may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _refuse_too_many_examples(plan: Plan) -> None:

@@ -115,14 +115,14 @@ class _Soaking(Measuring):
             [plan] = schedule(self.session.plan, spec, [self.tried + 1])
             cell, lost = self.measure(plan, attempt=1)
             self.tried += 1
-            self.progress.done(cell)
+            self.progress.done(plan, cell)
             in_a_row = 0 if cell.status == "ok" else in_a_row + 1
-            self.failed += [cell] if in_a_row else []
+            self.failed += [(plan, cell)] if in_a_row else []
             if lost:
                 return self._ended("ended", f": {lost}")
             if self.tried == 1 and cell.energy and cell.energy.window_s > 2 * self.window_s:
                 self._tell_how_long(cell.energy.window_s)
-        return self._ended("ended", f": {self.failed[-1].error}") if in_a_row == 2 else None
+        return self._ended("ended", f": {self.failed[-1][1].error}") if in_a_row == 2 else None
 
     def _tell_how_long(self, seconds: float) -> None:
         self.progress.say(
@@ -136,4 +136,4 @@ class _Soaking(Measuring):
     def _what_failed(self) -> str | None:
         if not self.failed:
             return None
-        return f"{len(self.failed)} of {self.tried} windows failed; the first: {self.failed[0].error}."
+        return f"{len(self.failed)} of {self.tried} windows failed; the first: {self.failed[0][1].error}."

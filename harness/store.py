@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,11 +28,12 @@ from .record import Cell, RunHeader
 
 __all__ = ["Run", "RunWriter", "canonical_json", "read_run", "refuse_used", "replace_file", "resume_command", "seal"]
 
-HEADER, CELLS, ITEMS, POWER, LOGS, COMPACTED = (
+HEADER, CELLS, ITEMS, POWER, SAMPLES, LOGS, COMPACTED = (
     "run.json",
     "cells.jsonl",
     "items",
     "power",
+    "samples",
     "logs",
     "items.parquet",
 )
@@ -63,6 +64,14 @@ class Run:
             if set(finished) == set(frame["cell_id"].unique()):
                 return frame
         return _gather(self.path, finished)
+
+    def samples(self, cell_id: str) -> list[dict[str, Any]] | None:
+        """What was asked and answered, item by item; None where the run keeps none (``--log-samples``)."""
+        file = self.path / SAMPLES / f"{cell_id}.jsonl"
+        if not file.exists():
+            return None
+        # Texts may hold what Python, and not JSON, takes for the end of a line.
+        return [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
 
 
 def canonical_json(value: Any) -> str:
@@ -195,8 +204,14 @@ class RunWriter:
         with self._disk():
             replace_file(self.path / HEADER, text.encode())
 
-    def append(self, cell: Cell, items: pd.DataFrame | None = None, power: pd.DataFrame | None = None) -> Cell:
-        """Store a finished cell, its items and power trace first; returns it with its ``sha256``."""
+    def append(
+        self,
+        cell: Cell,
+        items: pd.DataFrame | None = None,
+        power: pd.DataFrame | None = None,
+        samples: Sequence[str] | None = None,
+    ) -> Cell:
+        """Store a finished cell, its items, power trace and lines of samples first; returns it with its ``sha256``."""
         sealed = seal(cell)
         line = sealed.model_dump_json(by_alias=True).encode() + b"\n"
         with self._disk():
@@ -206,6 +221,10 @@ class RunWriter:
                 if table is not None:
                     (self.path / folder).mkdir(exist_ok=True)
                     replace_file(self.path / folder / f"{cell.cell_id}.parquet", table.to_parquet(index=False))
+            if samples is not None:
+                (self.path / SAMPLES).mkdir(exist_ok=True)
+                text = "".join(f"{line}\n" for line in samples)
+                replace_file(self.path / SAMPLES / f"{cell.cell_id}.jsonl", text.encode())
             end = self._log.seek(0, os.SEEK_END)
             try:
                 if self._log.write(line) != len(line):

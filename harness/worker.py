@@ -35,10 +35,14 @@ from joulemark.meters.errors import UsageError
 from joulemark.tasks.types import Part, RequestMeter
 
 from . import guard
+from .endpoints import tree_of
 from .models import REFERENCE, ModelSpec
-from .said import last_words, one_line, readable
+from .said import how_it_ended, one_line, ran_out_of_memory, readable
 
-__all__ = ["Worker", "WorkerFailed"]
+__all__ = ["LATE", "Worker", "WorkerFailed"]
+
+LATE = "it took longer than --timeout allows"
+"""Why a model was given up that was not done in time."""
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -53,6 +57,8 @@ AS_MANY_AS_TOLD = {"OMP_DYNAMIC": "FALSE", "MKL_DYNAMIC": "FALSE"}
 """Else libraries take fewer threads than they are told, for instance no more than there are cores."""
 QUIET = {"TOKENIZERS_PARALLELISM": "false", "TQDM_DISABLE": "1"}
 LOG_KEPT = 20_000
+READY_S = 300.0
+"""A process may take so long to import what it needs: from a cold network disk it is minutes."""
 SHUTDOWN_S = 5.0
 GONE_S = 2.0
 """A process that has hung up is given so long to end before it is called hanging."""
@@ -126,22 +132,17 @@ class Worker:
         """Whether it can still be asked."""
         return self._process.poll() is None and self._connection.fileno() >= 0
 
-    @property
-    def rss(self) -> int:
-        """Bytes of memory that its process tree holds."""
-        total = 0
-        for member in self._tree():
-            with contextlib.suppress(psutil.NoSuchProcess):
-                total += member.memory_info().rss
-        return total
-
-    def wait_ready(self) -> None:
+    def wait_ready(self, *, timeout_s: float = READY_S) -> None:
         """Wait until it has imported what it needs.
 
         Raises:
-            WorkerFailed: It ended instead.
+            WorkerFailed: It ended instead, or takes longer.
         """
-        self._receive("ready")
+        late = (
+            f"its process was still starting after {timeout_s:g} s: see what it said, whether "
+            "`python -c 'import lm_eval, torch'` ends, and how busy the disk is; a longer --timeout waits longer"
+        )
+        self._receive("ready", until_s=time.monotonic() + timeout_s, late=late)
 
     def load(self, *, timeout_s: float | None = None) -> None:
         """Load the model.
@@ -156,7 +157,7 @@ class Worker:
         self.place, self.facts = str(told["place"]), dict(told["facts"])
 
     def ask(self, task: str, meter: RequestMeter, *, timeout_s: float | None = None, **settings: Any) -> dict[str, Any]:
-        """Ask a task's questions; ``result``, the fields of `TaskResult`, and ``memory``, the most that it held.
+        """Ask a task's questions; ``result``, the fields of `TaskResult`, and ``memory``, the most held on GPUs.
 
         Whatever goes wrong on this side stops the worker, so that no answer is ever taken for another's.
 
@@ -213,16 +214,10 @@ class Worker:
 
     def _kill_one_by_one(self) -> None:
         """Without the guard's help, which may have been stopped itself."""
-        for member in reversed(self._tree()):
+        for member in reversed(tree_of(self.pid)):
             with contextlib.suppress(psutil.NoSuchProcess):
                 member.kill()
         self._process.wait()
-
-    def _tree(self) -> list[psutil.Process]:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.pid)
-            return [root, *root.children(recursive=True)]
-        return []
 
     def _send(self, **message: Any) -> None:
         try:
@@ -230,12 +225,12 @@ class Worker:
         except OSError as problem:
             raise WorkerFailed(self._why_gone()) from problem
 
-    def _receive(self, *wanted: str, until_s: float | None = None) -> dict[str, Any]:
+    def _receive(self, *wanted: str, until_s: float | None = None, late: str = LATE) -> dict[str, Any]:
         try:
             line = self._read_line(until_s)
         except TimeoutError as problem:
             self.kill()
-            raise WorkerFailed("it took longer than --timeout allows") from problem
+            raise WorkerFailed(late) from problem
         except (EOFError, OSError) as problem:
             raise WorkerFailed(self._why_gone()) from problem
         try:
@@ -279,14 +274,7 @@ class Worker:
         except subprocess.TimeoutExpired:
             self.kill()
             return "its process hung up"
-        words = last_words(self.log)
-        last = f": {words}" if words else ""
-        if code >= 0:
-            return f"its process ended with exit code {code}{last}"
-        number = signal.Signals(-code)
-        hint = " (out of memory?)" if number == signal.SIGKILL else ""
-        # A process that aborts says why; what others said last has nothing to do with it.
-        return f"its process was ended by {number.name}{hint}{last if number == signal.SIGABRT else ''}"
+        return how_it_ended("its process", code, self.log)
 
 
 class _Remote:
@@ -328,13 +316,6 @@ class _Connection:
             self._socket.shutdown(socket.SHUT_RDWR)
 
 
-def _peak_rss_mb() -> float:
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return round(peak / (2**20 if sys.platform == "darwin" else 2**10), 1)
-
-
 def _load(spec: ModelSpec, threads: int) -> Any:
     from joulemark.tasks import lmmodels
 
@@ -347,7 +328,7 @@ def _load(spec: ModelSpec, threads: int) -> Any:
 
 def _serve(connection: _Connection) -> None:
     from joulemark.tasks import lmeval, lmmodels
-    from joulemark.tasks.facts import facts_of, peak_gpu_mb
+    from joulemark.tasks.facts import facts_of, forget_peak_gpu, peak_gpu_mb
     from joulemark.tasks.types import Asking
 
     lm: Any = None
@@ -367,16 +348,17 @@ def _serve(connection: _Connection) -> None:
                 tasks[name] = lmeval.load_task(name, stock=stock, include=include)
             lmmodels.set_pace(lm, watch, batch_size=order.pop("batch_size"), concurrency=order.pop("concurrency"))
             how = Asking(**order.pop("how"))
+            forget_peak_gpu()
             result = lmeval.ask(lm, watch, tasks[name], _Remote(connection), how=how, **order)
-            memory = {"peak_rss_mb": _peak_rss_mb(), "peak_gpu_mb": peak_gpu_mb()}
-            connection.tell("answered", result=asdict(result), memory=memory)
+            connection.tell("answered", result=asdict(result), memory={"peak_gpu_mb": peak_gpu_mb()})
         except EOFError:
             raise
         except Exception as problem:
             traceback.print_exc()
+            error = _one_line(problem)
             # One that ran out of memory still holds most of it.
-            over = isinstance(problem, MemoryError) or type(problem).__name__ == "OutOfMemoryError"
-            connection.tell("failed", usage=isinstance(problem, UsageError), error=_one_line(problem), over=over)
+            over = isinstance(problem, MemoryError) or ran_out_of_memory(error)
+            connection.tell("failed", usage=isinstance(problem, UsageError), error=error, over=over)
 
 
 def _one_line(problem: Exception) -> str:
@@ -384,8 +366,11 @@ def _one_line(problem: Exception) -> str:
     if isinstance(problem, UsageError):
         return text
     if isinstance(problem, ModuleNotFoundError):
-        extra = "api" if "API model" in text else "hf"
-        return f"{text[:200]}; `pip install 'joulemark[{extra}]'` brings what is missing"
+        extra = "'joulemark[api]'" if "API model" in text else "'joulemark[hf]'"
+        # Others, such as vllm, are no extra of ours.
+        name = (problem.name or "").partition(".")[0]
+        what = extra if name in ("", "torch", "transformers", "accelerate") else name
+        return f"{text[:200]}; `pip install {what}` brings what is missing"
     return f"{type(problem).__name__}: {text}" if text else type(problem).__name__
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
+from .names import all_of, together
 from .rows import Row
 from .views import View
-from .wording import MISSING, energy_unit, fixed, number, safe, share
+from .wording import energy_unit, fixed, number, safe, share
 
 __all__ = [
     "Aside",
@@ -18,10 +19,15 @@ __all__ = [
     "choosers",
     "chosen",
     "cut_off",
+    "metric_in_words",
     "other_metrics",
     "pace",
     "where_it_goes",
 ]
+
+_CHOICES = "What models chose to compute"
+_MANY_CUT = 0.01
+"""A smaller share of answers cut off is told in a clause."""
 
 _WORDS = {
     "made_up": "answered although the key was absent",
@@ -31,13 +37,13 @@ _WORDS = {
 
 @dataclass(frozen=True, kw_only=True)
 class Aside:
-    """A table of text, one line a row of the view, in the view's order.
+    """A table of text, in the view's order; rows of one model that say the same share a line.
 
     Attributes:
         title: What it shows, a few words.
         note: How to read it, a sentence; may be empty.
         heads: Of the columns after the model's.
-        lines: The model's label, and a text for each of ``heads``.
+        lines: Whom it is about, and a text for each of ``heads``.
     """
 
     title: str
@@ -73,24 +79,26 @@ def by_difficulty(view: View) -> Aside | None:
 
 def other_metrics(view: View) -> Aside | None:
     """A task's further metrics, as percentages where they are shares; None where it has none."""
-    names = sorted({name for row in view.rows for name in row.other_metrics})
+    names = sorted({name for row in view.rows for name in row.other_metrics} - {view.metric})
     if not names:
         return None
     return Aside(
         title="Further metrics",
         note="",
-        heads=tuple(_in_words(name) for name in names),
+        heads=tuple(metric_in_words(name) for name in names),
         lines=_lines(view, [_metric(view, name) for name in names]),
     )
 
 
 def cut_off(view: View) -> Aside | None:
-    """How many answers the token cap cut off, and how good the others are; None where it cut off none."""
-    if not any(row.truncated for row in view.rows):
+    """How many answers the token cap cut off, and how good the others are; None where it cut off hardly any."""
+    cut = [row for row in view.rows if (row.truncated or 0.0) >= _MANY_CUT]
+    if not cut:
         return None
     return Aside(
         title="Answers cut off by the token cap",
-        note="A cut answer counts as it stands. The last column is the accuracy of those that came to their end.",
+        note="A cut answer counts as it stands. The last column is the accuracy of those that came to their end."
+        + _hardly_cut(view),
         heads=("Tokens an answer", "Cut off", "Accuracy of all", "Of the rest"),
         lines=_lines(
             view,
@@ -100,8 +108,19 @@ def cut_off(view: View) -> Aside | None:
                 lambda row: fixed(row.accuracy, 3),
                 lambda row: fixed(row.accuracy_finished, 3),
             ],
+            cut,
         ),
     )
+
+
+def _hardly_cut(view: View) -> str:
+    """A sentence on the entrants of which hardly an answer was cut off, or of which that is not known."""
+    few = [row for row in view.rows if row.truncated is not None and row.truncated < _MANY_CUT]
+    unknown = [row for row in view.rows if row.truncated is None]
+    most = max((row.truncated or 0.0 for row in few), default=0.0)
+    how = f"at most {share(most)}" if most else "none"
+    said = f" Of {together(few, view.rows)} {how}." if few else ""
+    return said + (f" Of {together(unknown, view.rows)} it is not known." if unknown else "")
 
 
 def where_it_goes(view: View) -> Aside | None:
@@ -147,26 +166,40 @@ def pace(view: View) -> Aside | None:
 
 
 def chosen(view: View) -> Aside | None:
-    """What models that choose how much they compute chose; None where none chooses."""
+    """What models that choose how much they compute chose, a line for each row; None where none chooses."""
+    heads, writers = _choices(view)
+    lines = tuple((safe(row.label), tuple(write(row) for write in writers)) for row in view.rows)
+    return Aside(title=_CHOICES, note="", heads=heads, lines=lines) if heads else None
+
+
+def choosers(view: View) -> Aside | None:
+    """The same, without the models that compute everything."""
+    heads, writers = _choices(view)
+    choosing = [row for row in view.rows if row.layers_per_token is not None or row.escalated is not None]
+    return Aside(title=_CHOICES, note="", heads=heads, lines=_lines(view, writers, choosing)) if heads else None
+
+
+def _choices(view: View) -> tuple[tuple[str, ...], list[Callable[[Row], str]]]:
     columns: list[tuple[str, Callable[[Row], str]]] = []
     if any(row.layers_per_token is not None for row in view.rows):
         columns.append(("Layers per generated token", lambda row: fixed(row.layers_per_token, 2)))
     if any(row.escalated is not None for row in view.rows):
         columns.append(("Asked the larger model", lambda row: share(row.escalated)))
-    if not columns:
-        return None
-    heads, writers = zip(*columns, strict=True)
-    return Aside(title="What models chose to compute", note="", heads=heads, lines=_lines(view, writers))
+    return tuple(head for head, _ in columns), [write for _, write in columns]
 
 
-def choosers(view: View) -> Aside | None:
-    """The same, without the models that compute everything."""
-    aside = chosen(view)
-    return aside and replace(aside, lines=tuple(line for line in aside.lines if set(line[1]) != {MISSING}))
-
-
-def _lines(view: View, writers: Sequence[Callable[[Row], str]]) -> tuple[tuple[str, tuple[str, ...]], ...]:
-    return tuple((safe(row.label), tuple(write(row) for write in writers)) for row in view.rows)
+def _lines(
+    view: View, writers: Sequence[Callable[[Row], str]], rows: Sequence[Row] | None = None
+) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """A line for each of these rows, or of all; a single one for a model whose rows all read the same."""
+    told = [(row, tuple(write(row) for write in writers)) for row in (view.rows if rows is None else rows)]
+    lines: dict[tuple[str, tuple[str, ...]], None] = {}
+    for row, cells in told:
+        own = [other.model == row.model for other in view.rows]
+        alike = [other.model == row.model and same == cells for other, same in told]
+        label = f"{safe(row.model)} {all_of(sum(own))}" if 1 < sum(own) == sum(alike) else safe(row.label)
+        lines[label, cells] = None
+    return tuple(lines)
 
 
 def _points(level: str, row: Row) -> str:
@@ -199,10 +232,11 @@ def _items(rows: Sequence[Row]) -> str:
 def _metric(view: View, name: str) -> Callable[[Row], str]:
     """How the values of a metric are written: all alike, since 0.8 of a metric up to 100 is no share."""
     values = [row.other_metrics[name] for row in view.rows if name in row.other_metrics]
-    write = share if all(0 <= value <= 1 for value in values) else number
+    write = share if len(view.tasks) == 1 and all(0 <= value <= 1 for value in values) else number
     return lambda row: write(row.other_metrics.get(name))
 
 
-def _in_words(name: str) -> str:
+def metric_in_words(name: str) -> str:
+    """A metric's name for a heading."""
     words = safe(_WORDS.get(name, name.replace("_", " ")))
     return words[:1].upper() + words[1:]

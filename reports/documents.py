@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -13,9 +14,11 @@ from typing import Any
 from joulemark.harness.store import Run, canonical_json
 
 from .asides import Aside, all_asides, choosers
-from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
+from .caveats import caveats
+from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import in_words
 from .method import method
+from .names import together
 from .provenance import again, machines, meters
 from .rows import Row
 from .table import Columns, rank_text
@@ -66,17 +69,17 @@ def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
     parts += [f"**{_md(lacking)}**"] if lacking else []
     parts += [_md(finding(first)), _md(grade_sentence(first))]
     parts.append(f"![{_md(headline(first))}](pareto.svg)")
-    for view in views:
+    for place, view in enumerate(views):
         parts += [f"## {_md(view_title(view))}"]
         more = unfinished_sentence(view)
         parts += [f"**{_md(more)}**"] if more and more != lacking else []
         parts += [] if view is first else [_md(finding(view))]
         parts += [_md_table(view), _md(interval_sentence(view))]
-        notes = caveats(view)
+        notes = caveats(view, views[:place])
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
         for aside in _asides(view):
             parts += [_md(f"{aside.title}. {aside.note}"), _md_aside(aside)]
-        flagged = [f"- {_md(safe(row.label))}: {_md(words)}" for row in view.rows if (words := _flags_told(row))]
+        flagged = [f"- {_md(who)}: {_md(words)}" for who, words in _flags_told(view)]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
     parts += _md_method(views) + _md_meters(runs) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"
@@ -100,6 +103,7 @@ def _view_json(view: View) -> dict[str, Any]:
         "grade": view.grade,
         "by": view.by,
         "quality_floor": view.quality_floor,
+        "metric": view.metric,
         "mixed": view.mixed,
         "peculiar": view.peculiar,
         "unfinished": _unfinished_json(view),
@@ -121,13 +125,13 @@ def _asked_json(question: str) -> dict[str, Any]:
 
 
 def _unfinished_json(view: View) -> dict[str, Any] | None:
-    """Finished and planned cells of the view's unfinished runs, together and for each; None where all is finished."""
+    """Finished, failed and planned cells of the view's unfinished runs, together and for each; None where all are."""
     if not view.unfinished:
         return None
-    runs = [{"run_id": far.run_id, "finished": far.finished, "planned": far.planned} for far in view.unfinished]
+    counts = ("finished", "failed", "planned")
+    runs = [{"run_id": far.run_id} | {name: getattr(far, name) for name in counts} for far in view.unfinished]
     return {
-        "finished": sum(far.finished for far in view.unfinished),
-        "planned": sum(far.planned for far in view.unfinished),
+        **{name: sum(run[name] for run in runs) for name in counts},
         "runs": runs,
     }
 
@@ -156,15 +160,21 @@ def _md(text: str) -> str:
 
 def _md_table(view: View) -> str:
     columns = Columns(view)
-    heads = ["Rank", "Model", "Quality", f"{columns.energy.name} per 1,000 answers", columns.rate_title, "Frontier"]
+    judged = [columns.rate_title, "Frontier"] if columns.judged else []
+    quality = [_md(columns.quality_title)] if columns.quality_title else []
+    heads = ["Rank", "Model", *quality, f"{columns.energy.name} per 1,000 answers", *judged]
     heads += ["Energy"] if view.mixed else []
-    lines = ["| " + " | ".join(heads) + " |", "|---|---|--:|--:|--:|---|" + ("---|" if view.mixed else "")]
+    rule = (
+        "|---|---|" + "--:|" * len(quality) + "--:|" + ("--:|---|" if judged else "") + ("---|" if view.mixed else "")
+    )
+    lines = ["| " + " | ".join(heads) + " |", rule]
     for row in view.rows:
-        figures = [columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row)]
+        figures = [columns.quality(row)] if quality else []
+        figures += [columns.energy_per_1k(row), *([columns.right_per_wh(row)] if judged else [])]
         cells = [rank_text(row), _md(row.label)]
         cells += [f"{value} ({limits})" if limits else value for value, limits in figures]
         likely = f" ({draws_share(row.p_frontier, row.frontier)})" if row.p_frontier is not None else ""
-        cells.append((row.frontier or MISSING) + likely)
+        cells += [(row.frontier or MISSING) + likely] if judged else []
         cells += [_md(f"{row.grade}, {row.scope}; {row.hardware}")] if view.mixed else []
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines)
@@ -220,6 +230,9 @@ def _md_machines(runs: Sequence[Run]) -> list[str]:
     return [*parts, "## How to reproduce", "\n".join(f"    {command}" for command in commands)]
 
 
-def _flags_told(row: Row) -> str:
-    """Its flags in words, less those of lost repeats, which stand among the notes."""
-    return "; ".join(in_words([flag for flag in row.flags if not flag.endswith(" repeats")]))
+def _flags_told(view: View) -> list[tuple[str, str]]:
+    """Whose flags, in words, less those of lost repeats, which stand among the notes."""
+    rows: dict[str, list[Row]] = defaultdict(list)
+    for row in view.rows:
+        rows["; ".join(in_words([flag for flag in row.flags if not flag.endswith(" repeats")]))].append(row)
+    return [(together(own, view.rows), words) for words, own in rows.items() if words]

@@ -40,6 +40,8 @@ class Drift:
         low: Lower end of its 95 % interval.
         high: Upper end.
         percent: What it comes to from the first window to the last.
+        percent_low: Lower end of that one's 95 % interval.
+        percent_high: Upper end.
         windows: Windows that it rests on.
     """
 
@@ -47,6 +49,8 @@ class Drift:
     low: float | None
     high: float | None
     percent: float | None
+    percent_low: float | None
+    percent_high: float | None
     windows: int
 
     @property
@@ -68,7 +72,7 @@ def drift(hours: Sequence[float], values: Sequence[float | None], rel_u: Sequenc
     """
     told = [at for at, value in enumerate(values) if value is not None]
     if len(told) < FEWEST:
-        return Drift(percent_per_hour=None, low=None, high=None, percent=None, windows=len(told))
+        return _untold(len(told))
     t = np.array([hours[at] for at in told])
     y = np.array([values[at] for at in told], dtype=float)
     y = 100 * y / y.mean()
@@ -78,13 +82,28 @@ def drift(hours: Sequence[float], values: Sequence[float | None], rel_u: Sequenc
     variance = max(float(np.mean(np.square(others))), floor)
     # The trend's own column is time, less its mean, brought to length 1: so much is an hour of it.
     an_hour = math.sqrt(float(np.sum(np.square(t - t.mean()))))
+    lasted_h = t[-1] - t[0]
     slope, half = trend / an_hour, t_quantile(len(others)) * math.sqrt(variance) / an_hour
     return Drift(
         percent_per_hour=float(slope),
         low=float(slope - half),
         high=float(slope + half),
-        percent=float(slope * (t[-1] - t[0])),
+        percent=float(slope * lasted_h),
+        percent_low=float((slope - half) * lasted_h),
+        percent_high=float((slope + half) * lasted_h),
         windows=len(told),
+    )
+
+
+def _untold(windows: int) -> Drift:
+    return Drift(
+        percent_per_hour=None,
+        low=None,
+        high=None,
+        percent=None,
+        percent_low=None,
+        percent_high=None,
+        windows=windows,
     )
 
 

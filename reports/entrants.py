@@ -18,7 +18,7 @@ from joulemark.meters.types import Grade
 from .progress import planned_repeats
 from .samples import ASKED, ItemScores, Sample, has_energy, make_sample, what_is_asked
 
-__all__ = ["Entrant", "absent", "gather"]
+__all__ = ["Entrant", "asked_of", "gather", "tried"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Entrant:
         questions: What its run asks, by task; tasks that it did not finish included.
         samples: What it did, by task.
         info: What the model says of itself.
-        trouble: A sentence for each cell that failed or was declared invalid.
+        failed: Its cells that failed or were declared invalid.
     """
 
     model: str
@@ -59,7 +59,7 @@ class Entrant:
     questions: Mapping[str, str]
     samples: Mapping[str, Sample]
     info: ModelInfo
-    trouble: tuple[str, ...]
+    failed: tuple[Cell, ...]
 
     @property
     def hardware(self) -> str:
@@ -78,7 +78,16 @@ Trait = tuple[str, str, str, Grade | None, str | None]
 
 
 def gather(runs: Sequence[Run]) -> list[Entrant]:
-    """All entrants of these runs, in an order that does not depend on theirs.
+    """Those of which a cell was finished.
+
+    Raises:
+        UsageError: The items of a finished cell cannot be read.
+    """
+    return [entrant for entrant in tried(runs) if entrant.samples]
+
+
+def tried(runs: Sequence[Run]) -> list[Entrant]:
+    """All entrants of these runs, in an order that does not depend on theirs; some without any finished cell.
 
     Raises:
         UsageError: The items of a finished cell cannot be read.
@@ -89,15 +98,9 @@ def gather(runs: Sequence[Run]) -> list[Entrant]:
     )
 
 
-def absent(runs: Sequence[Run]) -> list[str]:
-    """A sentence for each model of which no cell was finished."""
-    sentences = set()
-    for run in runs:
-        done = {cell.model for cell in run.cells if cell.status == "ok"}
-        for cell in run.cells:
-            if cell.model not in done:
-                sentences.add(f"{cell.model} is left out: none of its cells finished ({cell.error or cell.status}).")
-    return sorted(sentences)
+def asked_of(entrant: Entrant) -> str:
+    """What of its setting says what is asked, as canonical JSON."""
+    return canonical_json({key: value for key, value in entrant.setting.items() if key in ASKED})
 
 
 def _of_run(run: Run) -> list[Entrant]:
@@ -117,13 +120,28 @@ def _of_run(run: Run) -> list[Entrant]:
             asked.setdefault(task, sample.question)
     for cell in run.cells:
         asked.setdefault(cell.task, "")
-    return [_entrant(run, trait, finished[trait], samples[trait], asked, planned) for trait in finished]
+    # A failed cell does not tell what would have measured it: it is its entrants', whatever their meter.
+    failed: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+    for trait, cells in by_trait.items():
+        failed[trait[:3]] += [cell for cell in cells if cell.status != "ok"]
+    done = {trait[:3] for trait in finished}
+    lost = {trait[:3]: trait for trait in by_trait if trait[:3] not in done}
+    return [
+        _entrant(run, trait, by_trait[trait], samples.get(trait, {}), asked, planned, failed[trait[:3]])
+        for trait in [*finished, *lost.values()]
+    ]
 
 
 def _entrant(
-    run: Run, trait: Trait, cells: list[Cell], samples: dict[str, Sample], asked: dict[str, str], planned: int
+    run: Run,
+    trait: Trait,
+    cells: list[Cell],
+    samples: dict[str, Sample],
+    asked: dict[str, str],
+    planned: int,
+    failed: list[Cell],
 ) -> Entrant:
-    first = next(cell for cell in cells if cell.status == "ok")
+    first = next((cell for cell in cells if cell.status == "ok"), cells[0])
     *_, grade, scope = trait
     own = {task: sample.question for task, sample in samples.items()}
     return Entrant(
@@ -142,17 +160,13 @@ def _entrant(
         questions={**asked, **own},
         samples=samples,
         info=first.model_info,
-        trouble=tuple(sorted(_loss(cell) for cell in run.cells if cell.status != "ok" and cell.model == first.model)),
+        failed=tuple(sorted(failed, key=lambda cell: (cell.task, cell.repeat))),
     )
 
 
 def _precision(run: Run) -> float | None:
     asked = run.header.plan.get("precision")
     return float(asked) if isinstance(asked, int | float) else None
-
-
-def _loss(cell: Cell) -> str:
-    return f"{cell.model} on {cell.task}, repeat {cell.repeat}: {cell.status}, {cell.error or 'no reason given'}"
 
 
 def _trait(cell: Cell, split: bool, usual: tuple[Grade | None, str | None]) -> Trait:

@@ -12,20 +12,20 @@ from collections.abc import Sequence
 
 from joulemark.harness.record import Carbon, MeterInfo
 
-from .flags import in_words
+from .names import LISTED, together
 from .rows import Row
 from .views import View
 from .wording import TIMES, decimals_for, draws_share, fixed, joined, number, reach, safe, span, times
 
 __all__ = [
     "carbon_sentence",
-    "caveats",
     "finding",
     "grade_sentence",
     "headline",
     "interval_sentence",
     "unclear_sentence",
     "unfinished_sentence",
+    "unrepeated",
     "workload_factor",
 ]
 
@@ -41,7 +41,6 @@ _GRADES = {
 }
 _SYSFS = re.compile(r"(.+?)/(?:class/(?:powercap|power_supply|hwmon)|bus/event_source/devices)/")
 """Where a figure that Linux shows in files is read: the tree, and a place in it."""
-_LISTED = 3
 MISSING_RATIO = "an unknown multiple of"
 
 
@@ -55,13 +54,13 @@ def headline(view: View) -> str:
     first = safe(ranked[0].label)
     if len(ranked) == 1:
         return f"{first} is the only entrant that can be ranked"
-    if _unrepeated(view):
+    if unrepeated(view):
         return f"{first} comes first, but one repeat proves nothing"
     by = f"By {view.modelled_by}, " if view.modelled_by and view.by != "quality" else ""
     tied = _tied(view)
     if len(tied) == 1:
         return f"{by}{first} {_verb(view)} {_MOST[view.by]}"
-    if len(tied) > _LISTED:
+    if len(tied) > LISTED:
         return f"{by}{len(tied)} entrants tie for {_MOST[view.by]}"
     return f"{by}{joined([safe(row.label) for row in tied])} tie for {_MOST[view.by]}"
 
@@ -77,7 +76,7 @@ def finding(view: View) -> str:
     if len(ranked) == 1:
         return _qualified(view, f"{_alone(ranked[0])} {_nobody_else(view)}".strip())
     tied = _tied(view)
-    if _unrepeated(view):
+    if unrepeated(view):
         text = _unproven(view, ranked[0], ranked[1])
     elif len(tied) > 1:
         text = _tie(view, tied)
@@ -132,13 +131,15 @@ def unfinished_sentence(view: View) -> str:
 
 def interval_sentence(view: View) -> str:
     """What the intervals of the table and the picture hold."""
+    quality = "" if view.unscored else "quality over items"
     if all(row.energy_wh_per_1k is None for row in view.rows):
-        return "Intervals are 95 %, of quality over items."
+        return f"Intervals are 95 %, of {quality}." if quality else ""
     if all(row.energy_wh_per_1k_low is None for row in view.rows):
-        return "Intervals are 95 %, of quality over items; energy has none: one repeat: no interval."
-    repeats = max(row.repeats for row in view.rows)
+        none = "energy has none: one repeat: no interval."
+        return f"Intervals are 95 %, of {quality}; {none}" if quality else none.capitalize()
+    energy = f"energy over {max(row.repeats for row in view.rows)} repeats"
     return (
-        f"Intervals are 95 %: quality over items, energy over {repeats} repeats. "
+        f"Intervals are 95 %: {', '.join(filter(None, (quality, energy)))}. "
         "They are for comparing rows, and leave out the meter's error."
     )
 
@@ -158,31 +159,20 @@ def carbon_sentence(view: View) -> str:
 def _rows_of(view: View, carbon: Carbon) -> str:
     """The entrants whose run was told this figure."""
     names = [safe(row.label) for row in view.rows if row.carbon_g_per_kwh == carbon.g_per_kwh]
-    return joined(names) if len(names) <= _LISTED else f"{len(names)} entrants"
+    return joined(names) if len(names) <= LISTED else f"{len(names)} entrants"
 
 
 def unclear_sentence(view: View) -> str:
     """What stands behind "unclear" in the column of the frontier; empty where nobody is, or nothing was drawn."""
     unclear = [row for row in view.rows if row.frontier == "unclear" and row.p_frontier is not None]
+    if len(unclear) > LISTED:
+        least, most = (100 * of(row.p_frontier or 0.0 for row in unclear) for of in (min, max))
+        return (
+            f"Unclear whether on the frontier: {together(unclear, view.rows)}, in {least:.0f} to {most:.0f} % of "
+            "draws; the report tells each one's."
+        )
     told = [f"{safe(row.label)} {draws_share(row.p_frontier or 0.0, 'on')}" for row in unclear]
     return f"Unclear whether on the frontier: {joined(told)}." if told else ""
-
-
-def caveats(view: View) -> list[str]:
-    """What else a reader must know: who is not ranked and why, lost repeats, missing figures."""
-    sentences = [sentence for row in view.rows if (sentence := _why_unranked(view, row))]
-    sentences += _below_floor(view) + _at_the_floor(view)
-    single = [safe(row.label) for row in view.rows if row.repeats == 1 and row.energy_wh_per_1k is not None]
-    if single and not _unrepeated(view):
-        sentences.append(f"{joined(single)}: one repeat: no interval.")
-    short = [row for row in view.rows if row.repeats < row.repeats_planned]
-    sentences += [f"{safe(row.label)}: {row.repeats} of {row.repeats_planned} repeats." for row in short]
-    busy = [safe(row.label) for row in view.rows if "busy_machine" in row.flags]
-    if busy:
-        sentences.append(
-            f"{joined(busy)}: other programs worked beside some cells (busy_machine); energy may be too high."
-        )
-    return [*dict.fromkeys(sentences), *(safe(note) for note in view.notes)]
 
 
 def _qualified(view: View, text: str) -> str:
@@ -200,12 +190,16 @@ def _tied(view: View) -> list[Row]:
     return [row for row in view.ranked if row.tied_with_first]
 
 
-def _unrepeated(view: View) -> bool:
+def unrepeated(view: View) -> bool:
     """Whether the first two cannot be told apart because one of them has a single repeat."""
     return view.by != "quality" and any(row.energy_wh_per_1k_low is None for row in view.ranked[:2])
 
 
 def _nothing_ranked(view: View) -> str:
+    if view.metric:
+        return f"Nothing is ranked: {safe(view.metric)} is no share of right answers, so there is no quality."
+    if view.unscored:
+        return "Nothing is ranked: the metrics here are no shares of right answers, so there is no quality."
     if all(row.energy_wh_per_1k is None for row in view.rows):
         return "Nothing is ranked: no entrant has energy for every task of this view."
     return f"Nothing is ranked: no entrant with energy reaches the quality floor of {view.quality_floor:g} points."
@@ -241,7 +235,7 @@ def _lead(view: View, first: Row, second: Row) -> str:
 
 def _tie(view: View, tied: list[Row]) -> str:
     """A tie has no first: no name is put before another, and figures only stand for the distance of two."""
-    names = f"{len(tied)} entrants" if len(tied) > _LISTED else joined([safe(row.label) for row in tied])
+    names = f"{len(tied)} entrants" if len(tied) > LISTED else joined([safe(row.label) for row in tied])
     gap = f" ({_apart(view, tied[1])})" if len(tied) == 2 else ""
     return f"{names} tie for {_MOST[view.by]}{gap}: what sets them apart may be chance."
 
@@ -266,7 +260,7 @@ def _unproven(view: View, first: Row, second: Row) -> str:
 
 def _in_joules(view: View) -> str:
     """Whether a modelled lead says anything about joules; empty where it does, or where nobody leads."""
-    if view.grade != "modelled" or view.by == "quality" or len(_tied(view)) > 1 or _unrepeated(view):
+    if view.grade != "modelled" or view.by == "quality" or len(_tied(view)) > 1 or unrepeated(view):
         return ""
     second = view.ranked[1]
     lead = second.energy_ratio_to_first if view.by == "energy" else second.ratio_to_first
@@ -289,7 +283,7 @@ def _best_quality(view: View) -> str:
     best = min(alike, key=lambda row: row.energy_wh_per_1k or math.inf)
     near = max(tied, key=lambda row: row.quality or -math.inf)
     energy = f"{times((best.energy_wh_per_1k or math.nan) / (near.energy_wh_per_1k or math.nan))} the energy"
-    names = joined([safe(row.label) for row in alike])
+    names = together(alike, view.rows)
     scores = f"{names} score{'s' if len(alike) == 1 else ''} highest, {fixed(best.quality)} points"
     if len(alike) > 1:
         energy = f"{energy} or more"
@@ -339,48 +333,3 @@ def _ratio(value: float | None, low: float | None, high: float | None) -> str:
 
 def _minus(value: float | None) -> float | None:
     return None if value is None else -value
-
-
-def _why_unranked(view: View, row: Row) -> str | None:
-    """A sentence for an entrant that lacks a figure, or may be guessing."""
-    if row.rank is not None or view.mixed:
-        return None
-    name = safe(row.label)
-    if row.quality is None or row.energy_wh_per_1k is None:
-        if missing := in_words([f for f in row.flags if f.startswith("no_finished_cell:")]):
-            return f"{name} is not ranked: {missing[0]}."
-        lacks = "energy" if row.energy_wh_per_1k is None else "quality"
-        told = in_words([f for f in row.flags if f.startswith(("no_", "outside_meter"))])
-        return f"{name} is not ranked: " + ("; ".join(told) or f"it lacks {lacks}") + "."
-    if row.quality_high is not None and row.quality_high < 0:
-        return f"{name} is not ranked: its quality of {fixed(row.quality)} points is worse than guessing."
-    if row.quality_low is None or row.quality_low <= 0:
-        return f"{name} is not ranked: its quality of {fixed(row.quality)} points cannot be told from guessing."
-    return None
-
-
-def _below_floor(view: View) -> list[str]:
-    """One sentence for all that are better than guessing, but below the floor."""
-    low = [
-        row for row in view.rows if row.rank is None and (row.quality_low or 0) > 0 and row.energy_wh_per_1k is not None
-    ]
-    low = [row for row in low if (row.quality or 0.0) < view.quality_floor]
-    if view.mixed or not low:
-        return []
-    names = joined([f"{safe(row.label)} ({fixed(row.quality)} points)" for row in low])
-    verb = "is" if len(low) == 1 else "are"
-    return [f"{names} {verb} not ranked: below the quality floor of {view.quality_floor:g}."]
-
-
-def _at_the_floor(view: View) -> list[str]:
-    """One sentence for all whose quality may lie on either side of the floor."""
-    floor = view.quality_floor
-    unsure = [
-        f"{safe(row.label)} ({span(row.quality_low, row.quality_high, 1)})"
-        for row in view.rows
-        if row.quality_low is not None and row.quality_high is not None and row.quality_low <= floor <= row.quality_high
-    ]
-    if view.mixed or not unsure:
-        return []
-    whose = "its interval" if len(unsure) == 1 else "their intervals"
-    return [f"{joined(unsure)}: the floor of {floor:g} lies inside {whose}."]

@@ -13,6 +13,7 @@ _WORDS = {
     "imprecise": "its energy is known less well than the plan asked for, after the most repeats allowed",
     "not_warm": "its speed had not settled when it was measured: it may have been measured cold",
     "prefix_cache": "later passes were much faster than the first: a cache may have answered, energy may be too low",
+    "prompt_cut": "prompts longer than it reads lost a part: it was asked something else than the task says",
     "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
     "busy_machine": "other programs worked beside it: its energy may be too high, and scatters",
     "idle_drifted": "idle power changed by more while measuring than it took above idle, so there is no net energy",
@@ -21,6 +22,7 @@ _WORDS = {
     "net_unresolved": "what it takes above idle is no larger than the error, so there is no net energy",
 }
 _OF_TASKS = {
+    "failed": "every cell tried on {} failed",
     "no_finished_cell": "not finished yet: {}",
     "no_energy": "no energy for {}",
     "no_quality": "no quality for {} (the metric is no share of right answers)",
@@ -34,7 +36,8 @@ def in_words(flags: Sequence[str]) -> list[str]:
     for flag in flags:
         name, colon, task = flag.partition(":")
         if colon and name in _OF_TASKS:
-            tasks[name].append(safe(task))
+            if f"failed:{task}" not in flags or name == "failed":
+                tasks[name].append(safe(task))
         else:
             words.append(_WORDS.get(flag, safe(flag)))
     return [_OF_TASKS[name].format(joined(tasks[name])) for name in _OF_TASKS if name in tasks] + words

@@ -12,10 +12,12 @@ from markupsafe import Markup
 from joulemark.harness.store import Run
 
 from .asides import all_asides, chosen
+from .caveats import caveats
 from .documents import told_once, view_title
-from .findings import caveats, finding, grade_sentence, headline, interval_sentence, unfinished_sentence
+from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import in_words
 from .method import method
+from .names import legend
 from .plots import alt_text, page_svg
 from .provenance import again, describe_run, machines, meters
 from .rows import Row
@@ -58,10 +60,10 @@ def page(views: Sequence[View], runs: Sequence[Run]) -> str:
         {view.task for view in views}
     )
     whole = [
-        _section(view, f"v{n}", one_kind) for n, view in enumerate(views) if view.task == ALL or views[0].task != ALL
+        _section(view, n, views, one_kind) for n, view in enumerate(views) if view.task == ALL or views[0].task != ALL
     ]
     tasks = [
-        _section(view, f"v{n}", one_kind) for n, view in enumerate(views) if view.task != ALL and views[0].task == ALL
+        _section(view, n, views, one_kind) for n, view in enumerate(views) if view.task != ALL and views[0].task == ALL
     ]
     return environment.get_template("report.html.j2").render(
         headline=headline(views[0]),
@@ -81,8 +83,8 @@ def page(views: Sequence[View], runs: Sequence[Run]) -> str:
     )
 
 
-def _section(view: View, name: str, one_kind: bool) -> dict[str, Any]:
-    columns = Columns(view)
+def _section(view: View, place: int, views: Sequence[View], one_kind: bool) -> dict[str, Any]:
+    columns, name = Columns(view), f"v{place}"
     pictured = view.task == ALL
     return {
         "id": name,
@@ -93,7 +95,10 @@ def _section(view: View, name: str, one_kind: bool) -> dict[str, Any]:
         "finding": finding(view),
         "grade": grade_sentence(view),
         "intervals": interval_sentence(view),
-        "caveats": caveats(view),
+        "caveats": caveats(view, views[:place]),
+        "legend": legend(view.rows),
+        "judged": columns.judged,
+        "quality_title": columns.quality_title,
         "mixed": view.mixed,
         "energy_title": f"{columns.energy.name} per 1,000 answers",
         "rate_title": columns.rate_title,

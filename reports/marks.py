@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from .labels import Box, Spot, place_labels
+from .names import all_of, cut_apart
 from .pareto import frontier
 from .scene import FRONT, INK, MUTED, PAPER, SHADE, Scene, extent
 from .stats import Floats
-from .wording import number, safe
+from .wording import number
 
 __all__ = ["draw_legend", "draw_names", "draw_points", "draw_steps"]
 
@@ -74,15 +75,17 @@ def draw_names(scene: Scene, blocked: list[Box], curves: list[Box]) -> None:
         curves: What names cover only where there is no other way.
     """
     far = [scene.far_off(row) for row in scene.rows]
+    names = cut_apart([row.short_label for row in scene.rows], _LONGEST_NAME)
+    crowds = _crowds(scene, far)
     order = sorted(
-        range(len(scene.rows)),
+        [i for i in range(len(scene.rows)) if crowds.get(i, [i])[0] == i],
         key=lambda i: (not far[i], scene.rows[i].frontier != "on", scene.rows[i].rank or math.inf, i),
     )
     if len(order) > _MOST_NAMES:
         order = [i for i in order if far[i] or scene.rows[i].frontier == "on"][:_MOST_NAMES]
     if not order:
         return
-    texts = [_name(scene, i) for i in order]
+    texts = [_name(scene, i, names[i], crowds.get(i, [i])) for i in order]
     sizes = [
         (box.right - box.left + 2, box.top - box.bottom + 1) for box in (extent(scene.axes, text) for text in texts)
     ]
@@ -155,12 +158,25 @@ def _arms(at: float, ends: tuple[float, float]) -> list[list[float]]:
     return [[max(0.0, at - ends[0])], [max(0.0, ends[1] - at)]]
 
 
-def _name(scene: Scene, i: int) -> Any:
+def _crowds(scene: Scene, far: list[bool]) -> dict[int, list[int]]:
+    """Rows of one model that are all off the axis at one end and of one quality: these lie on one spot."""
+    spots: dict[Any, list[int]] = {}
+    for i, row in enumerate(scene.rows):
+        if far[i]:
+            spots.setdefault((row.model, float(scene.x[i]), round(float(scene.y[i]), 1)), []).append(i)
+    whole = [c for c in spots.values() if len(c) == sum(r.model == scene.rows[c[0]].model for r in scene.view.rows)]
+    return {i: crowd for crowd in whole if len(crowd) > 1 for i in crowd}
+
+
+def _name(scene: Scene, i: int, name: str, crowd: list[int]) -> Any:
+    """The name beside a point; one for all that lie on its spot."""
     row = scene.rows[i]
-    name = safe(row.label)
-    name = name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "\u2026"
+    if len(crowd) > 1:
+        (name,) = cut_apart([f"{row.model} {all_of(len(crowd))}"], _LONGEST_NAME)
     if scene.far_off(row):
-        name = f"{name}\nat {number((row.energy_wh_per_1k or 0.0) * scene.unit.factor)} {scene.unit.name}"
+        energies = [(scene.rows[k].energy_wh_per_1k or 0.0) * scene.unit.factor for k in crowd]
+        low, high = number(min(energies)), number(max(energies))
+        name = f"{name}\nat {low if low == high else f'{low} to {high}'} {scene.unit.name}"
     return scene.axes.text(
         0,
         0,

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
-from .findings import headline
+from .findings import finding, headline
 from .ground import draw_axes, draw_curves, draw_floor, energy_range
 from .marks import draw_legend, draw_names, draw_points, draw_steps
+from .names import legend
 from .rows import Row
 from .scene import INK, MUTED, PAPER, VARIABLES, Layout, Scene
 from .views import ALL, View
@@ -33,6 +34,7 @@ _NARROW = Layout(width=4.0, height=4.5, font=10.5, left=0.62, right=0.14, top=0.
 _MOST_IN_WORDS = 25
 _EDGE, _TITLE, _SUBTITLE, _NOTE = 0.16, 14.5, 10.0, 8.3
 _MOST_LINES = 3
+_NOTHING = "No entrant has both quality and energy."
 _DPI = 160
 
 
@@ -69,6 +71,8 @@ def page_svg(view: View, *, narrow: bool = False, prefix: str = "p") -> str:
 def alt_text(view: View) -> str:
     """The picture in words, for those who cannot see it."""
     rows = _drawn(view)
+    if not rows:
+        return _NOTHING
     unit = energy_unit(row.energy_wh_per_1k for row in rows)
     first = sorted(rows, key=lambda row: row.energy_wh_per_1k or 0.0)[:_MOST_IN_WORDS]
     parts = [_in_words(row, unit) for row in first]
@@ -133,12 +137,17 @@ def _draw(view: View, layout: Layout, *, titled: bool) -> Figure:
     y = np.array([row.quality if row.quality is not None else math.nan for row in rows])
     scene = Scene(axes, view, rows, x, y, reach, unit, layout)
     draw_axes(scene)
-    curves = draw_curves(scene)
-    blocked = draw_floor(scene)
-    draw_steps(scene)
-    draw_points(scene)
-    blocked += draw_legend(scene)
-    draw_names(scene, blocked, curves)
+    if rows:
+        curves = draw_curves(scene)
+        blocked = draw_floor(scene)
+        draw_steps(scene)
+        draw_points(scene)
+        blocked += draw_legend(scene)
+        draw_names(scene, blocked, curves)
+    else:
+        axes.set_xticks([])
+        axes.set_xticks([], minor=True)
+        axes.text(0.5, 0.5, _NOTHING, transform=axes.transAxes, ha="center", color=MUTED, fontsize=layout.font)
     for text, style in words:
         figure.text(_EDGE / layout.width, style.pop("y"), text, parse_math=False, **style)
     return figure
@@ -146,7 +155,7 @@ def _draw(view: View, layout: Layout, *, titled: bool) -> Figure:
 
 def _words(view: View, layout: Layout) -> tuple[Layout, list[tuple[str, dict[str, Any]]]]:
     """Title, subtitle and footnote of a picture that stands alone, wrapped to its width; and room for them all."""
-    task = f"all {len(view.tasks)} tasks" if view.task == ALL else safe(view.task)
+    task = f"all {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else safe(view.tasks[0])
     below = " | ".join(filter(None, [f"{task} on {safe(view.hardware)}", safe(view.peculiar)]))
     width = layout.width - 2 * _EDGE
     title = wrapped(headline(view), _TITLE, "bold", width)[:_MOST_LINES]
@@ -198,4 +207,7 @@ def _footnote(view: View) -> str:
         f"Energy: {grade}; {error}.",
         "Right answers are counted beyond guessing.",
     ]
-    return " ".join(parts if view.mixed else [*parts, "A point in the shaded part would move the frontier."])
+    if not _drawn(view):
+        return finding(view)
+    parts += [] if view.mixed else ["A point in the shaded part would move the frontier."]
+    return " ".join(parts + [f"{short}." for short in [legend(view.rows)] if short])

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from joulemark.harness.models import parse_models
 from joulemark.harness.plan import Plan
+from joulemark.harness.record import Cell
 from joulemark.harness.schedule import settings
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
@@ -26,6 +27,7 @@ class Progress:
         path: Its directory, as it was given.
         finished: Cells of the plan that are measured.
         planned: Cells of the plan: models x settings that are possible for each x tasks x repeats.
+        failed: Cells of the plan that were tried and failed.
         remetered: Whether its energy was taken from a recorded trace.
     """
 
@@ -33,6 +35,7 @@ class Progress:
     path: str
     finished: int
     planned: int
+    failed: int = 0
     remetered: bool = False
 
     @property
@@ -43,9 +46,11 @@ class Progress:
                 f"Unfinished: the trace has the energy of {self.finished} of {self.planned} cells; `joulemark remeter` "
                 "with one that covers all, into another folder, has the rest."
             )
+        failed = f", {self.failed} failed" if self.failed else ""
+        goes_on = "tries these again" if self.finished + self.failed >= self.planned else "goes on"
         return (
-            f"Unfinished: {self.finished} of {self.planned} cells are measured; "
-            f"`joulemark run --resume {shlex.quote(self.path)}` goes on."
+            f"Unfinished: {self.finished} of {self.planned} cells are measured{failed}; "
+            f"`joulemark run --resume {shlex.quote(self.path)}` {goes_on}."
         )
 
 
@@ -55,8 +60,9 @@ def progress(run: Run) -> Progress | None:
     if not models or not tasks or repeats is None:
         return None
     planned = sum(_ways(run).values()) * len(set(tasks)) * repeats
-    done = [cell for cell in run.cells if cell.status == "ok" and cell.repeat <= repeats]
-    finished = len({(cell.model, canonical_json(cell.setting), cell.task, cell.repeat) for cell in done})
+    done = {_place(cell) for cell in run.cells if cell.status == "ok" and cell.repeat <= repeats}
+    tried = {_place(cell) for cell in run.cells if cell.repeat <= repeats}
+    finished = len(done)
     if finished >= planned:
         return None
     return Progress(
@@ -64,6 +70,7 @@ def progress(run: Run) -> Progress | None:
         path=str(run.path),
         finished=finished,
         planned=planned,
+        failed=len(tried - done),
         remetered=run.header.remetered_from is not None,
     )
 
@@ -99,6 +106,11 @@ def _ways(run: Run) -> dict[str, int]:
         return {spec.name: len(settings(plan, spec)) for spec in parse_models(plan.models)}
     except (ValidationError, UsageError):
         return {text.partition("=")[0]: 1 for text in _names(run, "models")}
+
+
+def _place(cell: Cell) -> tuple[str, str, str, int]:
+    """Which cell of the plan it is."""
+    return cell.model, canonical_json(cell.setting), cell.task, cell.repeat
 
 
 def _names(run: Run, key: str) -> list[str]:

@@ -30,12 +30,15 @@ class Row:
     ``phase_shares`` are parts of the gross energy; ``truncated`` is the share of answers that the token cap cut off,
     and ``accuracy_finished`` the accuracy of the others.
     ``levels`` holds ``quality``, its interval and ``items`` by level of difficulty, where every task of the view
-    has that level; ``other_metrics`` the further metrics of the task, in views of a single one. A model that
+    has that level. In views of a single task ``metric`` names what its quality is made of, and ``other_metrics`` holds
+    its further metrics; the headline too, where that is no share of right answers and there is no quality. Over
+    several tasks without quality it holds their headlines, each after its task's name. A model that
     chooses how much it computes has ``layers_per_token``, or the share of questions ``escalated`` to a larger one.
     """
 
     model: str
     label: str
+    short_label: str
     run_id: str
     setting: dict[str, Any]
     machine_id: str
@@ -101,6 +104,7 @@ class Row:
     kind: str | None = None
     energy_shares: dict[str, float] = field(default_factory=dict)
     levels: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    metric: str | None = None
     other_metrics: dict[str, float] = field(default_factory=dict)
     layers_per_token: float | None = None
     escalated: float | None = None
@@ -128,6 +132,7 @@ class Figures:
     scale: float
     workload: float
     levels: Mapping[int, Level]
+    metric: str | None
     other_metrics: Mapping[str, float]
     flags: tuple[str, ...]
 
@@ -137,7 +142,9 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
     samples = tuple(entrant.samples[task] for task in tasks if task in entrant.samples)
     whole = len(samples) == len(tasks)
     flags = {flag for sample in samples for flag in sample.flags}
-    flags |= {f"no_finished_cell:{task}" for task in tasks if task not in entrant.samples}
+    unfinished = {task for task in tasks if task not in entrant.samples}
+    flags |= {f"no_finished_cell:{task}" for task in unfinished}
+    flags |= {f"failed:{cell.task}" for cell in entrant.failed if cell.task in unfinished}
     points = [quality(accuracy(s.scores, codes(s.clusters)), s.chance) for s in samples if s.chance is not None]
     flags |= {f"no_quality:{s.task}" for s in samples if s.chance is None}
     flags |= {f"no_energy:{s.task}" for s in samples if not s.energy_wh}
@@ -158,9 +165,19 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
         scale=max((s.rel_u_scale for s in samples), default=0.0),
         workload=max((s.rel_u_workload for s in samples), default=0.0),
         levels=_levels(samples) if whole else {},
-        other_metrics=samples[0].other_metrics if whole and len(tasks) == 1 else {},
+        metric=samples[0].metric if whole and len(tasks) == 1 else None,
+        other_metrics=_other_metrics(samples) if whole else {},
         flags=tuple(sorted(flags)),
     )
+
+
+def _other_metrics(samples: Sequence[Sample]) -> Mapping[str, float]:
+    """Of a single task all; of several only what stands for quality, where no task has any."""
+    if len(samples) == 1:
+        return samples[0].other_metrics
+    told = {f"{s.task}: {s.metric}": s.other_metrics.get(s.metric or "") for s in samples if s.chance is None}
+    whole = len(told) == len(samples)
+    return {name: value for name, value in told.items() if value is not None} if whole else {}
 
 
 def _levels(samples: Sequence[Sample]) -> dict[int, Level]:
@@ -201,8 +218,8 @@ def _net(samples: Sequence[Sample], repeats: Sequence[int]) -> float | None:
     return math.exp(math.fsum(math.log(mean) for mean in means) / len(means))
 
 
-def plain_row(f: Figures, label: str) -> Row:
-    """Figures and intervals of an entrant, without a place."""
+def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
+    """Figures and intervals of an entrant, without a place; named so, and for narrow places by the short label."""
     entrant, rel_u = f.entrant, math.hypot(f.scale, f.workload)
     values: dict[str, Any] = {}
     if f.quality:
@@ -225,6 +242,7 @@ def plain_row(f: Figures, label: str) -> Row:
     return Row(
         model=entrant.model,
         label=label,
+        short_label=short_label or label,
         run_id=entrant.run_id,
         setting=dict(entrant.setting),
         machine_id=entrant.machine.machine_id,
@@ -249,6 +267,7 @@ def plain_row(f: Figures, label: str) -> Row:
         active_params=entrant.info.active_params,
         kind=entrant.info.kind,
         levels={str(level): _spread("quality", own.quality) | {"items": own.items} for level, own in f.levels.items()},
+        metric=f.metric,
         other_metrics=dict(f.other_metrics),
         layers_per_token=_mean([s.computed.layers_per_token for s in f.samples]),
         escalated=_mean([s.computed.escalated for s in f.samples]),

@@ -47,6 +47,7 @@ class Sample:
         task: The task's name.
         question: Tells what was asked: equal for entrants that may be compared.
         chance: Score of a guesser, 0..1; None where quality is not defined for the metric.
+        metric: Name of the task's headline metric; None where its cells do not tell.
         docs: Item numbers, ascending, shape (items,).
         clusters: What each item shares with others, as text; an item alone has its own number.
         scores: Mean score of each item over the repeats, 0..1.
@@ -67,7 +68,8 @@ class Sample:
         accuracy_finished: Mean score of the others; None where there are none or it is not known.
         wall_s_per_item: Seconds of the window an item, mean over repeats; less than a request where these overlap.
         repeats: Finished repeats.
-        other_metrics: The task's further metrics, mean over repeats; those that every repeat has.
+        other_metrics: The task's further metrics, mean over repeats; those that every repeat has. The headline as well,
+            where quality is not defined for it.
         computed: How much a model that chooses chose to compute, mean over repeats.
         flags: Of its cells, each once.
     """
@@ -75,6 +77,7 @@ class Sample:
     task: str
     question: str
     chance: float | None
+    metric: str | None
     docs: NDArray[np.int64]
     clusters: NDArray[np.str_]
     scores: Floats
@@ -123,6 +126,7 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: S
         task=task,
         question=_question(cells[0]),
         chance=cells[0].chance if defined and cells[0].chance != 1 else None,
+        metric=cells[0].metric,
         docs=items.docs,
         clusters=items.clusters,
         scores=items.scores,
@@ -140,10 +144,10 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: S
         tokens_per_s=_mean([_per_second(cell) for cell in cells]),
         phases=_phases(cells),
         truncated=items.truncated,
-        accuracy_finished=items.accuracy_finished,
+        accuracy_finished=items.accuracy_finished if defined else None,
         wall_s_per_item=_mean([_wall_s(cell) for cell in cells]),
         repeats=len({cell.repeat for cell in cells}),
-        other_metrics=_other_metrics(cells),
+        other_metrics=_other_metrics(cells) if defined else _headline(cells) | _other_metrics(cells),
         computed=_computed(cells),
         flags=tuple(sorted(flags)),
     )
@@ -161,6 +165,12 @@ def _above_drift(cell: Cell, invocations: Sequence[Invocation]) -> bool:
 def _other_metrics(cells: list[Cell]) -> dict[str, float]:
     means = {name: _mean([cell.other_metrics.get(name) for cell in cells]) for name in sorted(cells[0].other_metrics)}
     return {name: mean for name, mean in means.items() if mean is not None}
+
+
+def _headline(cells: list[Cell]) -> dict[str, float]:
+    """An accuracy that no quality is made of, by its metric's name: F1 over all items, for instance."""
+    mean = _mean([cell.accuracy for cell in cells])
+    return {} if mean is None or cells[0].metric is None else {cells[0].metric: mean}
 
 
 def _computed(cells: list[Cell]) -> Computed:

@@ -15,7 +15,7 @@ from .drift import Drift
 from .plots import saved, style, wrapped
 from .scene import FRONT, GRID, INK, MUTED, PAPER
 from .soak import Soak, Window
-from .soakwords import caveats, joule_unit, lasted, signed_percent, time_unit, verdict
+from .soakwords import caveats, change, joule_unit, lasted, time_unit, verdict
 from .stats import Floats
 from .wording import safe
 
@@ -125,7 +125,7 @@ def _draw_panel(axes: Axes, soak: Soak, panel: _Panel, *, is_last: bool) -> None
     said = panel.title
     if panel.drift is not None and panel.drift.percent_per_hour is not None:
         _draw_trend(axes, t, y, panel.drift, 3600 / by)
-        said += f"   {signed_percent(panel.drift.percent_per_hour)} an hour"
+        said += f"   {change(soak, panel.drift)}"
     axes.set_title(said, loc="left", fontsize=_FONT, color=INK, pad=4, parse_math=False)
     _clear(axes, is_last=is_last, unit=unit)
 

@@ -16,10 +16,12 @@ from .drift import FEWEST, Drift
 from .soak import Soak, Window, mean_of
 from .wording import MISSING, Unit, ascii_only, decimals_for, fixed, number, safe, unit_for
 
-__all__ = ["caveats", "joule_unit", "lasted", "print_soak", "signed_percent", "time_unit", "verdict"]
+__all__ = ["caveats", "change", "joule_unit", "lasted", "print_soak", "time_unit", "verdict"]
 
 _PARTS = 10
 _SHORT_S = 100.0
+_HOURLY_S = 570.0
+"""Shorter soaks, of less than 10 minutes but for a last window, say nothing of an hour: they tell their own length."""
 _TELLING = 5.0
 """Half a width of interval, in percent an hour, beyond which seeing no drift says little."""
 
@@ -29,12 +31,12 @@ def verdict(soak: Soak) -> str:
     what, found = _main(soak)
     if found.percent_per_hour is None:
         return f"Too short to tell a drift: {found.windows} windows, and it takes {FEWEST}."
-    change = f"{signed_percent(found.percent_per_hour)} an hour, 95 % {_interval(found)}"
+    told = f"{change(soak, found)}, 95 % {_interval(soak, found)}"
     if found.direction != "none":
-        return f"Drift: {what} is {found.direction}, by {change}."
+        return f"Drift: {what} is {found.direction}, by {told}."
     if _says_little(found):
         return f"No drift seen in {lasted(soak)}, which is too short to tell a slow one."
-    return f"No drift seen: {what} changed by {change}."
+    return f"No drift seen: {what} changed by {told}."
 
 
 def caveats(soak: Soak) -> list[str]:
@@ -42,9 +44,9 @@ def caveats(soak: Soak) -> list[str]:
     said = []
     what, found = _main(soak)
     if found.direction == "none" and _says_little(found):
-        said.append(f"{what.capitalize()}: {signed_percent(found.percent_per_hour)} an hour, 95 % {_interval(found)}.")
+        said.append(f"{what.capitalize()}: {change(soak, found)}, 95 % {_interval(soak, found)}.")
     if _has_energy(soak) and soak.power.percent_per_hour is not None:
-        said.append(f"Power: {signed_percent(soak.power.percent_per_hour)} an hour, 95 % {_interval(soak.power)}.")
+        said.append(f"Power: {change(soak, soak.power)}, 95 % {_interval(soak, soak.power)}.")
     if hot := sum(window.throttled for window in soak.windows):
         said.append(f"Heat held a clock down in {hot} of {len(soak.windows)} windows.")
     if busy := sum(window.busy_machine for window in soak.windows):
@@ -92,8 +94,15 @@ def time_unit(soak: Soak) -> Unit:
     return unit_for(middle, (("s", 1.0, 0.5), ("ms", 1e3, 5e-4)), Unit("\u00b5s", 1e6))
 
 
-def signed_percent(value: float | None) -> str:
-    """A change with its sign and two digits, such as ``+0.31 %``."""
+def change(soak: Soak, found: Drift) -> str:
+    """How much a figure drifts: in an hour, or of a short soak over the soak itself; such as ``+0.31 % an hour``."""
+    if soak.lasted_s < _HOURLY_S:
+        return f"{_signed_percent(found.percent)} over {lasted(soak)}"
+    return f"{_signed_percent(found.percent_per_hour)} an hour"
+
+
+def _signed_percent(value: float | None) -> str:
+    """A change with its sign and two digits."""
     if value is None:
         return MISSING
     shown = fixed(value, decimals_for(value, 2)) if abs(value) >= 0.01 else "0.0"
@@ -120,11 +129,14 @@ def _has_energy(soak: Soak) -> bool:
     return any(window.energy_j_per_item is not None for window in soak.windows)
 
 
-def _interval(found: Drift) -> str:
-    assert found.low is not None
-    assert found.high is not None
-    decimals = min(decimals_for(max(abs(found.low), abs(found.high)), 2), 2)
-    return f"{fixed(found.low, decimals)} to {fixed(found.high, decimals)}"
+def _interval(soak: Soak, found: Drift) -> str:
+    """The 95 % interval of `change`."""
+    short = soak.lasted_s < _HOURLY_S
+    low, high = (found.percent_low, found.percent_high) if short else (found.low, found.high)
+    assert low is not None
+    assert high is not None
+    decimals = min(decimals_for(max(abs(low), abs(high)), 2), 2)
+    return f"{fixed(low, decimals)} to {fixed(high, decimals)}"
 
 
 def _table(soak: Soak, plain: Callable[[str], str]) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
@@ -10,16 +11,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .asides import Aside, asides, choosers
+from .asides import Aside, asides, by_difficulty, choosers, metric_in_words, other_metrics
+from .caveats import caveats
 from .findings import (
     carbon_sentence,
-    caveats,
     finding,
     grade_sentence,
     interval_sentence,
     unclear_sentence,
     unfinished_sentence,
 )
+from .names import legend
 from .rows import Row
 from .views import ALL, View
 from .wording import (
@@ -40,6 +42,7 @@ __all__ = ["Columns", "print_views", "rank_text"]
 
 _MARKS = {"on": "on", "unclear": "unclear", "dominated": "dominated", None: MISSING}
 _ROOMY, _WIDE = 100, 124
+_FEW = 8
 _STYLES = {"on": "bold green", "unclear": "yellow", "dominated": "dim", None: "dim"}
 
 
@@ -53,9 +56,21 @@ class Columns:
         self._rate_decimals = min(2, decimals_for(smallest * self.rate.factor, 2 if self.rate.factor == 1 else 3))
         least = min((row.energy_wh_per_1k for row in view.rows if row.energy_wh_per_1k), default=1.0)
         self._energy_decimals = min(3, decimals_for(least * self.energy.factor, 3))
+        self._metric = view.metric
+        self.judged = not view.unscored
+        """Whether there are columns for right answers per Wh and the frontier: not where there is no quality."""
+        scores = [abs(row.other_metrics.get(view.metric or "", 0.0)) for row in view.rows]
+        self._metric_decimals = decimals_for(max(scores, default=0.0), 4)
+
+    @property
+    def quality_title(self) -> str:
+        """The heading of quality, or of the metric that stands for it; empty where several do, which have a table."""
+        return metric_in_words(self._metric) if self._metric else "Quality" * self.judged
 
     def quality(self, row: Row) -> tuple[str, str]:
-        """Points, and their interval."""
+        """Points, and their interval; or the metric that stands for quality, as it is."""
+        if self._metric:
+            return fixed(row.other_metrics.get(self._metric), self._metric_decimals), ""
         return fixed(row.quality), span(row.quality_low, row.quality_high, 1)
 
     def energy_per_1k(self, row: Row) -> tuple[str, str]:
@@ -107,26 +122,42 @@ def print_views(
     """Print these views, one after another, each with what its table means; with ``carbon`` as a column if asked."""
     console = Console(file=file, width=width, highlight=False, soft_wrap=False)
     plain = ascii_only if not console.encoding.lower().startswith("utf") else str
-    for view in views:
+    told: set[str] = set()
+    for place, view in enumerate(views):
         console.print()
         console.print(Text(plain(_title(view)), style="bold"))
-        if lacking := unfinished_sentence(view):
+        if (lacking := unfinished_sentence(view)) and lacking not in told:
             console.print(Text(plain(lacking), style="yellow"))
         console.print(_table(view, console.width, plain, carbon=carbon))
-        computed = choosers(view)
-        below = asides(view) if len(view.tasks) == 1 else []
-        for aside in [*below, computed] if computed else below:
+        if short := legend(view.rows):
+            console.print(Text(plain(short), style="dim"))
+        for aside in _below(view, short=len(views) == 1 and len(view.rows) <= _FEW):
             _print_aside(console, aside, plain)
         console.print()
         console.print(Text(plain(finding(view)), style="bold"))
-        for sentence in filter(None, (grade_sentence(view), interval_sentence(view), unclear_sentence(view))):
+        general = [grade_sentence(view), interval_sentence(view), carbon_sentence(view) if carbon else ""]
+        for sentence in filter(None, (*(text for text in general if text not in told), unclear_sentence(view))):
             console.print(Text(plain(sentence)))
-        if carbon:
-            console.print(Text(plain(carbon_sentence(view))))
-        for sentence in caveats(view):
-            lines = Text(plain(sentence), style="dim").wrap(console, console.width - 4)
-            for place, line in enumerate(lines):
-                console.print(Text("    " if place else "  - ", style="dim") + line)
+        notes = caveats(view, views[:place])
+        again = told.intersection(general + notes) - {""}
+        more = ["All else as under the table above."] if again else []
+        _print_list(console, [*(text for text in notes if text not in told), *more], plain)
+        told |= {lacking, *general, *notes}
+
+
+def _below(view: View, *, short: bool) -> list[Aside]:
+    """The small tables below a view's own, shortly named; difficulty where all else is short, else in reports."""
+    view = replace(view, rows=tuple(replace(row, label=row.short_label) for row in view.rows))
+    small = [*(asides(view) if len(view.tasks) == 1 else [other_metrics(view)]), choosers(view)]
+    left_out = None if short else by_difficulty(view)
+    return [aside for aside in small if aside and aside != left_out]
+
+
+def _print_list(console: Console, sentences: Sequence[str], plain: Callable[[str], str]) -> None:
+    for sentence in sentences:
+        lines = Text(plain(sentence), style="dim").wrap(console, console.width - 4)
+        for place, line in enumerate(lines):
+            console.print(Text("    " if place else "  - ", style="dim") + line)
 
 
 def _title(view: View) -> str:
@@ -142,16 +173,18 @@ def _table(view: View, width: int, plain: Callable[[str], str], *, carbon: bool)
     table.add_column("Model", overflow="fold", min_width=8, max_width=40)
     # In a narrow window intervals stand below their figures, so that names stay whole.
     narrow = width < _ROOMY
-    table.add_column("Quality", justify="right", max_width=12 if narrow else None, overflow="fold")
+    if title := plain(columns.quality_title):
+        table.add_column(title, justify="right", max_width=12 if narrow else None, overflow="fold")
     per_1k = plain(f"{columns.energy.name} per 1,000 answers")
-    table.add_column(per_1k, justify="right", max_width=9 if narrow else 20, overflow="fold")
+    table.add_column(per_1k, justify="right", max_width=9 if narrow and columns.judged else 20, overflow="fold")
     grams = carbon_unit(row.carbon_g_per_1k for row in view.rows)
     if carbon:
         heading = plain(f"{grams.name} CO2e per 1,000 answers")
         table.add_column(heading, justify="right", max_width=9 if narrow else 20, overflow="fold")
-    rate = plain(columns.rate_title)
-    table.add_column(rate, justify="right", max_width=12 if narrow else 22, overflow="fold")
-    table.add_column("Frontier", no_wrap=True)
+    if columns.judged:
+        rate = plain(columns.rate_title)
+        table.add_column(rate, justify="right", max_width=13 if narrow else 22, overflow="fold")
+        table.add_column("Frontier", no_wrap=True)
     if view.mixed:
         table.add_column("Energy", overflow="fold")
     extra = [] if width < _WIDE else ["Accuracy", "Items", "Repeats", "Tokens", "ms per item"]
@@ -159,14 +192,16 @@ def _table(view: View, width: int, plain: Callable[[str], str], *, carbon: bool)
         table.add_column(name, justify="right", no_wrap=True)
     for row in view.rows:
         cells = [_plain_text(plain, rank_text(row), "bold" if row.rank == 1 else "")]
-        cells.append(_plain_text(plain, safe(row.label), "bold" if row.tied_with_first else ""))
+        cells.append(_plain_text(plain, safe(row.short_label), "bold" if row.tied_with_first else ""))
         energy, energy_limits = columns.energy_per_1k(row)
-        cells.append(_figure(plain, *columns.quality(row)))
-        cells.append(_figure(plain, energy, "" if narrow else energy_limits))
+        if title:
+            cells.append(_figure(plain, *columns.quality(row)))
+        cells.append(_figure(plain, energy, "" if narrow and columns.judged else energy_limits))
         if carbon:
             cells.append(_plain_text(plain, _carbon(row, grams)))
-        cells.append(_figure(plain, *columns.right_per_wh(row)))
-        cells.append(_plain_text(plain, _MARKS[row.frontier], _STYLES[row.frontier]))
+        if columns.judged:
+            cells.append(_figure(plain, *columns.right_per_wh(row)))
+            cells.append(_plain_text(plain, _MARKS[row.frontier], _STYLES[row.frontier]))
         if view.mixed:
             cells.append(
                 _plain_text(plain, f"{row.grade or 'none'}, {row.scope or 'none'}; {safe(row.hardware)}", "dim")

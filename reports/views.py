@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,10 +20,13 @@ from joulemark.meters.types import GRADES
 from joulemark.tasks.catalog import THREE_SHOT
 
 from .contest import By
-from .entrants import Entrant, absent, gather
+from .entrants import Entrant, asked_of, tried
+from .losses import left_out, losses
+from .names import Name, name_entrants
 from .placing import order, place
 from .progress import Progress, not_begun, progress
 from .rows import Row, measure, plain_row
+from .wording import joined
 
 __all__ = ["ALL", "FLOOR", "View", "make_views"]
 
@@ -51,6 +54,7 @@ class View:
         meters: Those that the energy comes from.
         carbon: What its runs take a kilowatt-hour to stand for, each figure once.
         notes: What a reader must know besides the rows, a sentence each.
+        losses: A sentence for each entrant that lost cells of these tasks, or for several that lost them alike.
         rows: One for each entrant.
         unfinished: Its runs that lack cells of their plan.
         peculiar: What tells it from the other views of the same tasks on the same hardware; else empty.
@@ -68,6 +72,7 @@ class View:
     meters: tuple[MeterInfo, ...]
     notes: tuple[str, ...]
     rows: tuple[Row, ...]
+    losses: tuple[str, ...] = ()
     unfinished: tuple[Progress, ...] = ()
     carbon: tuple[Carbon, ...] = ()
     peculiar: str = ""
@@ -76,6 +81,20 @@ class View:
     def ranked(self) -> tuple[Row, ...]:
         """The rows that have a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)
+
+    @property
+    def metric(self) -> str | None:
+        """The headline metric of its one task, where that is no share of right answers and stands for quality."""
+        names = {row.metric for row in self.rows if row.metric in row.other_metrics}
+        return names.pop() if self.unscored and len(names) == 1 else None
+
+    @property
+    def unscored(self) -> bool:
+        """Whether the metrics of all its tasks are no shares of right answers, so that nobody has quality."""
+        flags = {flag for row in self.rows for flag in row.flags}
+        return all(f"no_quality:{task}" in flags for task in self.tasks) and not any(
+            row.quality is not None for row in self.rows
+        )
 
     @property
     def modelled_by(self) -> str | None:
@@ -110,21 +129,25 @@ def make_views(
         UsageError: A run's items cannot be read.
     """
     once = list({run.header.run_id: run for run in runs}.values())
-    entrants = gather(once)
+    every = tried(once)
+    entrants, lost = [e for e in every if e.samples], [e for e in every if not e.samples]
     if not entrants:
         raise Incomparable(
             "nothing to rank: none of these runs has a finished cell; finish one with `joulemark run --resume RUN`."
         )
-    notes = tuple(absent(once) + not_begun(once))
+    names = [name.full for name in name_entrants(lost, entrants)]
+    notes = tuple(left_out(lost, names) + not_begun(once))
+    unscored = _unscored(entrants)
     lacking = [(run.header.run_id, far) for run in once if (far := progress(run))]
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
     views = []
-    for key, group in sorted(_grouped(entrants, mix).items(), key=lambda pair: _order(pair[0])):
+    for key, group in sorted(_grouped(entrants, set(unscored), mix).items(), key=lambda pair: _order(pair[0])):
         kinds = {(e.hardware, e.scope, e.grade) for e in group}
         mixed = len(kinds) > 1
         hardware, scope, grade = (_one({kind[i] for kind in kinds}) for i in range(3))
         tasks = tuple(task for task, _ in key.asked)
-        rows, own = _rows(group, tasks, by=by, floor=quality_floor, ranking=not mixed)
+        called = name_entrants(group, _asked_alike(lost, group))
+        rows = _rows(group, called, tasks, by=by, floor=quality_floor, ranking=not mixed)
         mine = idle | {e.run_id for e in group}
         meters = {meter.id: meter for e in group for meter in e.meters}
         views.append(
@@ -139,7 +162,8 @@ def make_views(
                 mixed=mixed,
                 asked=dict(key.asked),
                 meters=tuple(meters[name] for name in sorted(meters)),
-                notes=notes + own + _remetered(group) + _same_answers(group),
+                notes=notes + _apart(group, key, unscored) + _remetered(group) + _same_answers(group),
+                losses=losses(group, [name.full for name in called], tasks),
                 rows=rows,
                 unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
                 carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
@@ -201,12 +225,41 @@ def _in_words(key: str, value: str | None) -> str:
     return f"{key.replace('_', ' ')} {'not set' if missing else value}"
 
 
-def _grouped(entrants: list[Entrant], mix: bool) -> dict[_Key, list[Entrant]]:
+def _unscored(entrants: Sequence[Entrant]) -> dict[tuple[str, str], str]:
+    """The metric by question, of those that nobody has quality in: of those no mean over tasks can be made."""
+    samples = [sample for entrant in entrants for sample in entrant.samples.values()]
+    scored = {(sample.task, sample.question) for sample in samples if sample.chance is not None}
+    return {
+        (sample.task, sample.question): sample.metric or ""
+        for sample in samples
+        if (sample.task, sample.question) not in scored
+    }
+
+
+def _apart(entrants: Sequence[Entrant], key: _Key, unscored: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
+    """A sentence for the tasks that the view over all tasks leaves out, since they have no quality."""
+    asked = {question for entrant in entrants for question in entrant.questions.items()} - set(key.asked)
+    names = [f"{task} ({unscored[task, text] or 'no metric'})" for task, text in sorted(asked & set(unscored))]
+    if key.task != ALL or not names:
+        return ()
+    metric = "its metric is no share" if len(names) == 1 else "their metrics are no shares"
+    verb = "is" if len(names) == 1 else "are"
+    return (f"{joined(names)} {verb} in no figure over all tasks: {metric} of right answers beyond guessing.",)
+
+
+def _asked_alike(lost: Sequence[Entrant], entrants: Sequence[Entrant]) -> list[Entrant]:
+    """Those without any finished cell that were asked as these were."""
+    asked = {asked_of(entrant) for entrant in entrants}
+    return [entrant for entrant in lost if asked_of(entrant) in asked]
+
+
+def _grouped(entrants: list[Entrant], unscored: set[tuple[str, str]], mix: bool) -> dict[_Key, list[Entrant]]:
     groups: dict[_Key, list[Entrant]] = defaultdict(list)
     for entrant in entrants:
         kind = ("", "", "") if mix else (entrant.hardware, entrant.scope or "", entrant.grade or "")
         questions = sorted(entrant.questions.items())
-        whole = tuple(question for question in questions if question[0] not in _VARIANTS) or tuple(questions)
+        scored = [question for question in questions if question not in unscored] or questions
+        whole = tuple(question for question in scored if question[0] not in _VARIANTS) or tuple(scored)
         groups[_Key(task=ALL, asked=whole, kind=kind)].append(entrant)
         for question in questions:
             if question[0] in entrant.samples:
@@ -215,16 +268,14 @@ def _grouped(entrants: list[Entrant], mix: bool) -> dict[_Key, list[Entrant]]:
 
 
 def _rows(
-    entrants: Sequence[Entrant], tasks: Sequence[str], *, by: By, floor: float, ranking: bool
-) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """Rows of a view, best first, and sentences on what is missing."""
+    entrants: Sequence[Entrant], names: Sequence[Name], tasks: Sequence[str], *, by: By, floor: float, ranking: bool
+) -> tuple[Row, ...]:
+    """Rows of a view, best first."""
     figures = [measure(entrant, tasks) for entrant in entrants]
-    rows = [plain_row(f, label) for f, label in zip(figures, _labels(entrants), strict=True)]
+    rows = [plain_row(f, name.full, name.short) for f, name in zip(figures, names, strict=True)]
     if ranking:
         rows = list(place(figures, rows, by, floor))
-    rows.sort(key=lambda row: order(row, by))
-    trouble = dict.fromkeys(sentence for entrant in entrants for sentence in entrant.trouble)
-    return tuple(rows), tuple(trouble)
+    return tuple(sorted(rows, key=lambda row: order(row, by)))
 
 
 def _remetered(entrants: Sequence[Entrant]) -> tuple[str, ...]:
@@ -244,23 +295,6 @@ def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:
         f"{new} holds the answers of {old}, metered anew: compare their energy; their quality is one and the same."
         for new, old in pairs
     )
-
-
-def _labels(entrants: Sequence[Entrant]) -> list[str]:
-    """The model's name, with what tells it apart where entrants share it."""
-    plain = Counter(e.model for e in entrants)
-    names = [e.model if plain[e.model] == 1 else f"{e.model} ({_peculiar(e, entrants)})" for e in entrants]
-    taken = Counter(names)
-    return [n if taken[n] == 1 else f"{n} [{e.run_id}]" for n, e in zip(names, entrants, strict=True)]
-
-
-def _peculiar(entrant: Entrant, entrants: Sequence[Entrant]) -> str:
-    same = [e for e in entrants if e.model == entrant.model]
-    keys = sorted({key for e in same for key in e.setting if any(o.setting.get(key) != e.setting[key] for o in same)})
-    told = [f"{key}={entrant.setting[key]}" for key in keys if key in entrant.setting]
-    if len({e.grade for e in same}) > 1:
-        told.append(str(entrant.grade))
-    return ", ".join(told) or entrant.run_name
 
 
 def _order(key: _Key) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""What a torch model can tell of its own size, from its parameters and its configuration."""
+"""What a torch model can tell of its own size, from its parameters and its configuration; and its memory on GPUs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import sys
 from typing import Any
 
-__all__ = ["facts_of", "peak_gpu_mb"]
+__all__ = ["facts_of", "forget_peak_gpu", "peak_gpu_mb"]
 
 _VALUES = 256
 """So many values of each parameter are looked at, evenly spaced."""
@@ -30,8 +30,19 @@ def facts_of(lm: Any) -> dict[str, Any]:
     return facts if share is None else facts | {"active_params": total - round(experts * (1 - share))}
 
 
+def forget_peak_gpu() -> None:
+    """Let `peak_gpu_mb` begin at what torch holds now."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        for device in range(torch.cuda.device_count()):
+            torch.cuda.reset_peak_memory_stats(device)
+
+
 def peak_gpu_mb() -> float | None:
-    """The most memory that torch held on GPUs, in MiB; None where it uses none."""
+    """The most memory that torch held on GPUs since `forget_peak_gpu`, in MiB; None where it uses none.
+
+    Peaks of several GPUs are added up.
+    """
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None

@@ -16,7 +16,7 @@ from lm_eval.tasks import TaskManager
 
 from joulemark.meters.errors import UsageError
 
-__all__ = ["expand_tasks", "find_tasks"]
+__all__ = ["expand_tasks", "find_tasks", "refuse_examples"]
 
 SPECS = Path(__file__).parent / "specs"
 
@@ -39,22 +39,50 @@ def expand_tasks(
     A group whose score is the mean over all items of its tasks stays one; other groups, and tags, become their tasks.
 
     Raises:
-        UsageError: A task is unknown or there twice, a folder has none, or a group cannot be told apart into named
-            tasks.
+        UsageError: A task is unknown, there twice or in two groups, a folder has none, or a group cannot be told apart
+            into named tasks.
     """
-    quick = find_tasks(tuple(include), False)
+    manager = quick = find_tasks(tuple(include), False)
     for folder in include:
         _refuse_without_tasks(folder)
     try:
         found = _all_expanded(quick, names, _is_whole)
     except _MissingName:
         say("Looking the tasks up in lm-eval; this takes some seconds ...")
+        manager = find_tasks(tuple(include), True)
         try:
-            found = _all_expanded(find_tasks(tuple(include), True), names, _is_there)
+            found = _all_expanded(manager, names, _is_there)
         except _MissingName as missing:
             raise UsageError(_unknown(str(missing), tuple(include))) from None
     _refuse_twice({*names, *found, *_members_of(quick, found)}, tuple(include))
+    _refuse_counted_twice(manager, found)
     return found, frozenset(name for name in found if not _is_whole(quick, name))
+
+
+def refuse_examples(names: Iterable[str], include: Sequence[str], *, stock: bool) -> None:
+    """Refuse to show examples to tasks that say that they are asked without any, as far as their YAML tells.
+
+    Args:
+        names: What is a cell of its own, from `expand_tasks`.
+        include: Folders with tasks in YAML.
+        stock: Whether lm-eval's own index is needed for some of them.
+
+    Raises:
+        UsageError: One of them says so.
+    """
+    manager = find_tasks(tuple(include), stock)
+    for name in names:
+        for task in (name, *_members_of(manager, [name])):
+            if task in manager.all_subtasks and (manager.task_index[task].cfg or {}).get("num_fewshot") == 0:
+                raise UsageError(asked_without_examples(task))
+            # What a group says of its tasks stands over what they say themselves.
+            if task in manager.all_groups and "num_fewshot" in (manager.task_index[task].cfg or {}):
+                break
+
+
+def asked_without_examples(task: str) -> str:
+    """What is said where examples were asked for all the same."""
+    return f"task {task!r} is asked without examples; leave --num-fewshot out."
 
 
 @cache
@@ -96,11 +124,11 @@ def _members(manager: Any, name: str) -> list[Any]:
 
 
 def _members_of(manager: Any, names: Iterable[str]) -> list[str]:
-    """All named members of those of these that are groups, and theirs."""
+    """All named members of those of these that are groups or tags, and theirs."""
     own = [
         member
         for name in names
-        if name in manager.all_groups
+        if name in manager.task_index and name not in manager.all_subtasks
         for member in _members(manager, name)
         if isinstance(member, str)
     ]
@@ -151,6 +179,20 @@ def _refuse_without_tasks(folder: str) -> None:
     raise UsageError(
         f"--include-path {folder}: no task is there that lm-eval can read (`task: name` in YAML).{_unread((folder,))}"
     )
+
+
+def _refuse_counted_twice(manager: Any, found: Sequence[str]) -> None:
+    """What is a cell by itself and a part of another one, or of two, would count twice over all tasks."""
+    part_of: dict[str, str] = {}
+    for whole in found:
+        for part in dict.fromkeys((whole, *_members_of(manager, [whole]))):
+            if other := part_of.get(part):
+                wholes = [repr(each) for each in (other, whole) if each != part]
+                raise UsageError(
+                    f"{part!r} is in {' and in '.join(wholes)}{' as well' if len(wholes) == 1 else ''}, and would "
+                    "count twice; leave one of the two out."
+                )
+            part_of[part] = whole
 
 
 def _refuse_twice(names: Collection[str], include: tuple[str, ...]) -> None:

@@ -24,16 +24,31 @@ from lm_eval.evaluator import evaluate
 
 from joulemark.meters.errors import UsageError
 
-from .index import expand_tasks, find_tasks
+from .index import asked_without_examples, expand_tasks, find_tasks, refuse_examples
 from .metered import MeteredLM
+from .samples import sample_lines
 from .types import Answer, Asking, Item, RequestMeter, TaskResult
 from .watch import Watch
 
-__all__ = ["Question", "ask", "chance", "expand_tasks", "load_task", "task_hash"]
+__all__ = [
+    "Question",
+    "ask",
+    "chance",
+    "expand_tasks",
+    "load_task",
+    "read_gen_kwargs",
+    "refuse_examples",
+    "task_hash",
+]
 
 FEWSHOT_SEED = 1234
 _RANDOM_SEED, _NUMPY_SEED = 0, 1234
 """All as lm-eval's own command has them."""
+
+_NO_SHARES = frozenset(
+    {"bits_per_byte", "bleu", "chrf", "chrfpp", "matthews_corrcoef", "perplexity", "ter", "weighted_perplexity"}
+)
+"""lm-eval's ways to make one number of all items that is no share of anything, even where it happens to be in 0..1."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +107,16 @@ def _refuse_without_score(group: Any, tasks: Mapping[str, Any]) -> None:
         raise UsageError(f"group {group.name!r} has no {metric} of {', '.join(without)}; name its tasks one by one.")
 
 
-def ask(lm: LM, watch: Watch, question: Question, meter: RequestMeter, *, window_s: float, how: Asking) -> TaskResult:
+def ask(
+    lm: LM,
+    watch: Watch,
+    question: Question,
+    meter: RequestMeter,
+    *,
+    window_s: float,
+    how: Asking,
+    log_samples: bool = False,
+) -> TaskResult:
     """Put a task's questions to a model, with the meter running during requests alone.
 
     Args:
@@ -102,6 +126,7 @@ def ask(lm: LM, watch: Watch, question: Question, meter: RequestMeter, *, window
         meter: Told when requests begin and end.
         window_s: The requests are repeated until they took this long.
         how: What is asked of it besides the questions.
+        log_samples: Keep what was asked and answered.
 
     Raises:
         UsageError: The task does not allow what `how` says.
@@ -127,24 +152,27 @@ def ask(lm: LM, watch: Watch, question: Question, meter: RequestMeter, *, window
     )
     metric, chosen = _headline(question, results)
     scored = results["results"][question.name]
-    accuracy = float(scored[f"{metric},{chosen}"])
+    value = _score(scored[f"{metric},{chosen}"])
     samples = {
         name: [sample for sample in results["samples"][name] if sample["filter"] == chosen] for name in question.tasks
     }
-    guessed = _chance_over(question, samples)
-    more_is_better = results["higher_is_better"].get(question.name, {}).get(metric, True)
     items = _items(samples, metric, _by_doc(metered.told))
-    adjustable = more_is_better and guessed < 1 and all(0 <= item.score <= 1 for item in items)
+    more_is_better = results["higher_is_better"].get(question.name, {}).get(metric, True)
+    is_share = more_is_better and _is_share(question, metric, [value, *(item.score for item in items)])
+    guessed = _chance_over(question, samples)
+    adjustable = is_share and guessed < 1 and all(math.isfinite(item.score) for item in items)
+    headline = {} if is_share or not math.isfinite(value) else {metric: value}
     return TaskResult(
         version=_version(question, results["versions"]),
         hash=question.hash,
         metric=metric,
-        accuracy=accuracy if math.isfinite(accuracy) else None,
-        chance=guessed,
-        quality=100 * (accuracy - guessed) / (1 - guessed) if adjustable else None,
+        accuracy=value if is_share else None,
+        chance=guessed if is_share else None,
+        quality=100 * (value - guessed) / (1 - guessed) if adjustable else None,
         items=tuple(items),
         passes=metered.passes(),
-        others=_others(scored, metric, chosen),
+        others=headline | _others(scored, metric, chosen),
+        samples=sample_lines(samples, items) if log_samples else None,
     )
 
 
@@ -155,17 +183,21 @@ def _configure(question: Question, how: Asking) -> None:
         if getattr(task, "UNSAFE_CODE", False) and not how.allow_unsafe_code:
             raise UsageError(f"task {name!r} runs what the model writes; allow that by --allow-unsafe-code.")
         if task.get_config("output_type") == "generate_until":
-            over = _parsed(how.gen_kwargs) if how.gen_kwargs else {}
+            over = read_gen_kwargs(how.gen_kwargs) if how.gen_kwargs else {}
             over |= {"max_gen_toks": how.max_gen_toks} if how.max_gen_toks else {}
             task.set_config(key="generation_kwargs", value={**generation, **over})
         if shown == 0 and how.num_fewshot:
-            raise UsageError(f"task {name!r} is asked without examples; leave --num-fewshot out.")
+            raise UsageError(asked_without_examples(name))
         task.set_config(key="num_fewshot", value=(shown or 0) if how.num_fewshot is None else how.num_fewshot)
         task.set_fewshot_seed(FEWSHOT_SEED)
 
 
-def _parsed(settings: str) -> dict[str, Any]:
-    """As lm-eval's own command reads them: ``k=v,k=v``, lists in brackets, or one JSON object."""
+def read_gen_kwargs(settings: str) -> dict[str, Any]:
+    """Settings of generation as lm-eval's own command reads them: ``k=v,k=v``, lists in brackets, or one JSON object.
+
+    Raises:
+        UsageError: They are not readable.
+    """
     try:
         read = try_parse_json(settings)
         return read if isinstance(read, dict) else key_val_to_dict(settings)
@@ -184,6 +216,15 @@ def _headline(question: Question, results: Mapping[str, Any]) -> tuple[str, str]
         return metric, filters[0]
     [samples] = results["samples"].values()
     return samples[0]["metrics"][0], samples[0]["filter"]
+
+
+def _is_share(question: Question, metric: str, values: Sequence[float]) -> bool:
+    """Whether a metric is a share: its values in 0..1, that of all items (the first) and that of each which has one."""
+    for task in question.tasks.values():
+        way = task.aggregation().get(metric)
+        if getattr(way, "__module__", "") == "lm_eval.api.metrics" and getattr(way, "__name__", "") in _NO_SHARES:
+            return False
+    return math.isfinite(values[0]) and all(0 <= value <= 1 for value in values if not math.isnan(value))
 
 
 def _version(question: Question, versions: Mapping[str, Any]) -> str:
@@ -306,6 +347,7 @@ def _item(sample: dict[str, Any], metric: str, mine: Sequence[Answer], *, prefix
         cluster=prefix + str(document.get("cluster", sample["doc_id"])),
         level=level if isinstance(level, int) else None,
         truncated=any(a.truncated for a in mine) if mine and mine[0].truncated is not None else None,
+        cut=any(a.cut for a in mine) if mine and mine[0].cut is not None else None,
         ttft_s=max((a.ttft_s for a in mine if a.ttft_s is not None), default=None),
         share_s=_total([a.share_s for a in mine]),
         layers=_total([a.layers for a in mine]),

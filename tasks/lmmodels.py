@@ -6,12 +6,14 @@ import inspect
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.api.registry import get_model
 from lm_eval.models import MODEL_MAPPING
+from lm_eval.utils import simple_parse_args_string
 
 from joulemark.meters.errors import UsageError
 
@@ -19,6 +21,7 @@ from .ownargs import split_args
 from .servers import ServerWatch
 from .types import Answer, Engine
 from .watch import PlainWatch, TorchWatch, Watch
+from .wrongargs import in_plain_words, refuse_ignored
 
 __all__ = ["EngineLM", "backend_names", "is_client", "load_model", "place_of", "set_pace", "watch_of"]
 
@@ -53,10 +56,22 @@ def is_client(kind: type[LM]) -> bool:
 
 
 def load_model(backend: str, args: str) -> LM:
-    """Make a model of any lm-eval type from its ``k=v,k=v`` arguments; those that are ours it does not see."""
+    """Make a model of any lm-eval type from its ``k=v,k=v`` arguments; those that are ours it does not see.
+
+    Raises:
+        UsageError: It takes no such argument, or there is no model of that name.
+        Exception: Whatever else goes wrong while it is made.
+    """
     args, _ = split_args(args)
-    kind = get_model(backend)
-    return kind.create_from_arg_string(args, {"batch_size": 1} | _device(kind, args))
+    kind, given = get_model(backend), simple_parse_args_string(args)
+    refuse_ignored(backend, kind, given)
+    try:
+        return kind.create_from_arg_string(args, {"batch_size": 1} | _device(kind, args))
+    except Exception as problem:
+        plain = in_plain_words(backend, kind, given, problem)
+        if plain is None:
+            raise
+        raise plain from problem
 
 
 def set_pace(lm: LM, watch: Watch, *, batch_size: int, concurrency: int) -> None:
@@ -131,7 +146,9 @@ class _EngineWatch:
         return self.lm.engine.prefill_s, self.lm.engine.decode_s, time.process_time()
 
     def answers(self, requests: Sequence[Any], answers: Sequence[Any]) -> list[Answer]:  # noqa: ARG002
-        return self._told
+        # Our tokens are characters, and the first of those that the model has no room for never go in.
+        asked = zip(self._told, requests, strict=True)
+        return [replace(told, cut=(told.prompt_tokens or 0) < len(request.args[0])) for told, request in asked]
 
 
 def watch_of(lm: LM) -> Watch:

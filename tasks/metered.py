@@ -55,7 +55,7 @@ class MeteredLM(LM):  # type: ignore[misc]
         self.told: list[tuple[Instance, Answer]] = []
         self._loops: int | None = None
         self._seconds: list[float] = []
-        self._cached = False
+        self._cached = self._cut = False
         self._shares = (0.0, 0.0, 0.0)
         self._warm_ups = 0
         self._warm = True
@@ -113,6 +113,7 @@ class MeteredLM(LM):  # type: ignore[misc]
             loops=self._loops or 0,
             seconds=tuple(self._seconds),
             cached=self.watch.may_be_cached and (self._cached or getattr(self.watch, "saw_cache", False)),
+            cut=self._cut,
             warm_ups=self._warm_ups,
             warm=self._warm,
             prefill_share=prefill / total if told else None,
@@ -155,6 +156,7 @@ class MeteredLM(LM):  # type: ignore[misc]
         self._loops = len(seconds)
         self._seconds += seconds
         self._cached = self._cached or _looks_cached(seconds)
+        self._cut = self._cut or getattr(self.watch, "saw_cut", False)
         self._shares = tuple(s + b - a for s, a, b in zip(self._shares, before, after, strict=True))  # type: ignore[assignment]
         self._warm = self._warm and not (self._sees_work and _began_cold(own))
         told = self.watch.answers(requests, answers)

@@ -6,11 +6,12 @@ alone. Here each request gets back what was computed for it.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .types import Answer
@@ -64,11 +65,15 @@ class Scoring:
 
 @dataclass(frozen=True)
 class _Scored:
-    """What one continuation took: tokens that it had, slots that were computed for it, seconds of its batch."""
+    """What one continuation took: tokens that it had, slots that were computed for it, seconds of its batch.
+
+    ``cut`` is whether there were more tokens than the model reads.
+    """
 
     tokens: int
-    slots: int
-    seconds: float | None
+    cut: bool
+    slots: int = 0
+    seconds: float | None = None
 
 
 def generated(lm: Any, rows: Sequence[Row], requests: Sequence[Any], texts: Sequence[str]) -> list[Answer]:
@@ -109,8 +114,21 @@ def _generated(lm: Any, row: Row, ends: Container[int], text: str) -> Answer:
         computed_tokens=_shared(batch.slots, [1] * len(batch.new))[at],
         latency_s=batch.until(own),
         truncated=not stopped and own >= batch.cap,
+        cut=_was_cut(lm, row),
         ttft_s=batch.forwards[0] - batch.began if batch.forwards else None,
     )
+
+
+def _was_cut(lm: Any, row: Row) -> bool | None:
+    """Whether a part of the prompt was taken away to have room for the answer; None where that cannot be told."""
+    went_in = int(row.batch.prompt[row.at])
+    if went_in < int(row.batch.prompt.max()):
+        # There was padding before it.
+        return False
+    with contextlib.suppress(Exception):
+        tokens, _ = lm.tok_batch_encode([row.request[0]])
+        return bool(tokens.shape[1] > went_in)
+    return None
 
 
 def _own_tokens(lm: Any, new: list[int], ends: Container[int], stops: Sequence[str]) -> tuple[int, bool]:
@@ -150,18 +168,19 @@ def _text(lm: Any, tokens: list[int]) -> str:
 def _shares(lm: Any, scoring: Scoring) -> list[_Scored]:
     """What each continuation of a call took; those that differ in their last token alone share one row."""
     # The last token is scored and never goes in; what is longer than the context is cut on the left.
-    tokens = [min(len(before) + len(after) - 1, lm.max_length) for _, before, after in scoring.asked]
-    found = [_Scored(count, 0, None) for count in tokens]
+    whole = [len(before) + len(after) - 1 for _, before, after in scoring.asked]
+    found = [_Scored(min(count, lm.max_length), count > lm.max_length) for count in whole]
+    tokens = [each.tokens for each in found]
     rows = iter(_rows_of(scoring.asked, grouped=bool(getattr(lm, "logits_cache", True))))
     for count, width, seconds in scoring.forwards:
         batch = list(itertools.islice(rows, count))
         if len(batch) != count or max(tokens[row[0]] for row in batch) != width:
             # lm-eval did not order them as it used to.
             slots = _shared(sum(rows * width for rows, width, _ in scoring.forwards), tokens)
-            return [_Scored(count, share, None) for count, share in zip(tokens, slots, strict=True)]
+            return [replace(each, slots=share, seconds=None) for each, share in zip(found, slots, strict=True)]
         for row in batch:
             for at, share in zip(row, _shared(width, [1] * len(row)), strict=True):
-                found[at] = _Scored(tokens[at], share, seconds)
+                found[at] = replace(found[at], slots=share, seconds=seconds)
     return found
 
 
@@ -198,6 +217,7 @@ def _together(windows: Sequence[_Scored]) -> Answer:
         computed_tokens=sum(window.slots for window in windows),
         latency_s=sum(seconds) if seconds and len(seconds) == len(windows) else None,
         truncated=None,
+        cut=any(window.cut for window in windows),
     )
 
 

@@ -39,8 +39,12 @@ _CACHED_SHARE = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """What one prompt of a request took; None where the server does not tell."""
+    """What one prompt of a request took; None where the server does not tell.
 
+    ``sent`` are its tokens as they were sent; None where it went out as text.
+    """
+
+    sent: int | None
     prompt_tokens: int | None
     generated_tokens: int | None
     truncated: bool | None
@@ -49,7 +53,9 @@ class _Row:
     ttft_s: float | None
 
 
-_UNKNOWN = _Row(prompt_tokens=None, generated_tokens=None, truncated=None, share_s=None, latency_s=None, ttft_s=None)
+_UNKNOWN = _Row(
+    sent=None, prompt_tokens=None, generated_tokens=None, truncated=None, share_s=None, latency_s=None, ttft_s=None
+)
 
 
 class ServerWatch:
@@ -70,6 +76,7 @@ class ServerWatch:
         self._noting = self._scores = False
         self._rows: dict[Hashable, deque[_Row]] = defaultdict(deque)
         self._scored: list[Hashable] = []
+        self._cut: list[bool] = []
         self._spent: dict[int, float] = {}
         self._pending: list[_Row] = []
         self._settings: Any = None
@@ -90,7 +97,7 @@ class ServerWatch:
     def begin(self) -> None:
         """Forget the warm-up, and note what comes."""
         self._rows.clear()
-        self._scored, self._tokens, self._spent = [], [0, 0], {}
+        self._scored, self._cut, self._tokens, self._spent = [], [], [0, 0], {}
         self._noting = True
 
     def end(self) -> None:
@@ -104,17 +111,27 @@ class ServerWatch:
     def answers(self, requests: Sequence[Any], answers: Sequence[Any]) -> list[Answer]:
         """By what was asked, since lm-eval asks in an order of its own."""
         if answers and isinstance(answers[0], str):
-            keys = [_asked(*request.args[:2]) for request in requests]
+            rows = [self._row(_asked(*request.args[:2])) for request in requests]
+            cut = [self._was_cut(request.args[0], row.sent) for request, row in zip(requests, rows, strict=True)]
         elif len(self._scored) == len(requests):
-            keys = self._scored
+            rows, cut = [self._row(key) for key in self._scored], [*self._cut]
         else:
             # A rolling likelihood is cut into windows of its own.
             return PlainWatch(self.lm).answers(requests, answers)
-        return [self._answer(key, answer) for key, answer in zip(keys, answers, strict=True)]
+        return [self._answer(*each) for each in zip(rows, answers, cut, strict=True)]
 
-    def _answer(self, key: Hashable, answer: Any) -> Answer:
+    def _row(self, key: Hashable) -> _Row:
         rows = self._rows[key]
-        row = rows.popleft() if rows else _UNKNOWN
+        return rows.popleft() if rows else _UNKNOWN
+
+    def _was_cut(self, prompt: Any, sent: int | None) -> bool | None:
+        """Whether lm-eval sent fewer tokens than the prompt has; None where it sends text, which the server may cut."""
+        if sent is None:
+            return None
+        tokens = self.lm.tok_encode(prompt, add_special_tokens=self.lm.add_bos_token)
+        return len(tokens) > sent
+
+    def _answer(self, row: _Row, answer: Any, cut: bool | None) -> Answer:
         generated = isinstance(answer, str)
         return Answer(
             text=answer if generated else "",
@@ -123,6 +140,7 @@ class ServerWatch:
             computed_tokens=None,
             latency_s=row.latency_s,
             truncated=row.truncated if generated else None,
+            cut=cut,
             ttft_s=row.ttft_s,
             share_s=row.share_s,
         )
@@ -169,9 +187,9 @@ class ServerWatch:
 
     def _watched_score(self, requests: Sequence[Any], *rest: Any, **settings: Any) -> Any:
         if self._noting:
-            self._scored += [
-                tuple((context + continuation)[-self.lm.max_length :]) for _, context, continuation in requests
-            ]
+            whole = [context + continuation for _, context, continuation in requests]
+            self._scored += [tuple(tokens[-self.lm.max_length :]) for tokens in whole]
+            self._cut += [len(tokens) > self.lm.max_length for tokens in whole]
         return self._score(requests, *rest, **settings)
 
     def _checked(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -303,6 +321,7 @@ class _Attempt:
             finish = choice.get("finish_reason")
             rows.append(
                 _Row(
+                    sent=_length(prompt),
                     prompt_tokens=own.get("prompt_tokens", _length(prompt)),
                     generated_tokens=own.get("completion_tokens"),
                     truncated=None if finish is None else finish == "length",

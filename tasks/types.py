@@ -20,6 +20,7 @@ class Answer:
         computed_tokens: Token slots computed for it, padding and waiting for slower rows included.
         latency_s: From the start of its batch to its last token.
         truncated: Whether the token cap ended it.
+        cut: Whether a part of its prompt was taken away, since the model's context has no room for all of it.
         ttft_s: From the start of its batch to its first token.
         share_s: Seconds of the window that count as its own where requests overlap: those in which `n` were under way
             count as a share of `1 / n` for each.
@@ -34,6 +35,7 @@ class Answer:
     computed_tokens: int | None
     latency_s: float | None
     truncated: bool | None
+    cut: bool | None = None
     ttft_s: float | None = None
     share_s: float | None = None
     layers: int | None = None
@@ -103,6 +105,7 @@ class Passes:
         loops: Times that every request ran.
         seconds: Length of each loop.
         cached: Whether later loops were so much faster than the first that a cache must have answered.
+        cut: Whether prompts were cut to fit the model, where only that is known and not which.
         warm_ups: Batches that were answered before the windows.
         warm: Whether its speed had settled by then, as far as that shows.
         prefill_share, decode_share: Parts of the time in the windows (the CPU's, or a GPU's), where the model
@@ -112,6 +115,7 @@ class Passes:
     loops: int
     seconds: tuple[float, ...]
     cached: bool
+    cut: bool = False
     warm_ups: int = 0
     warm: bool = True
     prefill_share: float | None = None
@@ -132,6 +136,7 @@ class Item:
     cluster: str
     level: int | None
     truncated: bool | None
+    cut: bool | None = None
     ttft_s: float | None = None
     share_s: float | None = None
     layers: int | None = None
@@ -147,19 +152,20 @@ class TaskResult:
         version: The task's version.
         hash: Of everything that is asked: configuration and documents.
         metric: The metric's name; the first that the task lists.
-        accuracy: Its aggregate; None where that is no finite number.
-        chance: What a guesser scores.
-        quality: ``100 (accuracy - chance) / (1 - chance)``, or None for a metric outside 0..1 or
-            where less is better.
+        accuracy: Its aggregate, where that is a share: in 0..1, and more is better. Else it stands first in ``others``.
+        chance: What a guesser scores; None where there is no accuracy.
+        quality: ``100 (accuracy - chance) / (1 - chance)``; None where there is no accuracy, or none of each item.
         others: The task's further metrics, by name.
+        samples: What was asked and answered, a line of JSON an item; None where nobody wants to keep it.
     """
 
     version: str
     hash: str
     metric: str
     accuracy: float | None
-    chance: float
+    chance: float | None
     quality: float | None
     items: tuple[Item, ...]
     passes: Passes
     others: Mapping[str, float] = field(default_factory=dict)
+    samples: tuple[str, ...] | None = None

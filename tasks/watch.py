@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import logging
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -60,12 +61,20 @@ class PlainWatch:
     def __init__(self, lm: Any) -> None:
         self.lm = lm
         self.batch_size = _batch_size(lm)
+        self._listening = _Listening()
+
+    @property
+    def saw_cut(self) -> bool:
+        """Whether lm-eval said, since `begin`, that it cut prompts to fit the model; of which ones it does not tell."""
+        return self._listening.cut
 
     def begin(self) -> None:
-        """Nothing."""
+        """Listen to what lm-eval says."""
+        self._listening.begin()
 
     def end(self) -> None:
-        """Nothing."""
+        """Listen no more."""
+        self._listening.end()
 
     def seconds(self) -> tuple[float, float, float]:
         """Only the time in all."""
@@ -93,6 +102,35 @@ class PlainWatch:
             tokens = self.lm.tok_encode(text)
             return len(tokens) if all(isinstance(token, int) for token in tokens) else None
         return None
+
+
+class _Listening(logging.Handler):
+    """Hears whether lm-eval's loggers tell of prompts that were cut, which are silent otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = False
+        self._before: tuple[int, bool] | None = None
+
+    def begin(self) -> None:
+        self.end()
+        self.cut = False
+        logger = logging.getLogger("lm_eval")
+        self._before = logger.level, logger.propagate
+        logger.addHandler(self)
+        logger.setLevel(logging.WARNING)
+        logger.propagate = False
+
+    def end(self) -> None:
+        if self._before is not None:
+            logger = logging.getLogger("lm_eval")
+            logger.removeHandler(self)
+            logger.setLevel(self._before[0])
+            logger.propagate = self._before[1]
+            self._before = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.cut = self.cut or "truncat" in record.getMessage().lower()
 
 
 class TorchWatch:

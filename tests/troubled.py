@@ -19,6 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 from lm_eval.api.model import LM
 
 __all__ = ["Troubled", "put_on_path"]
@@ -51,16 +52,20 @@ class Troubled(LM):
     def __init__(self, how: str = "", note: str = "", **_: Any) -> None:
         super().__init__()
         self.trouble = None if os.environ.get("TROUBLE") == "over" else WHILE_ANSWERING.get(how)
-        self.calls = 0
+        self.calls, self.how = 0, how
         print(f"loading one that {how}", flush=True)
         if how == "counts":
             Path(note).write_text(json.dumps(count_threads()), encoding="utf-8")
+        elif how == "holds_gpu":
+            hold_gpu(Path(note))
         elif os.environ.get("TROUBLE") != "over" and how in WHILE_LOADING:
             WHILE_LOADING[how]()
 
     def generate_until(self, requests: list[Any], disable_tqdm: bool = False) -> list[Any]:  # noqa: ARG002
         self.calls += 1
         time.sleep(0.01)
+        if self.how == "grows":
+            grow(requests[0].args[1]["max_gen_toks"])
         answers = ["7"] * len(requests)
         if self.trouble is None or self.calls <= FINE_CALLS:
             return answers
@@ -108,6 +113,36 @@ def eat(*_: Any) -> None:
     hoard = []
     while True:
         hoard.append(bytearray(8 << 20))
+
+
+def grow(megabytes: int) -> None:
+    """Hold so much for a moment, in a piece that goes back to the kernel."""
+    import numpy as np
+
+    np.ones(megabytes << 17)
+
+
+def want_all(*_: Any) -> None:
+    """Run out of memory as long as the process that measures has another model."""
+    guard = psutil.Process().parent()
+    assert guard is not None
+    if len(guard.parent().children()) > 1:  # type: ignore[union-attr]
+        raise MemoryError
+
+
+GPU_MB = 600
+
+
+def hold_gpu(note: Path) -> None:
+    """Hold memory of the GPU that the tests' own library tells of, if there is so much; and note whether there was."""
+    import pynvml
+
+    pynvml.nvmlInit()
+    free = pynvml.nvmlDeviceGetMemoryInfo(pynvml.nvmlDeviceGetHandleByIndex(0)).free
+    with note.open("a", encoding="utf-8") as noted:
+        noted.write(f"{free >> 20}\n")
+    with Path(os.environ["FAKE_HOLDS"]).open("a", encoding="utf-8") as holds:
+        holds.write(f"0 {os.getpid()} {GPU_MB}\n")
 
 
 def eat_until_killed(*_: Any) -> None:
@@ -167,6 +202,7 @@ WHILE_ANSWERING: dict[str, Callable[[list[str]], Any]] = {
     "segfaults": segfault,
     "eats": eat,
     "eats_all": eat_until_killed,
+    "wants_all": want_all,
     "prints": print_garbage,
     "prints_and_exits": print_and_exit,
     "leaves": leave,

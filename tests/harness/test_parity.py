@@ -120,7 +120,7 @@ def outcome(sample: dict[str, Any]) -> tuple[str, float]:
 
 def read_ours(path: Path) -> tuple[dict[str, float | None], Items]:
     run = read_run(path)
-    accuracy = {cell.task: cell.accuracy for cell in run.cells}
+    accuracy = {c.task: c.other_metrics[c.metric] if c.accuracy is None else c.accuracy for c in run.cells}
     found: Items = {}
     for cell in run.cells:
         items = pd.read_parquet(run.path / "items" / f"{cell.cell_id}.parquet")

@@ -18,7 +18,8 @@ import pytest
 from machines import FakePowercap, PowerDriver
 
 from joulemark.harness.record import Cell, Energy, Span
-from joulemark.harness.remeter import _find_recording, _Recording, remeter
+from joulemark.harness.recording import Recording, find_recording
+from joulemark.harness.remeter import remeter
 from joulemark.harness.store import Run, canonical_json, read_run, seal
 from joulemark.meters.errors import MeasuringFailed, UsageError
 from joulemark.meters.traces import Trace
@@ -256,7 +257,7 @@ def test_the_stated_error_holds_the_true_energy_where_clocks_are_off() -> None:
         times = 1e9 + 5 + rng.random() * 0.1 + 0.1 * np.arange(220)
         busy = np.any([(times >= start) & (times <= start + 2) for start in began], axis=0)
         trace = Trace(times_s=times + rng.normal(0, u_s), watts=np.where(busy, 150.0, 60.0))
-        recording = _Recording(trace=trace, domain=domain, ahead_s=0.0, u_moment_s=u_s)
+        recording = Recording(trace=trace, domain=domain, ahead_s=0.0, u_moment_s=u_s)
         stamps = [datetime.fromtimestamp(start, UTC).isoformat(timespec="milliseconds") for start in began]
         record = recording.measure([Span(began_at=stamp, window_s=2.0) for stamp in stamps])
         assert record.u_j < 0.05 * record.gross_j
@@ -275,7 +276,7 @@ def test_the_stated_error_holds_the_true_energy_where_stamps_are_cut_to_seconds(
         file = tmp_path / "log.csv"
         file.write_text("timestamp,power_w\n" + "".join(f"{when:.0f},{watts}\n" for when, watts in rows))
         stamp = datetime.fromtimestamp(began, UTC).isoformat(timespec="milliseconds")
-        record = _find_recording(f"lab=replay:file={file}").measure([Span(began_at=stamp, window_s=20.0)])
+        record = find_recording(f"lab=replay:file={file}").measure([Span(began_at=stamp, window_s=20.0)])
         assert record.u_j < 0.05 * record.gross_j
         inside += abs(record.gross_j - 3000.0) <= 1.96 * record.u_j
     assert inside / draws >= 0.93
@@ -328,7 +329,7 @@ def test_the_stated_error_holds_the_true_energy_where_cells_follow_faster_than_a
         file = tmp_path / "plug.csv"
         rows = zip(times, np.floor(joules / 0.5) * 0.5, strict=True)
         file.write_text("timestamp,energy_j\n" + "".join(f"{t:.3f},{j:.3f}\n" for t, j in rows))
-        recording = _find_recording(f"plug=replay:file={file}")
+        recording = find_recording(f"plug=replay:file={file}")
         for start, window_s, watts in zip(starts, seconds, powers, strict=True):
             stamp = datetime.fromtimestamp(start, UTC).isoformat(timespec="milliseconds")
             record = recording.measure([Span(began_at=stamp, window_s=window_s)])

@@ -69,6 +69,7 @@ def test_the_servers_cpu_time_is_the_models_and_its_items_share_it(
         "--sweep", "concurrency=1,8", "--repeats", "1", "--out", path,
     )  # fmt: skip
     after = psutil.Process(server.process.pid).cpu_times()
+    held_mb = psutil.Process(server.process.pid).memory_info().rss / 2**20
     assert done.returncode == 0, done.stderr
     cells = by_model(path)
     assert len(cells["one"]) == len(cells["unknown"]) == 2
@@ -83,14 +84,15 @@ def test_the_servers_cpu_time_is_the_models_and_its_items_share_it(
         assert cell.phases.prefill_j + cell.phases.decode_j <= cell.energy.net_j
         assert cell.phases.prefill_j > 0
         assert cell.phases.decode_j > 0
-        # It was loaded before, by others; and its memory is not its client's.
+        # It was loaded before, by others; and its memory is not its client's, which has imported torch.
         assert cell.phases.load_j is None
-        assert cell.model_info.peak_rss_mb is None
+        assert cell.model_info.peak_rss_mb == pytest.approx(held_mb, rel=0.3)
         assert cell.ttft_s.p50 < cell.latency_s.p50
         assert cell.tokens.generated > 24
         assert cell.truncated == 0
     for cell in cells["unknown"]:
         assert cell.flags[0] == "outside_meter"
+        assert cell.model_info.peak_rss_mb is None
         assert cell.energy.gross_j is None
     # No more joules than its CPU seconds make.
     busy_s = after.user + after.system - before.user - before.system
@@ -136,10 +138,13 @@ def wait_for(path: Path, model: str, count: int, process: subprocess.Popen[str])
         time.sleep(0.01)
 
 
-def test_a_server_that_dies_midway_fails_its_cells_and_the_run_goes_on(gguf: Path, tmp_path: Path) -> None:
-    path = tmp_path / "run"
+def test_a_server_that_dies_midway_fails_its_cells_and_its_file_tells_which_process_to_go_on_with(
+    joulemark: Joulemark, gguf: Path, tmp_path: Path
+) -> None:
+    path, pid_file = tmp_path / "run", tmp_path / "server.pid"
     with llama_cpp(gguf) as server:
-        model = named("mortal", server, ours=f",server_pid={server.process.pid}")
+        pid_file.write_text(f"{server.process.pid}\n")
+        model = named("mortal", server, ours=f",server_pid={pid_file}")
         command = [*COMMAND, "run", "-m", model, "-m", "ref/ngram", *ASKED, "--order", "blocked", "--repeats", "3"]
         with subprocess.Popen([*command, "--out", str(path)], stderr=subprocess.PIPE, text=True) as run:
             wait_for(path, "mortal", 1, run)
@@ -154,6 +159,14 @@ def test_a_server_that_dies_midway_fails_its_cells_and_the_run_goes_on(gguf: Pat
     assert all(f"its server, process {server.process.pid}, has ended" in cell.error for cell in lost)
     assert [cell.status for cell in cells["ref/ngram"]] == ["ok"] * 3
     assert "2 of 6 cells failed" in told
+    done = joulemark("run", "--resume", path)
+    assert done.returncode == 2
+    assert f"no process {server.process.pid} is on this machine" in done.stderr
+    with llama_cpp(gguf, server.port) as again:
+        pid_file.write_text(f"{again.process.pid}\n")
+        done = joulemark("run", "--resume", path)
+    assert done.returncode == 0, done.stderr
+    assert [cell.attempt for cell in by_model(path)["mortal"]] == [1, 2, 2]
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -176,10 +189,13 @@ def test_a_started_server_that_cannot_start_fails_its_cells_with_what_it_said(
 ) -> None:
     path = tmp_path / "run"
     broken = started(gguf.with_name("missing.gguf"), free_port(), "broken")
-    done = joulemark("run", "-m", broken, "-m", "ref/ngram", *ASKED, "--repeats", "1", "--out", path)
+    killed = f"{started(gguf, free_port(), 'killed').partition('server=')[0]}server=sh -c 'kill -9 $$'"
+    models = ("-m", broken, "-m", killed, "-m", "ref/ngram")
+    done = joulemark("run", *models, *ASKED, "--repeats", "1", "--out", path)
     assert done.returncode == 5
     cells = by_model(path)
-    assert "could not be loaded: its server has ended" in cells["broken"][0].error
+    assert "could not be loaded: its server ended with exit code 1: " in cells["broken"][0].error
+    assert cells["killed"][0].error == "could not be loaded: its server was ended by SIGKILL (out of memory?)"
     assert cells["ref/ngram"][0].status == "ok"
 
 
@@ -195,7 +211,8 @@ def test_a_port_that_somebody_else_listens_at_is_told(
 
 @pytest.mark.parametrize(("ours", "reason"), [
     ("server_pid=4194305", "no process 4194305"),
-    ("server_pid=abc", "give the number"),
+    ("server_pid=abc", "give the number of the server's process, or a file"),
+    ("server_pid=/dev/null", "give the number of the server's process, or a file"),
     ("server_pid={me}", "this run itself"),
     ("server_pid={other}", "does not listen at port"),
     ("server_pid={pid},server_at=rack", "give one of"),

@@ -1,8 +1,16 @@
-"""What a run says of the machine that it was measured on."""
+"""What a run says of the machine that it was measured on, and what is refused before anything is measured."""
 
 from __future__ import annotations
 
-from joulemark.harness.session import describe_this_machine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tiny
+
+from joulemark.harness.plan import make_plan
+from joulemark.harness.session import describe_this_machine, prepare
+from joulemark.meters.errors import UsageError
 from joulemark.meters.registry import Choice
 from joulemark.meters.types import Domain
 
@@ -31,3 +39,20 @@ def test_a_gpu_is_named_as_its_driver_does_and_otherwise_as_its_meter_and_never_
         ("NVIDIA H200", "GPU-aa11"),
         ("GPU rack:gpu-0", ""),
     ]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"gen_kwargs": "hot"}, "--gen-kwargs 'hot' is not readable"),
+        ({"num_fewshot": 2}, "'tiny_sums_bare' is asked without examples; leave --num-fewshot out"),
+        ({"tasks": ("tiny_group", "tiny_odd")}, "'tiny_odd' is in 'tiny_group' as well, and would count twice"),
+    ],
+)
+def test_what_a_task_cannot_be_asked_is_refused_before_anything_is_measured(
+    given: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    folder = tiny.make_tasks(tmp_path / "tasks")
+    usual = {"models": ("ref/ngram",), "tasks": ("tiny_sums_bare",), "include_path": (str(folder),)}
+    with pytest.raises(UsageError, match=reason):
+        prepare(make_plan(None, usual | given), lambda _: None)

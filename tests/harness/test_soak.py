@@ -114,7 +114,8 @@ def test_a_window_whose_model_dies_fails_and_the_load_goes_on(tmp_path: Path) ->
 
 
 def test_a_model_that_cannot_be_loaded_ends_it_at_once(joulemark: Joulemark, tmp_path: Path) -> None:
-    done = joulemark("soak", "gone=hf:pretrained=/nowhere", "--minutes", "60", "--out", tmp_path / "soak")
+    (tmp_path / "empty").mkdir()
+    done = joulemark("soak", f"no=hf:pretrained={tmp_path}/empty", "--minutes", "60", "--out", tmp_path / "soak")
     assert done.returncode == 5
     assert "no window was measured" in done.stderr.splitlines()[-1]
     assert "could not be loaded" in done.stderr.splitlines()[-1]
@@ -153,7 +154,7 @@ def test_power_that_rises_is_seen_to_rise_beside_the_temperature_and_the_clock(
         (("ref/ngram",), "name a model and how long"),
         (("ref/ngram", "--minutes", "0"), "--minutes"),
         (("ref/ngramm", "--minutes", "1"), "did you mean ref/ngram"),
-        (("ref/ngram", "--minutes", "1", "--concurrency", "4"), "no model takes these settings"),
+        (("gone=hf:pretrained=./nowhere", "--minutes", "1"), "there is no folder './nowhere'"),
         (("ref/ngram", "--summarise", "."), "give no model"),
         (("--summarise", "."), "is not a run directory"),
     ],

@@ -44,7 +44,7 @@ def items(count: int = 3) -> pd.DataFrame:
     row = {
         "doc_id": 0, "doc_hash": "h", "score": 1.0, "correct": True, "prompt_tokens": 3, "generated_tokens": 1,
         "computed_tokens": 5, "energy_j": 0.5, "latency_s": None, "ttft_s": None, "cluster": "0", "level": None,
-        "truncated": None, "layers": None, "confidence": None, "escalated": None,
+        "truncated": None, "cut": None, "layers": None, "confidence": None, "escalated": None,
     }  # fmt: skip
     return pd.DataFrame([row | {"doc_id": at} for at in range(count)]).astype(ITEM_COLUMNS)
 
@@ -66,6 +66,16 @@ def test_what_was_written_is_read_back(run: Path) -> None:
     assert list(found.items().columns) == ["cell_id", *ITEM_COLUMNS]
     assert len(found.items()) == 6
     assert not found.notes
+
+
+def test_samples_are_kept_beside_the_items_and_of_cells_without_there_are_none(run: Path) -> None:
+    told = [{"doc_id": 0, "answers": ["a\u2028b\n"]}, {"doc_id": 1, "answers": ["\u00e9"]}]
+    with RunWriter(run) as writer:
+        writer.append(cell("c"), items(2), samples=[json.dumps(line, ensure_ascii=False) for line in told])
+    found = read_run(run)
+    assert found.samples("c") == told
+    assert found.samples("a") is None
+    assert [path.name for path in (run / "samples").iterdir()] == ["c.jsonl"]
 
 
 def test_the_compacted_items_are_the_same_rows(run: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,11 +39,40 @@ def test_what_one_load_serves_is_loaded_once() -> None:
 def test_impossible_settings_are_named_with_the_reason_and_left_out() -> None:
     plan = make_plan(None, {"sweep": {"batch_size": (1, 8), "concurrency": (1, 8), "dtype": ("float32",)}})
     told = impossible(plan, [HF, REF, CHAT])
-    assert "mine is not measured with concurrency=8: it computes here, and one batch at a time." in told
-    assert any(text.startswith("ref/dense-60k is not measured with dtype=float32") for text in told)
-    assert any(text.startswith("chat is not measured with batch_size=8") for text in told)
-    assert [setting["batch_size"] for setting in settings(plan, HF)] == [1, 8]
-    assert settings(plan, REF) == []
+    assert "concurrency=8 is left out for mine, ref/dense-60k: it computes here, and one batch at a time." in told
+    assert any(text.startswith("dtype=float32 is left out for ref/dense-60k, chat") for text in told)
+    assert any(text.startswith("batch_size=8 is left out for chat") for text in told)
+    assert [(s["batch_size"], s["concurrency"], s["dtype"]) for s in settings(plan, HF)] == [
+        (1, 1, "float32"),
+        (8, 1, "float32"),
+    ]
+    assert [(s["batch_size"], s["concurrency"]) for s in settings(plan, CHAT)] == [(1, 1), (1, 8)]
+
+
+def test_a_setting_that_a_model_cannot_have_does_not_keep_it_from_being_measured() -> None:
+    """A server with eight requests under way and a model on this machine can be asked in one run."""
+    plan = make_plan(None, {"concurrency": 8, "dtype": "bfloat16", "limit": 40, "threads": 2})
+    assert settings(plan, CHAT) == [{"batch_size": 1, "num_fewshot": None, "limit": 40, "concurrency": 8}]
+    usual = {"batch_size": 16, "num_fewshot": None, "limit": 40, "threads": 2}
+    assert settings(plan, REF) == [usual]
+    assert settings(plan, HF) == [usual | {"dtype": "bfloat16"}]
+    swept = make_plan(None, {"sweep": {"dtype": ("float32", "bfloat16")}, "limit": 40})
+    assert settings(swept, REF) == [usual | {"threads": 1}]
+    assert impossible(swept, [REF]) == [
+        "dtype=float32,bfloat16 is left out for ref/dense-60k: its precision is not chosen when it is loaded."
+    ]
+
+
+def test_threads_are_told_of_what_is_started_here_alone() -> None:
+    plan = make_plan(None, {"threads": 2})
+    started = parse_model(
+        "own=local-completions:base_url=http://127.0.0.1:1/v1/completions,server=python -m http.server"
+    )
+    assert [setting["threads"] for setting in settings(plan, started)] == [2]
+    assert "threads" not in settings(plan, CHAT)[0]
+    assert impossible(plan, [CHAT]) == [
+        "threads=2 is left out for chat: its server has as many as it was started with."
+    ]
 
 
 @pytest.mark.parametrize(
@@ -53,11 +83,25 @@ def test_impossible_settings_are_named_with_the_reason_and_left_out() -> None:
         ({"batch_size": (1, 1)}, "each once"),
         ({"batch_size": ("many",)}, "whole numbers from 1"),
         ({"threads": (0,)}, "whole numbers from 1"),
+        ({"gen_kwargs": ("a",)}, "cannot be swept"),
     ],
 )
 def test_a_wrong_sweep_is_told(sweep: dict[str, tuple[int | str, ...]], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         make_plan(None, {"sweep": sweep})
+
+
+def test_a_setting_that_is_given_and_swept_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"command line: batch_size is given and swept; leave one of the two out\.$"):
+        make_plan(None, {"batch_size": 4, "sweep": {"batch_size": (1, 8)}})
+
+
+def test_further_repeats_go_on_counting_the_order_whichever_it_is() -> None:
+    for order in ("interleaved", "abba", "blocked"):
+        plan = make_plan(None, {"order": order, "tasks": ["jm_units", "jm_dates"]})
+        cells = schedule(plan, [HF, REF], (1, 2, 3)) + schedule(plan, [HF, REF], (4, 5))
+        assert [cell.order for cell in cells] == list(range(20))
+        assert len({cell.cell_id for cell in cells}) == 20
 
 
 def test_without_a_sweep_cells_keep_the_ids_that_runs_of_older_versions_have() -> None:
@@ -68,11 +112,13 @@ def test_without_a_sweep_cells_keep_the_ids_that_runs_of_older_versions_have() -
 def test_a_sweep_is_measured_and_its_settings_stand_beside_each_other(joulemark: Joulemark, tmp_path: Path) -> None:
     path = tmp_path / "run"
     chosen = ("-m", "ref/dense-60k", "-t", "jm_units", "--limit", "16", "--repeats", "2", "--meter", "modelled")
-    done = joulemark("run", *chosen, "--sweep", "batch_size=1,16", "--sweep", "dtype=float32", "--out", path)
-    assert done.returncode == 2
-    assert "no model takes these settings" in done.stderr
-    done = joulemark("run", *chosen, "--sweep", "batch_size=1,16", "--out", path)
+    sweep = ("--sweep", "batch_size=1,16", "--sweep", "dtype=float32")
+    told = json.loads(joulemark("run", *chosen, *sweep, "--dry-run", "--json", "--out", path).stdout)
+    assert not path.exists()
+    assert (told["cells"], len(told["entrants"]), told["grade"]) == (4, 2, "modelled")
+    done = joulemark("run", *chosen, *sweep, "--out", path)
     assert done.returncode == 0, done.stderr
+    assert "dtype=float32 is left out for ref/dense-60k" in done.stderr
     [view, *_] = make_views([read_run(path)])
     assert {row.label for row in view.rows} == {"ref/dense-60k (batch_size=1)", "ref/dense-60k (batch_size=16)"}
     assert len({row.quality for row in view.rows}) == 1
@@ -122,11 +168,28 @@ def test_a_sweep_counts_as_unfinished_until_every_setting_is_measured(joulemark:
     assert (unfinished.finished, unfinished.planned) == (1, 2)
 
 
-def test_a_model_that_takes_none_of_the_settings_is_not_waited_for(joulemark: Joulemark, tmp_path: Path) -> None:
+def test_what_would_fail_or_mislead_is_told_before_anything_is_measured(joulemark: Joulemark, tmp_path: Path) -> None:
+    server = "far=local-completions:base_url=http://127.0.0.1:1/v1/completions"
+    for model, told in {
+        "mine=hf:pretrained=./nowhere": "model 'mine': there is no folder './nowhere'.",
+        f"{server},server_at=plug": "server_at=plug names no meter of this run, which measures by modelled; give it by",
+    }.items():
+        done = joulemark("run", "-m", model, "-t", "jm_units", "--meter", "modelled", "--out", tmp_path / "run")
+        assert (done.returncode, told in done.stderr) == (2, True), done.stderr
+    done = joulemark("run", "-m", server, "-t", "jm_units", "--meter", "modelled", "--threads", "512", "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for remedy in ("server_pid=PID", "server=COMMAND", "server_at=METER", "threads=512: only"):
+        assert remedy in done.stderr
+
+
+def test_a_failure_that_all_cells_of_a_sweep_share_is_told_once(joulemark: Joulemark, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
     path = tmp_path / "run"
-    chosen = ("-t", "jm_units", "--limit", "8", "--repeats", "1", "--meter", "modelled", "--out", path)
-    done = joulemark(
-        "run", "-m", "ref/dense-60k", "-m", "other=hf:pretrained=./none", "--sweep", "dtype=float32", *chosen
-    )
-    assert "ref/dense-60k is not measured with dtype=float32" in done.stderr
-    assert {cell.model for cell in read_run(path).cells} == {"other"}
+    chosen = ("-t", "jm_units", "--limit", "8", "--repeats", "2", "--meter", "modelled", "--out", path)
+    done = joulemark("run", "-m", f"mine=hf:pretrained={tmp_path / 'empty'}", "--sweep", "batch_size=1,8", *chosen)
+    assert done.returncode == 5
+    assert done.stderr.count("could not be loaded") == 2  # At once, and in the end.
+    assert "Failed: mine (batch_size=" in done.stderr
+    assert "4 of 4 cells failed, all for the same reason: mine (batch_size=" in done.stderr
+    assert "Nothing was measured; mend that, then" in done.stderr
+    assert ".." not in done.stderr.replace("...", "")

@@ -15,7 +15,7 @@ from troubled import put_on_path
 
 from joulemark.harness import guard
 from joulemark.harness.models import parse_model
-from joulemark.harness.said import last_words, one_line, readable
+from joulemark.harness.said import how_it_ended, last_words, one_line, readable
 from joulemark.harness.worker import Worker, WorkerFailed
 from joulemark.meters.errors import MeterLost
 from joulemark.tasks.types import Part
@@ -111,6 +111,14 @@ def test_what_was_said_is_still_there_once_a_worker_is_closed(tmp_path: Path, mo
     assert not worker.alive
     worker.close()
     assert "loading one that hangs_up" in worker.log
+
+
+def test_a_process_that_is_not_ready_in_time_is_ended_with_advice() -> None:
+    worker = Worker(parse_model("ref/ngram"), threads=1, offline=True)
+    with pytest.raises(WorkerFailed, match=r"still starting after 0\.01 s.*a longer --timeout waits longer"):
+        worker.wait_ready(timeout_s=0.01)
+    assert not worker.alive
+    worker.close()
 
 
 def test_loading_takes_no_longer_than_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,6 +220,13 @@ def test_what_a_process_said_is_told_as_plain_text() -> None:
     assert len(one_line("x" * 400)) == 300
     assert last_words("why it ends\n\nFatal Python error: Aborted\n\nExtension modules: many") == "why it ends"
     assert last_words("") == ""
+    # Sentences that have it at their end bring their own full stop.
+    assert last_words("It is over.") == "It is over"
+    assert one_line("and so on ...") == "and so on ..."
+    assert (
+        how_it_ended("its server", -signal.SIGABRT, "no GPU here\n") == "its server was ended by SIGABRT: no GPU here"
+    )
+    assert how_it_ended("its server", -63, "") == "its server was ended by signal 63"
 
 
 def test_a_model_that_takes_too_long_is_stopped_and_what_it_said_is_kept(worker: Worker) -> None:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 from joulemark.harness.cells import power_table
 from joulemark.harness.record import Span
-from joulemark.harness.remeter import _find_recording
+from joulemark.harness.recording import find_recording
 from joulemark.meters.errors import MeterLost, UsageError
 from joulemark.meters.polling import Sample, _Sum
 from joulemark.meters.registry import choose, find_meters, probe_all
@@ -714,9 +714,7 @@ def test_where_the_power_is_steady_a_live_log_and_the_same_log_afterwards_tell_t
             record = recorder.stop()
         time.sleep(0.3)
     began = datetime.fromtimestamp(record.began_ns / 1e9 + wall_ahead_s, UTC).isoformat(timespec="milliseconds")
-    again = _find_recording(f"bench=replay:file={logger.file}").measure(
-        [Span(began_at=began, window_s=record.window_s)]
-    )
+    again = find_recording(f"bench=replay:file={logger.file}").measure([Span(began_at=began, window_s=record.window_s)])
     assert record.gross_j == pytest.approx(50 * record.window_s)
     assert again.gross_j == pytest.approx(record.gross_j)
     assert again.u_j == pytest.approx(record.u_j, rel=0.3)

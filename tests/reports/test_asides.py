@@ -7,12 +7,13 @@ import re
 from collections.abc import Callable
 from html import unescape
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
 from joulemark.harness.record import Cell, Computed
 from joulemark.harness.store import Run
-from joulemark.reports.asides import by_difficulty, chosen, other_metrics
+from joulemark.reports.asides import by_difficulty, chosen, cut_off, other_metrics
 from joulemark.reports.commands import rank
 from joulemark.reports.documents import as_csv, as_json, as_markdown
 from joulemark.reports.html import page
@@ -131,6 +132,33 @@ def test_other_tasks_metrics_keep_their_names_and_only_shares_are_percentages(ma
     lines = dict(aside.lines)
     assert lines["plain"] == ("50.0\u00a0%", "0.800")
     assert lines["cascade"] == ("\u2013", "23.1")
+
+
+def cutting(make_run: Make, share: dict[str, float | None]) -> View:
+    """A view of models that had this share of their 200 answers cut off."""
+    names = list(share)
+
+    def change_items(_task: str, items: pd.DataFrame) -> pd.DataFrame:
+        told = share[names[len(seen) // 3 % len(names)]]
+        seen.append(told)
+        cut = [pd.NA if told is None else at < told * len(items) for at in range(len(items))]
+        return items.assign(truncated=pd.array(cut, dtype="boolean"))
+
+    seen: list[float | None] = []
+    models = {name: (0.6, 0.001 * (at + 1), 9) for at, name in enumerate(names)}
+    run = make_run(models=models, items=200, tasks=("dates",), change_items=change_items)
+    return view_of(make_views([run]), "dates")
+
+
+def test_only_who_had_many_answers_cut_off_has_a_line_and_the_others_a_clause(make_run: Make) -> None:
+    aside = cut_off(cutting(make_run, {"none": 0.0, "one": 0.005, "many": 0.25, "silent": None}))
+    assert aside
+    assert [(label, cells[1]) for label, cells in aside.lines] == [("many", "25.0\u00a0%")]
+    assert aside.note.endswith("Of none and one at most 0.5\u00a0%. Of silent it is not known.")
+
+
+def test_where_hardly_an_answer_was_cut_off_nothing_is_said_of_it(make_run: Make) -> None:
+    assert cut_off(cutting(make_run, {"none": 0.0, "one": 0.005})) is None
 
 
 def test_a_hostile_metric_is_text(make_run: Make) -> None:

@@ -181,7 +181,22 @@ def test_a_short_soak_claims_nothing_it_cannot_know(tmp_path: Path) -> None:
     assert "Too short to tell a drift: 5 windows" in said(made_soak(tmp_path / "five", 5))
     few = summed_up(made_soak(tmp_path / "few", 14, scatter=0.02))
     assert verdict(few) == "No drift seen in 2.5 min, which is too short to tell a slow one."
-    assert "% an hour, 95 %" in caveats(few)[0]
+    assert re.fullmatch(r"Energy per item: \S+ % over 2\.5 min, 95 % \S+ to \S+", caveats(few)[0])
+    assert not any("an hour" in text for text in (verdict(few), *caveats(few)))
+
+
+def test_a_short_soak_tells_its_drift_over_itself_and_the_hours_in_json_alone(tmp_path: Path) -> None:
+    soak = summed_up(made_soak(tmp_path / "soak", 50, energy=lambda h: 1 + h))
+    found = re.search(
+        r"energy per item is rising, by \+(\S+) % over ([\d.]+) min, 95 % (\S+) to (\S+)\.", verdict(soak)
+    )
+    assert found, verdict(soak)
+    lasted_h = float(found[2]) / 60
+    assert float(found[1]) == pytest.approx(100 * lasted_h, rel=0.1)
+    told = as_object(soak)["drift"]["energy_per_item"]
+    assert told["percent_low"] == pytest.approx(told["low"] * told["percent"] / told["percent_per_hour"])
+    assert told["percent_high"] == pytest.approx(float(found[4]), abs=0.5)
+    assert told["percent_per_hour"] == pytest.approx(100 * told["percent"] / 100 / lasted_h, rel=0.03)
 
 
 def test_a_cache_that_may_have_answered_is_told(tmp_path: Path) -> None:

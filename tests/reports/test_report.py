@@ -260,8 +260,9 @@ def test_an_unfinished_run_says_so_first_everywhere(make_run: Make) -> None:
     assert "every cell finished" not in page(views, [run])
     assert as_json(views)["views"][0]["unfinished"] == {
         "finished": 14,
+        "failed": 0,
         "planned": 18,
-        "runs": [{"run_id": "run-1", "finished": 14, "planned": 18}],
+        "runs": [{"run_id": "run-1", "finished": 14, "failed": 0, "planned": 18}],
     }
     printed = CliRunner().invoke(rank, [str(run.path)]).stdout
     assert "Unfinished: 14 of 18" in printed.split("Rank")[0]

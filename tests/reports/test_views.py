@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pandas as pd
 import pytest
@@ -106,7 +105,7 @@ def test_failed_cells_are_left_out_flagged_and_told(make_run: Make) -> None:
     row = by_name(view)["small"]
     assert (row.repeats, row.repeats_planned) == (2, 3)
     assert "2 of 3 repeats" in row.flags
-    assert any("meter lost" in note for note in view.notes)
+    assert view.losses == ("small: 1 of 6 cells failed (dates, repeat 1): meter lost.",)
 
 
 def test_no_joules_are_no_energy(make_run: Make) -> None:
@@ -205,15 +204,6 @@ def test_lost_items_are_an_error_that_says_which(make_run: Make) -> None:
     next((run.path / "items").iterdir()).unlink()
     with pytest.raises(UsageError, match="items"):
         make_views([run])
-
-
-def test_metrics_that_are_no_share_have_no_quality(make_run: Make) -> None:
-    def perplexed(cell: Cell) -> Cell:
-        return cell.model_copy(update={"quality": None, "chance": None}) if cell.task == "dates" else cell
-
-    row: Any = make_views([make_run(models=TWO, change=perplexed)])[0].rows[0]
-    assert row.quality is None
-    assert "no_quality:dates" in row.flags
 
 
 def test_questions_asked_again_after_examples_are_not_counted_twice_and_have_views_of_their_own(make_run: Make) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from joulemark.harness.store import Run
-from joulemark.reports.findings import caveats, finding, grade_sentence, headline, interval_sentence, workload_factor
+from joulemark.reports.caveats import caveats
+from joulemark.reports.findings import finding, grade_sentence, headline, interval_sentence, workload_factor
 from joulemark.reports.flags import _OF_TASKS, _WORDS
 from joulemark.reports.table import print_views
 from joulemark.reports.views import View, make_views

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, MixtralConfig, MixtralForCausalLM
 
-from joulemark.tasks.facts import facts_of, peak_gpu_mb
+from joulemark.tasks.facts import facts_of, forget_peak_gpu, peak_gpu_mb
 
 SHAPE: dict[str, Any] = {
     "vocab_size": 40,
@@ -55,4 +55,5 @@ def test_a_mixture_that_does_not_say_how_many_experts_a_token_sees_has_no_active
 def test_what_is_no_torch_model_tells_nothing() -> None:
     assert facts_of(SimpleNamespace(model="a name")) == {}
     assert facts_of(SimpleNamespace()) == {}
+    forget_peak_gpu()
     assert peak_gpu_mb() is None or torch.cuda.is_initialized()

@@ -61,9 +61,39 @@ def expand(folder: Path, *names: str) -> tuple[list[str], frozenset[str]]:
 def test_a_group_whose_score_is_a_mean_over_items_stays_one_and_others_and_tags_become_their_tasks(
     folder: Path,
 ) -> None:
-    assert expand(folder, "tiny_group", "tiny_nested") == (["tiny_group", "tiny_nested"], frozenset())
+    assert expand(folder, "tiny_group", "tiny_even") == (["tiny_group", "tiny_even"], frozenset())
+    assert expand(folder, "tiny_nested") == (["tiny_nested"], frozenset())
     assert expand(folder, "tiny_loose")[0] == ["tiny_counts", "tiny_odd"]
     assert expand(folder, "tiny_some", "tiny_picks", "tiny_counts")[0] == ["tiny_counts", "tiny_sums", "tiny_picks"]
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (("tiny_odd", "tiny_group"), "'tiny_odd' is in 'tiny_group' as well, and would count twice"),
+        (("tiny_nested", "tiny_picks"), "'tiny_picks' is in 'tiny_nested' as well"),
+        (("tiny_group", "tiny_loose"), "'tiny_odd' is in 'tiny_group' as well"),
+        (("tiny_group", "tiny_nested"), "'tiny_group' is in 'tiny_nested' as well"),
+        (("tiny_group", "other"), "'tiny_odd' is in 'tiny_group' and in 'other', and would count twice"),
+    ],
+)
+def test_what_would_count_twice_over_all_tasks_is_refused_with_both_that_it_is_in(
+    names: tuple[str, ...], reason: str, folder: Path
+) -> None:
+    listed = "aggregate_metric_list:\n  - {metric: acc, weight_by_size: true}\n"
+    (folder / "other.yaml").write_text(f"group: other\ntask: [tiny_odd, tiny_even]\n{listed}")
+    with pytest.raises(UsageError, match=reason):
+        expand(folder, *names)
+
+
+def test_examples_are_refused_before_anything_is_loaded_where_a_tasks_own_words_rule_them_out(folder: Path) -> None:
+    listed = "aggregate_metric_list:\n  - {metric: exact_match, weight_by_size: true}\n"
+    (folder / "bare.yaml").write_text(f"group: bare\ntask: [tiny_counts, tiny_sums_bare]\n{listed}")
+    (folder / "shown.yaml").write_text(f"group: shown\ntask: [tiny_counts, tiny_sums_bare]\nnum_fewshot: 2\n{listed}")
+    for name in ("tiny_sums_bare", "bare"):
+        with pytest.raises(UsageError, match="'tiny_sums_bare' is asked without examples"):
+            lmeval.refuse_examples([name], [str(folder)], stock=False)
+    lmeval.refuse_examples(["tiny_sums", "tiny_sums_shown", "tiny_group", "shown"], [str(folder)], stock=False)
 
 
 def test_a_group_has_the_items_of_all_its_tasks_however_deep_and_their_mean(folder: Path) -> None:
@@ -198,9 +228,40 @@ def test_a_task_that_asks_each_question_several_times_counts_all_that_it_took(fo
 def test_a_metric_of_all_items_together_gives_accuracy_and_no_scores_of_items(folder: Path) -> None:
     result = ask("tiny_f1", folder)
     assert result.metric == "f1"
-    assert result.accuracy is not None
+    assert 0 <= result.accuracy <= 1  # type: ignore[operator]
     assert result.quality is None
+    assert result.others == {}
     assert all(item.score != item.score for item in result.items)
+
+
+@pytest.mark.parametrize(
+    ("score", "way", "is_share"),
+    [
+        ("0.25", "aggregation: mean, higher_is_better: true", True),
+        # Less is better; nobody says which is; points up to 100; and such points where the model got less than one.
+        ("0.25", "aggregation: mean, higher_is_better: false", False),
+        ("0.25", "aggregation: mean", False),
+        ("40 * len(doc['answer'])", "aggregation: mean, higher_is_better: true", False),
+        ("(doc['answer'], results[0])", "aggregation: bleu, higher_is_better: true", False),
+    ],
+)
+def test_a_metric_is_the_accuracy_only_if_it_is_a_share_and_else_the_first_of_the_others(
+    score: str, way: str, is_share: bool, folder: Path
+) -> None:
+    with (folder / "questions.py").open("a") as file:
+        file.write(f"\n\ndef graded(doc, results):\n    return {{'grade': {score}, 'long': 0.5}}\n")
+    text = (folder / "tiny_counts.yaml").read_text().replace("task: tiny_counts", "task: graded")
+    text += "process_results: !function questions.graded\nmetric_list:\n"
+    text += f"  - {{metric: grade, {way}}}\n  - {{metric: long, aggregation: mean}}\n"
+    (folder / "graded.yaml").write_text(text)
+    result = ask("graded", folder)
+    assert result.metric == "grade"
+    if is_share:
+        assert (result.accuracy, result.others) == (0.25, {"long": 0.5})
+        assert result.quality is not None
+    else:
+        assert (result.accuracy, result.chance, result.quality) == (None, None, None)
+        assert [*result.others] == ["grade", "long"]
 
 
 def test_the_hash_is_of_the_task_by_itself_whatever_was_asked_first(folder: Path) -> None:

@@ -391,6 +391,22 @@ def test_a_batch_whose_tokens_are_told_in_one_sum_tells_none_of_its_items() -> N
     assert all(item.share_s for item in result.items)
 
 
+@pytest.mark.parametrize("concurrency", [1, 4])
+def test_prompts_that_are_sent_as_tokens_and_lost_some_are_told_apart_and_of_text_nothing_is_known(
+    tokenizer: Path, concurrency: int
+) -> None:
+    with served_by(lambda _: Reply(json.dumps(said("7")).encode())) as plain:
+        whole = ask(plain, concurrency=concurrency)
+        # The longest of the prompts have no room beside the 24 tokens of an answer; lm-eval takes one off by itself.
+        args = f"model=tiny,base_url={plain.base_url},tokenizer={tokenizer},max_length=40"
+        result = ask(lmmodels.load_model(COMPLETIONS, args), concurrency=concurrency)
+    assert {item.cut for item in whole.items} == {None}
+    asked = [doc["prompt"] for doc in lmeval.load_task("jm_units").tasks["jm_units"].eval_docs][:40]
+    room = 39 - 24
+    assert [item.cut for item in result.items] == [len(prompt) > room for prompt in asked]
+    assert {item.cut for item in result.items} == {True, False}
+
+
 def scores(tokens: list[int], *, extra: int = 1, value: float | None = None) -> bytes:
     """Log-probabilities as OpenAI's completions tell them; of the first token there is none."""
     values = [-1 / (1 + token) if value is None else value for token in tokens] + [-0.5] * extra
@@ -428,6 +444,7 @@ def test_scored_items_get_the_time_and_the_tokens_that_are_theirs(
     # Three prompts of four characters and a choice: two of one more, one of two.
     assert {item.prompt_tokens for item in result.items} == {3 * 4 + 4}
     assert {item.generated_tokens for item in result.items} == {0}
+    assert {item.cut for item in result.items} == {False}
     assert all(item.share_s > 0 and item.ttft_s is None for item in result.items)
     assert result.passes.prefill_share > 0
     assert result.passes.decode_share == 0

@@ -224,6 +224,21 @@ def test_prompts_longer_than_the_context_count_what_is_left_of_them(llama: Path)
     answers = watch.answers(requests, lm.loglikelihood(requests, disable_tqdm=True))
     assert sum(answer.computed_tokens or 0 for answer in answers) == fed.slots
     assert [answer.prompt_tokens for answer in answers][:2] == [tiny.CONTEXT, tiny.CONTEXT]
+    assert [answer.cut for answer in answers] == [True, True, False]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_a_prompt_that_lost_its_beginning_so_that_the_answer_fits_is_told_from_one_that_just_fits(
+    llama: Path, batch_size: int
+) -> None:
+    lm = load(llama, batch_size)
+    line, room = lm.tok_encode("3+4=7.\n"), tiny.CONTEXT - UNTIL_LINE["max_gen_toks"]
+    fits = lm.tokenizer.decode((line * room)[:room])
+    assert len(lm.tok_encode(fits)) == room
+    prompts = ["3+4=", fits, "1" + fits, fits + "3+4=7.\n" * 9, "6+6="]
+    _, answers, _ = watched(lm, generating([UNTIL_LINE], prompts))
+    assert [answer.cut for answer in answers] == [False, False, True, True, False]
+    assert max(answer.prompt_tokens or 0 for answer in answers) == room
 
 
 class Spent:
@@ -389,6 +404,11 @@ def test_an_encoder_with_a_decoder_counts_tokens_and_says_nothing_of_phases(tmp_
     result = lmeval.ask(lm, watch, question, NoMeter(), window_s=0.0, how=Asking(limit=4))
     assert result.passes.prefill_share is None
     assert all(item.prompt_tokens for item in result.items)
+    # Which prompts lm-eval cuts is not seen here, but it says that it does.
+    assert not result.passes.cut
+    assert {item.cut for item in result.items} == {None}
+    lm._max_length = 3
+    assert lmeval.ask(lm, watch, question, NoMeter(), window_s=0.0, how=Asking(limit=4)).passes.cut
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -1,0 +1,130 @@
+"""What entrants are called: the model's name, with what tells it apart where several share it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .wording import joined, safe
+
+if TYPE_CHECKING:
+    from .entrants import Entrant
+    from .rows import Row
+
+__all__ = ["LISTED", "Name", "all_of", "cut_apart", "legend", "name_entrants", "together"]
+
+LISTED = 3
+"""So many entrants are told by name; of more their number."""
+
+_SHORT = {"batch_size": "bs", "threads": "t", "concurrency": "c"}
+_BARE = {"dtype": "{}", "power_cap_w": "{} W"}
+"""Settings whose value says by itself what it is."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """In full, with settings as the command line has them; and short, for a narrow table or a picture."""
+
+    full: str
+    short: str
+
+
+def name_entrants(entrants: Sequence[Entrant], beside: Sequence[Entrant] = ()) -> list[Name]:
+    """A name for each entrant; no two are alike.
+
+    Args:
+        entrants: Those to name.
+        beside: Others, which they must be told from as well.
+    """
+    names = [_name(entrant, [*entrants, *beside]) for entrant in entrants]
+    full, short = Counter(name.full for name in names), Counter(name.short for name in names)
+    told = []
+    for name, entrant in zip(names, entrants, strict=True):
+        whole = name.full if full[name.full] == 1 else f"{name.full} [{entrant.run_id}]"
+        told.append(Name(whole, name.short if short[name.short] == 1 else whole))
+    return told
+
+
+def legend(rows: Sequence[Row]) -> str:
+    """What the abbreviations in these rows' short labels stand for; empty where there are none."""
+    used = [
+        f"{short}: {key}"
+        for key, short in _SHORT.items()
+        if any(f" {short}={row.setting.get(key)}" in row.short_label for row in rows)
+    ]
+    return ", ".join(used)
+
+
+def together(rows: Sequence[Row], among: Sequence[Row]) -> str:
+    """Some of a view's rows in a sentence: by name, or by number where they are all of a model's or of the view's."""
+    if LISTED < len(rows) == len(among):
+        return f"all {len(rows)} entrants"
+    names: list[str] = []
+    for model in dict.fromkeys(row.model for row in rows):
+        own = [safe(row.label) for row in rows if row.model == model]
+        there = sum(row.model == model for row in among)
+        if 1 < len(own) == there:
+            names.append(f"{safe(model)} {all_of(there)}")
+        else:
+            names += own if len(own) <= LISTED else [f"{safe(model)} ({len(own)} of {there})"]
+    return joined(names)
+
+
+def all_of(count: int) -> str:
+    """What follows a model's name where all its rows are meant."""
+    return "(both)" if count == 2 else f"(all {count})"
+
+
+def cut_apart(names: Sequence[str], longest: int) -> list[str]:
+    """The names, none longer than ``longest``, those that differ still different: cut where they are alike."""
+    cut = [_cut_in_the_middle(name, longest) for name in names]
+    for text in [text for text, count in Counter(cut).items() if count > 1]:
+        alike = [place for place, other in enumerate(cut) if other == text]
+        common = _common([names[place] for place in alike])
+        for place in alike:
+            cut[place] = _cut_in_the_middle("\u2026" + names[place][common:], longest)
+    known: dict[str, str] = {}
+    for place, name in enumerate(names):
+        if known.setdefault(cut[place], name) != name:
+            number = f" #{place + 1}"
+            cut[place] = cut[place][: longest - len(number)] + number
+    return cut
+
+
+def _name(entrant: Entrant, company: Sequence[Entrant]) -> Name:
+    same = [other for other in company if other.model == entrant.model]
+    if len(same) == 1:
+        return Name(entrant.model, entrant.model)
+    keys = sorted({key for other in same for key in other.setting if _differ(key, same)})
+    keys = [key for key in keys if key in entrant.setting]
+    graded = [str(entrant.grade)] if len({other.grade for other in same}) > 1 else []
+    told = [f"{key}={entrant.setting[key]}" for key in keys] + graded or [entrant.run_name]
+    full = f"{entrant.model} ({', '.join(told)})"
+    if not keys:
+        return Name(full, full)
+    return Name(full, " ".join([entrant.model, *(_in_short(key, entrant.setting[key]) for key in keys), *graded]))
+
+
+def _differ(key: str, entrants: Sequence[Entrant]) -> bool:
+    return any(other.setting.get(key) != entrants[0].setting.get(key) for other in entrants)
+
+
+def _in_short(key: str, value: Any) -> str:
+    return _BARE[key].format(value) if key in _BARE else f"{_SHORT.get(key, key)}={value}"
+
+
+def _common(names: Sequence[str]) -> int:
+    """How many letters all of them begin with."""
+    columns = zip(*names, strict=False)
+    return next((place for place, letters in enumerate(columns) if len(set(letters)) > 1), min(map(len, names)))
+
+
+def _cut_in_the_middle(name: str, longest: int) -> str:
+    """With its end whole as far as that goes: there the settings stand."""
+    name = safe(name)
+    if len(name) <= longest:
+        return name
+    tail = (longest - 1) // 2
+    return f"{name[: longest - 1 - tail]}\u2026{name[-tail:]}"

@@ -1,0 +1,75 @@
+"""How much memory a cell took, and models for which there is not enough of it beside others."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from troubled import GPU_MB, put_on_path
+
+from joulemark.harness.store import read_run
+
+from .conftest import call
+
+ASKED = ("-t", "jm_units", "--limit", "2", "--repeats", "1", "--meter", "modelled", "--order", "blocked")
+NVML = Path(__file__).parents[1] / "meters" / "fake_nvml.c"
+
+
+def test_each_cells_peak_is_its_own_and_a_model_that_ran_out_of_memory_beside_others_is_asked_alone(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run"
+    models = ("-m", "large=troubled:how=grows", "-m", "proud=troubled:how=wants_all")
+    done = call(
+        "run", *models, *ASKED, "--sweep", "max_gen_toks=256,16", "--out", path, **put_on_path(tmp_path / "modules")
+    )
+    assert done.returncode == 0, done.stderr
+    cells = {(cell.model, cell.setting["max_gen_toks"]): cell for cell in read_run(path).cells}
+    first, then = (cells["large", tokens].model_info.peak_rss_mb for tokens in (256, 16))
+    assert 230 < first - then < 260
+    assert then > 100
+    # What failed stays in the record; once it is known, the next cell does not fail first.
+    assert [cells["proud", tokens].attempt for tokens in (256, 16)] == [2, 1]
+    assert [cell.status for cell in cells.values()] == ["ok"] * 4
+    lines = [json.loads(line) for line in (path / "cells.jsonl").read_text().splitlines()]
+    [failed] = [line for line in lines if line["status"] == "failed"]
+    assert (failed["model"], failed["attempt"], failed["error"], failed["energy"]) == ("proud", 1, "MemoryError", None)
+    assert "MemoryError. Trying again with no other loaded." in done.stderr
+
+
+def test_a_gpus_memory_is_looked_at_before_another_model_is_loaded(tmp_path: Path) -> None:
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    made = [compiler, "-shared", "-fPIC", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(NVML), "-lm"]
+    subprocess.run(made, check=True, timeout=60)
+    holds, note = tmp_path / "holds", tmp_path / "free"
+    # One fits twice, but not with a quarter to spare.
+    total = 2 * GPU_MB + GPU_MB // 8
+    holds.write_text(f"{total}\n")
+    models = [part for name in "ab" for part in ("-m", f"{name}=troubled:how=holds_gpu,note={note}")]
+    machine = {"LD_LIBRARY_PATH": str(tmp_path), "FAKE_GPUS": "300", "FAKE_HOLDS": str(holds)}
+    done = call(
+        "run", *models, *ASKED, "--out", tmp_path / "run", **machine,
+        **put_on_path(tmp_path / "modules"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    # The second was loaded once the first was gone.
+    assert note.read_text().split() == [str(total)] * 2
+
+
+def test_a_model_that_cannot_be_loaded_for_the_same_reason_twice_is_not_tried_with_every_setting(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "run"
+    done = call(
+        "run", "-m", "broken=troubled:how=fails_loading", *ASKED, "--sweep", "threads=1,2,3", "--out", path,
+        **put_on_path(tmp_path / "modules"),
+    )  # fmt: skip
+    assert done.returncode == 5
+    *tried, last = [cell.error for cell in read_run(path).cells]
+    assert all(error.startswith("could not be loaded: RuntimeError: no weights here") for error in tried)
+    assert last.startswith("could not be loaded with 2 other settings, so not tried with this one: RuntimeError: no w")
