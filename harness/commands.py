@@ -194,7 +194,7 @@ def run(
     else:
         whole = make_plan(plan, chosen, preset or "quick")
         if dry_run:
-            _foresee(whole, as_json)
+            _foresee(whole, out, as_json)
             return None
         quick = preset is None and plan is None and "tasks" in chosen and "limit" not in chosen
         note = f"The first {whole.limit} questions of each task; --preset full asks all of them." if quick else ""
@@ -204,11 +204,12 @@ def run(
     return Measured(result.path, as_json, result.problem)
 
 
-def _foresee(plan: Plan, as_json: bool) -> None:
+def _foresee(plan: Plan, out: Path | None, as_json: bool) -> None:
     from .dryrun import foresee, in_words
-    from .session import prepare
+    from .run import get_ready
 
-    told = foresee(prepare(plan, lambda text: click.echo(text, err=True)))
+    session, _ = get_ready(plan, out, lambda text: click.echo(text, err=True))
+    told = foresee(session)
     if as_json:
         _print_json(told)
     else:

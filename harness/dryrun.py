@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from joulemark.meters.totals import min_window_s
@@ -39,7 +38,7 @@ def foresee(session: Session) -> dict[str, Any]:
         "scope": session.choice.scope,
         "meters": [meter.model_dump(mode="json") for meter in meter_infos(session.choice) if meter.summed],
         "window_s": window_s,
-        "least_s": cells * window_s + 2 * max(plan.idle_s, window_s),
+        "least_s": cells * window_s + (0 if session.choice.by_cpu_time else 2 * max(plan.idle_s, window_s)),
     }
 
 
@@ -47,12 +46,13 @@ def in_words(told: dict[str, Any]) -> list[str]:
     """The same as lines of text."""
     plan, meters = told["plan"], ", ".join(meter["id"] for meter in told["meters"])
     again = f", more until {100 * plan['precision']:.2g} % is reached" if plan["precision"] else ""
-    minutes = math.ceil(told["least_s"] / 60)
+    least_s = told["least_s"]
+    least = f"{least_s:.0f} s" if least_s < 120 else f"{least_s / 60:.0f} min"
     return [
         f"{_count(told['cells'], 'cell')}: {_count(len(told['entrants']), 'entrant')} x "
         f"{_count(len(told['tasks']), 'task')} x {_count(told['repeats'], 'repeat')}{again}, {plan['order']}.",
         f"Energy: {told['grade']} ({meters}), scope {told['scope']}; windows of at least {told['window_s']:.3g} s.",
-        f"At least {minutes} min in all, and loading, warming up and longer questions beside that.",
+        f"Windows take {least} at least; loading, warming up and longer questions come on top.",
         f"Tasks: {', '.join(told['tasks'])}.",
         "Entrants:",
         *(f"  {each['model']}  {_settings(each['setting'])}" for each in told["entrants"]),

@@ -275,9 +275,9 @@ class Measuring:
 
     def _computes_outside(self, worker: Worker, plan: CellPlan) -> bool:
         """Whether the model computes out of the meters' sight."""
-        summed, endpoint = self.session.choice.summed, plan.spec.endpoint
-        if endpoint is not None and endpoint.seen_by:
-            return any(meter_name(domain.id) != endpoint.seen_by for domain in summed)
+        summed, seen_by = self.session.choice.summed, plan.spec.seen_by
+        if seen_by:
+            return any(meter_name(domain.id) != seen_by for domain in summed)
         return not SEEN_BY[self.pool.place_of(worker)] & {domain.kind for domain in summed}
 
     def cool_down(self) -> float | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ ZOO = Path(__file__).parent / "zoo"
 REFERENCE = "ref"
 _CLIENTS = frozenset({"gguf", "ggml", "textsynth", "watsonx_llm", "anthropic", "anthropic-chat"})
 """lm-eval's clients of servers whose names do not say so."""
+
+_HOME = re.compile(r"(?<![^,])((?:pretrained|tokenizer|peft|delta)=)~/")
+"""Where a folder is below the home directory, in the middle of a word, so that no shell has seen it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +62,17 @@ class ModelSpec:
         return endpoint_of(self.name, self.args) if self.is_client else None
 
     @property
+    def starts_server(self) -> bool:
+        """Whether its server is started for it. Like `seen_by` this is told by its arguments alone: a file that holds
+        the number of a process is there only while that runs."""
+        return self.is_client and "server" in split_args(self.args)[1]
+
+    @property
+    def seen_by(self) -> str | None:
+        """The meter that sees its server's machine, where that is another one."""
+        return split_args(self.args)[1].get("server_at") if self.is_client else None
+
+    @property
     def usual_batch(self) -> int:
         """Questions that it is given at once where nobody says how many; a client sends them one by one."""
         return 1 if self.is_client else 16
@@ -66,7 +81,9 @@ class ModelSpec:
         """Why a setting is impossible for it; None where it is not."""
         if key == "batch_size" and value > 1 and self.backend.endswith("chat-completions"):
             return "a chat has one question at a time"
-        if key == "threads" and self.is_client and not (self.endpoint and self.endpoint.command):
+        if key == "apply_chat_template" and self.backend == REFERENCE:
+            return "it has no chat format"
+        if key == "threads" and self.is_client and not self.starts_server:
             return "its server has as many as it was started with"
         if key == "concurrency" and value > 1 and not self.is_client:
             return "it computes here, and one batch at a time"
@@ -77,6 +94,12 @@ class ModelSpec:
         if key == "dtype" and "dtype=" in self.args:
             return "its own arguments say dtype already"
         return None
+
+    def trusting(self) -> ModelSpec:
+        """The same, with leave to run code of its own, as lm-eval's own command puts it into the arguments."""
+        if self.backend == REFERENCE or self.is_client or "trust_remote_code=" in self.args:
+            return self
+        return replace(self, args=f"{self.args},trust_remote_code=True")
 
     @property
     def weights(self) -> str:
@@ -111,8 +134,12 @@ def card(name: str) -> dict[str, Any]:
     return content
 
 
-def parse_model(text: str) -> ModelSpec:
+def parse_model(text: str, *, here: bool = True) -> ModelSpec:
     """Read ``ref/NAME``, ``LABEL=ref/NAME`` or ``LABEL=BACKEND:k=v,k=v``.
+
+    Args:
+        text: As the command line has it.
+        here: Also see whether its server can be measured on this machine, now.
 
     Raises:
         UsageError: It is none of these, or there is no such reference model, or not the server that it names.
@@ -128,15 +155,16 @@ def parse_model(text: str) -> ModelSpec:
         for key, option in (("batch_size", "--batch-size"), ("num_concurrent", "--concurrency")):
             if f"{key}=" in split_args(args)[0]:
                 raise UsageError(f"model {label!r}: give {key} by {option}, so that the record has it.")
-        return _external(ModelSpec(name=label, backend=backend, args=args))
+        spec = ModelSpec(name=label, backend=backend, args=_HOME.sub(rf"\g<1>{Path.home()}/", args))
+        return _external(spec) if here else spec
     raise UsageError(
         f"model {text!r}: write ref/NAME or LABEL=BACKEND:key=value, such as mine=hf:pretrained=./folder; "
         f"`joulemark models` lists the reference models{_suggest(text)}"
     )
 
 
-def parse_models(texts: Sequence[str]) -> list[ModelSpec]:
-    """Read several; what is wrong with any of them is told at once.
+def parse_models(texts: Sequence[str], *, here: bool = True) -> list[ModelSpec]:
+    """Read several as `parse_model` does; what is wrong with any of them is told at once.
 
     Raises:
         UsageError: As `parse_model`.
@@ -144,7 +172,7 @@ def parse_models(texts: Sequence[str]) -> list[ModelSpec]:
     specs, problems = [], []
     for text in texts:
         try:
-            specs.append(parse_model(text))
+            specs.append(parse_model(text, here=here))
         except UsageError as problem:
             problems.append(str(problem))
     if problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Literal
@@ -19,6 +20,11 @@ __all__ = ["PRESETS", "SWEPT", "Plan", "make_plan", "parse_share"]
 
 SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks", "power_cap_w")
 """Settings of which a plan may have several values."""
+
+_DTYPE = re.compile(r"auto|half|float|double|b?float\d+(_\w+)?|u?int\d+")
+"""What torch and lm-eval's backends call their types; a misspelt one need not be loaded to be found out."""
+
+_TABLES = ("run", "gate")
 
 Order = Literal["interleaved", "abba", "blocked"]
 
@@ -113,10 +119,10 @@ class Plan(BaseModel):
         return sweep
 
     @model_validator(mode="after")
-    def _check_swept_once(self) -> Plan:
-        for key in self.sweep:
-            if key in Plan.model_fields and getattr(self, key) != Plan.model_fields[key].default:
-                raise PydanticCustomError("sweep", f"{key} is given and swept; leave one of the two out")
+    def _check_dtypes(self) -> Plan:
+        for name in filter(None, (self.dtype, *self.sweep.get("dtype", ()))):
+            if not _DTYPE.fullmatch(str(name)):
+                raise PydanticCustomError("dtype", f"no dtype is called {name!r}; float32 and bfloat16 are some")
         return self
 
     @model_validator(mode="after")
@@ -155,10 +161,23 @@ def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -
     """
     read = _read(file) if file else {}
     chosen = {key: value for key, value in given.items() if value is not None}
+    _refuse_given_and_swept(str(file), read)
+    _refuse_given_and_swept("command line", chosen)
+    # Whichever way the command line says it, a setting of the file's gives way.
+    read = {key: value for key, value in read.items() if key not in chosen.get("sweep", {})}
+    if isinstance(swept := read.get("sweep"), dict):
+        read["sweep"] = {key: values for key, values in swept.items() if key not in chosen}
     try:
         return Plan.model_validate({"models": _models_of(preset), **PRESETS[preset], **read, **chosen})
     except ValidationError as problem:
         raise UsageError(f"{file or 'command line'}: {_explain(problem)}") from problem
+
+
+def _refuse_given_and_swept(where: str, given: dict[str, Any]) -> None:
+    swept = given.get("sweep")
+    for key in swept if isinstance(swept, dict) else ():
+        if key in given:
+            raise UsageError(f"{where}: {key} is given and swept; leave one of the two out.")
 
 
 def _models_of(preset: str) -> tuple[str, ...]:
@@ -177,6 +196,12 @@ def _read(file: Path) -> dict[str, Any]:
     stray = [key for key, value in content.items() if not isinstance(value, dict)]
     if stray and "run" in content:
         raise UsageError(f"{file}: {stray[0]!r} stands outside of [run]; move it below that line.")
+    for name in content:
+        # Tables of others are none of ours; but one that was meant for us would be a wish that nobody hears.
+        if name in Plan.model_fields and "run" in content:
+            raise UsageError(f"{file} has a table [{name}], which nothing reads; write [run.{name}].")
+        if name not in _TABLES and difflib.get_close_matches(name, ["run"]):
+            raise UsageError(f"{file} has a table [{name}]; did you mean [run]?")
     table = content.get("run")
     if not isinstance(table, dict):
         raise UsageError(f"{file} has no [run] table; put models, tasks and repeats there.")
@@ -193,4 +218,9 @@ def _explain(problem: ValidationError) -> str:
         hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(Plan.model_fields)}."
         return f"[run] has no key {key!r}; {hint}"
     message = f"{error['msg'][0].lower()}{error['msg'][1:]}"
-    return f"{key}: {message} (given: {error['input']!r})" if key else f"{message}."
+    return f"{key}: {message}{_given(error['input'])}" if key else f"{message}."
+
+
+def _given(value: Any) -> str:
+    """What was written, where that is one word."""
+    return f" (given: {value!r})" if isinstance(value, str | int | float) else "."

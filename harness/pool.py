@@ -20,7 +20,7 @@ from .said import one_line, ran_out_of_memory
 from .schedule import CellPlan
 from .servers import Server, open_server, place_of
 from .session import Session
-from .worker import LATE, READY_S, Worker, WorkerFailed
+from .worker import READY_S, Worker, WorkerFailed
 
 __all__ = ["Pool"]
 
@@ -107,9 +107,11 @@ class Pool:
         if worker is not None and (not worker.alive or self.lost_server(worker)):
             self._end(worker)
             worker = None
+        if worker is None and key in self.unloadable:
+            raise WorkerFailed(self.unloadable[key])
         if key in self.alone:
             self.close()
-        if worker is None and key not in self.unloadable:
+        if worker is None:
             if reason := self._hopeless(cell):
                 raise WorkerFailed(reason)
             while self.workers and not self._has_room(cell):
@@ -127,7 +129,9 @@ class Pool:
     def make_room(self, cell: CellPlan, reason: str) -> bool:
         """Whether a cell that failed may do better with all memory to itself; if so, its model has that from now on."""
         others = self.workers.keys() - {cell.load_key}
-        if not others or cell.load_key in self.alone or not ran_out_of_memory(reason):
+        # Loading was tried alone already.
+        tried = cell.load_key in self.alone or cell.load_key in self.unloadable
+        if not others or tried or not ran_out_of_memory(reason):
             return False
         self.alone.add(cell.load_key)
         return True
@@ -145,14 +149,15 @@ class Pool:
     def _load(self, cell: CellPlan, worker: Worker) -> None:
         """Load, and once more with the memory to itself where that may be what was missing."""
         problem = self._try(cell, worker)
-        if problem and self.workers and ran_out_of_memory(problem):
+        if problem and self.workers and ran_out_of_memory(str(problem)):
             self.close()
             problem = self._try(cell, self._spawn(cell))
         if problem:
             self.unloadable[cell.load_key] = f"could not be loaded: {problem}"
-            self.refusals[cell.spec.name][problem] += 1
+            if not problem.may_pass and not ran_out_of_memory(str(problem)):
+                self.refusals[cell.spec.name][str(problem)] += 1
 
-    def _try(self, cell: CellPlan, worker: Worker) -> str | None:
+    def _try(self, cell: CellPlan, worker: Worker) -> WorkerFailed | None:
         try:
             worker.wait_ready(timeout_s=max(READY_S, self.session.plan.timeout_s or 0.0))
             endpoint = cell.spec.endpoint
@@ -166,7 +171,8 @@ class Pool:
             self.said[cell.load_key] = worker.log
             if reason is None and isinstance(problem, MeterLost):
                 raise
-            return one_line(reason or str(problem), 500)
+            may_pass = isinstance(problem, WorkerFailed) and problem.may_pass
+            return WorkerFailed(one_line(reason or str(problem), 500), may_pass=may_pass)
         self.workers[cell.load_key] = worker
         return None
 
@@ -188,13 +194,12 @@ class Pool:
     def _hopeless(self, cell: CellPlan) -> str | None:
         """Why a model need not be tried: other settings of it could not be loaded for a reason that is not theirs."""
         for reason, times in self.refusals[cell.spec.name].items():
-            if times >= _OFTEN_ENOUGH and reason != LATE and not ran_out_of_memory(reason):
-                return f"could not be loaded with {times} other settings, so not tried with this one: {reason}"
+            if times >= _OFTEN_ENOUGH:
+                return f"could not be loaded: {reason} (nor in another setting, so not tried any more)"
         return None
 
     def _has_room(self, cell: CellPlan) -> bool:
-        endpoint = cell.spec.endpoint
-        computes_here = not cell.spec.is_client or (endpoint is not None and bool(endpoint.command))
+        computes_here = not cell.spec.is_client or cell.spec.starts_server
         loaded = [self._processes(worker) for worker in self.workers.values()]
         return has_room(loaded, on_gpu=computes_here and cell.spec.takes_gpu)
 
@@ -205,8 +210,8 @@ class Pool:
 
     def _in_the_way(self, cell: CellPlan) -> list[str]:
         """Those whose servers were started where this cell's is to be."""
-        endpoint = cell.spec.endpoint
-        if endpoint is None or not endpoint.command:
+        endpoint = cell.spec.endpoint if cell.spec.starts_server else None
+        if endpoint is None:
             return []
         return [
             key

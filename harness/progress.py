@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import sys
 import time
+from collections import defaultdict
 from types import TracebackType
 
 from rich.console import Console
@@ -48,7 +49,7 @@ class Shown(Progress):
         self._task: TaskID | None = None
         self._total = self._done = self._measured = 0
         self._idle_windows = 2
-        self._told: set[tuple[str, str | None]] = set()
+        self._told: defaultdict[str, list[str]] = defaultdict(list)
         self._began = self._printed = time.monotonic()
         self._live = self._console.is_terminal
 
@@ -102,8 +103,8 @@ class Shown(Progress):
         """Count a stored cell; a failed one is told at once, but a model's same failure once alone."""
         self._done += 1
         self._measured += 1
-        if cell.status != "ok" and (cell.model, cell.error) not in self._told:
-            self._told.add((cell.model, cell.error))
+        if cell.status != "ok" and not (cell.error or "").startswith(tuple(self._told[cell.model])):
+            self._told[cell.model].append(cell.error or "")
             self._print(f"Failed: {plan.title}: {cell.error}.")
         if self._done == self._total:
             self._stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from .models import ModelSpec
 from .record import Cell, Energy, Phases, RunHeader, Span
 from .recording import Recording, find_recording
 from .session import meter_infos
-from .store import Run, RunWriter, read_run, refuse_used
+from .store import LOGS, Run, RunWriter, read_run, refuse_used
 
 __all__ = ["Remetered", "remeter"]
 
@@ -83,7 +84,9 @@ def remeter(path: Path, meter: str, out: Path) -> Remetered:
     with RunWriter(out) as writer:
         writer.write_header(header)
         for cell, items in made:
-            writer.append(cell.model_copy(update={"run_id": header.run_id}), items)
+            log = _keep_log(run, cell, writer)
+            new = cell.model_copy(update={"run_id": header.run_id, "log": log})
+            writer.append(new, items, samples=_samples(run, cell))
         writer.compact()
     notes = (*run.notes, *again.notes)
     return Remetered(path=out, header=header, cells=len(made), done=done, problem=problem, notes=notes)
@@ -233,6 +236,20 @@ def _shared(items: pd.DataFrame, net_j: float | None) -> pd.DataFrame:
     had = items["energy_j"]
     weights = had if had.notna().all() and had.sum() > 0 else pd.Series(1.0, index=items.index)
     return items.assign(energy_j=np.nan if net_j is None else net_j * weights / weights.sum())
+
+
+def _samples(run: Run, cell: Cell) -> list[str] | None:
+    """What was asked and answered, line by line; None where the run keeps none, or the cell has no answers now."""
+    kept = run.samples(cell.cell_id) if cell.status == "ok" else None
+    return None if kept is None else [json.dumps(sample, ensure_ascii=False) for sample in kept]
+
+
+def _keep_log(run: Run, cell: Cell, writer: RunWriter) -> str | None:
+    """Keep what the process of a failed cell said; where, as `RunWriter.keep_log` has it."""
+    log = run.path / LOGS / f"{cell.cell_id}.txt"
+    if cell.log is None or not log.is_file():
+        return None
+    return writer.keep_log(cell.cell_id, log.read_text(encoding="utf-8", errors="replace"))
 
 
 def _watts(record: EnergyRecord | None) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,10 +20,10 @@ from .plan import Plan
 from .precision import looks, unsure
 from .record import Carbon
 from .schedule import CellPlan, schedule
-from .session import check_same_work, check_unchanged, prepare
+from .session import Session, check_same_work, check_unchanged, prepare
 from .store import RunWriter, read_run, refuse_used, resume_command
 
-__all__ = ["Progress", "RunResult", "measure", "resume"]
+__all__ = ["Progress", "RunResult", "get_ready", "measure", "resume"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,18 @@ class RunResult:
     problem: str | None
 
 
+def get_ready(plan: Plan, out: Path | None, say: Callable[[str], None]) -> tuple[Session, Carbon | None]:
+    """All that can be found wrong with a plan, and with where it is to go, before anything is loaded.
+
+    Raises:
+        UsageError, MeasuringFailed: As `measure`.
+    """
+    if out is not None:
+        refuse_used(out)
+    carbon = None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
+    return prepare(plan, say), carbon
+
+
 def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
     """Measure a plan into a new run directory.
 
@@ -41,12 +53,9 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
         UsageError: A model, task, meter or country is unknown, or the folder cannot be written or has a run.
         MeasuringFailed: No meter works here, or the disk is full.
     """
-    refuse_used(out)
-    carbon = None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
-    session = prepare(plan, progress.say)
-    plan = session.plan
+    session, carbon = get_ready(plan, out, progress.say)
     with RunWriter(out) as writer:
-        header = make_header(session, plan.model_dump(mode="json"), carbon)
+        header = make_header(session, session.plan.model_dump(mode="json"), carbon)
         writer.write_header(header)
         return _Run(session, writer, header, progress, {}).run()
 
@@ -180,10 +189,13 @@ class _Run(Measuring):
             return None
         (plan, first), resume = self.failed[0], self._how_to_resume()
         if not any(cell.status == "ok" for cell in self.known.values()):
-            resume = f"Nothing was measured; mend that, then `{resume_command(self.writer.path)}`."
-        alike = sum(cell.error == first.error for _, cell in self.failed)
-        which = "all for the same reason" if alike == len(self.failed) > 1 else "the first"
-        return f"{len(self.failed)} of {self.tried} cells failed, {which}: {plan.title}: {first.error}. {resume}"
+            resume = (
+                "Nothing was measured: correct the command and name another --out, or mend what is in the way and try "
+                f"again by `{resume_command(self.writer.path)}`."
+            )
+        alike = sum((cell.error or "").startswith(first.error or "") for _, cell in self.failed)
+        which = "" if len(self.failed) == 1 else ", all for one reason" if alike == len(self.failed) else ", the first"
+        return f"{len(self.failed)} of {self.tried} cells failed{which}: {plan.title}: {first.error}. {resume}"
 
     def _how_to_resume(self) -> str:
-        return f"What was measured is kept; `{resume_command(self.writer.path)}` goes on from there."
+        return f"What was measured is kept; `{resume_command(self.writer.path)}` measures what is missing."

@@ -125,7 +125,8 @@ class _Started:
         if _is_taken(endpoint.port):
             raise WorkerFailed(
                 f"something listens at port {endpoint.port} already, so its server cannot; end that, or measure it by "
-                "server_pid="
+                "server_pid=",
+                may_pass=True,
             )
         self._endpoint = endpoint
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -169,7 +170,7 @@ class _Started:
             if not self.alive:
                 raise WorkerFailed(self.why_gone)
             if time.monotonic() > latest_s:
-                raise WorkerFailed(f"its server did not answer at {self._endpoint.url} in time")
+                raise WorkerFailed(f"its server did not answer at {self._endpoint.url} in time", may_pass=True)
             time.sleep(_LOOK_EVERY_S)
         check_listening(self._endpoint, self.pid)
 

@@ -46,11 +46,12 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
         UsageError: A model, task or meter is unknown, named twice, or needs a flag that is not set.
         MeasuringFailed: No meter that works here sees the models compute.
     """
-    specs = parse_models(plan.models)
-    _refuse_twice("model", [spec.name for spec in specs], "; give one a label, such as other={}.")
+    specs = [spec.trusting() if plan.trust_remote_code else spec for spec in parse_models(plan.models)]
+    _refuse_twice("model", [spec.name for spec in specs], "; give each a label of its own: LABEL=...")
     _refuse_twice("task", plan.tasks, "; name it once.")
     _refuse_remote_code(plan, specs)
     _refuse_missing_folders(specs)
+    _refuse_plain_chats(plan, specs)
     _refuse_too_many_examples(plan)
     stock: frozenset[str] = frozenset()
     backends = {spec.backend for spec in specs} - {REFERENCE}
@@ -66,11 +67,15 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
         tasks, stock = lmeval.expand_tasks(plan.tasks, include, say)
         if plan.num_fewshot:
             lmeval.refuse_examples(tasks, include, stock=bool(stock))
+        if own := [spec.name for spec in specs if spec.backend == REFERENCE]:
+            _refuse_no_text(own, lmeval.not_generating(tasks, include, stock=bool(stock)))
         plan = plan.model_copy(update={"tasks": tuple(tasks), "include_path": tuple(include)})
     if plan.gen_kwargs:
         from joulemark.tasks import lmeval
 
-        lmeval.read_gen_kwargs(plan.gen_kwargs)
+        twice = plan.max_gen_toks or "max_gen_toks" in plan.sweep
+        if "max_gen_toks" in lmeval.read_gen_kwargs(plan.gen_kwargs) and twice:
+            raise UsageError("--gen-kwargs and --max-gen-toks both say max_gen_toks; leave one of the two out.")
     if "power_cap_w" in plan.sweep and not plan.allow_power_cap:
         raise UsageError(
             "a sweep over power_cap_w changes the GPUs' own settings; allow that by --allow-power-cap "
@@ -106,16 +111,30 @@ def _refuse_missing_folders(specs: Sequence[ModelSpec]) -> None:
     for spec in specs:
         folder = dict(part.partition("=")[::2] for part in spec.args.split(",")).get("pretrained", "")
         if folder.startswith((".", "/", "~")) and not Path(folder).exists():
-            raise UsageError(f"model {spec.name!r}: there is no folder {folder!r}.")
+            raise UsageError(f"model {spec.name!r}: there is no folder {folder!r} in {Path.cwd()}.")
+
+
+def _refuse_no_text(names: Sequence[str], tasks: Sequence[str]) -> None:
+    if tasks:
+        raise UsageError(
+            f"reference models write their answers, and {', '.join(tasks)} asks for likelihoods; give "
+            f"{', '.join(names)} a run of their own, with tasks of output_type generate_until."
+        )
+
+
+def _refuse_plain_chats(plan: Plan, specs: Sequence[ModelSpec]) -> None:
+    chats = [spec.name for spec in specs if spec.backend.endswith("chat-completions")]
+    if chats and not plan.apply_chat_template:
+        raise UsageError(f"{', '.join(chats)}: chats are asked in their own format; give --apply-chat-template.")
 
 
 def _refuse_unseen_servers(specs: Sequence[ModelSpec], choice: Choice) -> None:
     used = sorted({meter_name(domain.id) for domain in choice.summed})
     for spec in specs:
-        if (endpoint := spec.endpoint) and endpoint.seen_by and endpoint.seen_by not in used:
+        if spec.seen_by and spec.seen_by not in used:
             raise UsageError(
-                f"model {spec.name!r}: server_at={endpoint.seen_by} names no meter of this run, which measures by "
-                f"{', '.join(used)}; give it by --meter {endpoint.seen_by}=KIND:key=value."
+                f"model {spec.name!r}: server_at={spec.seen_by} names no meter of this run, which measures by "
+                f"{', '.join(used)}; give it by --meter {spec.seen_by}=KIND:key=value."
             )
 
 

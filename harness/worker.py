@@ -39,10 +39,7 @@ from .endpoints import tree_of
 from .models import REFERENCE, ModelSpec
 from .said import how_it_ended, one_line, ran_out_of_memory, readable
 
-__all__ = ["LATE", "Worker", "WorkerFailed"]
-
-LATE = "it took longer than --timeout allows"
-"""Why a model was given up that was not done in time."""
+__all__ = ["READY_S", "Worker", "WorkerFailed"]
 
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",
@@ -68,7 +65,15 @@ ENDED_FIRST = 500
 
 
 class WorkerFailed(Exception):
-    """The model could not be loaded or did not answer; the worker is of no more use if it is not alive."""
+    """The model could not be loaded or did not answer; the worker is of no more use if it is not alive.
+
+    Attributes:
+        may_pass: Whether it may be otherwise with another setting, or in a while: time was short, a port was taken.
+    """
+
+    def __init__(self, reason: str, *, may_pass: bool = False) -> None:
+        super().__init__(reason)
+        self.may_pass = may_pass
 
 
 class Worker:
@@ -93,7 +98,8 @@ class Worker:
             try:
                 self._start(environment, undo)
             except OSError as problem:
-                raise WorkerFailed(f"no process could be started for it: {problem.strerror or problem}") from problem
+                reason = f"no process could be started for it: {problem.strerror or problem}"
+                raise WorkerFailed(reason, may_pass=True) from problem
             undo.pop_all()
 
     def _start(self, environment: dict[str, str], undo: contextlib.ExitStack) -> None:
@@ -153,7 +159,7 @@ class Worker:
         """
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         self._send(do="load", spec=asdict(self.spec), threads=self.threads)
-        told = self._receive("loaded", until_s=until_s)
+        told = self._receive("loaded", until_s=until_s, late=_late("loading", timeout_s))
         self.place, self.facts = str(told["place"]), dict(told["facts"])
 
     def ask(self, task: str, meter: RequestMeter, *, timeout_s: float | None = None, **settings: Any) -> dict[str, Any]:
@@ -168,7 +174,11 @@ class Worker:
         until_s = None if timeout_s is None else time.monotonic() + timeout_s
         try:
             self._send(do="ask", task=task, **settings)
-            while (message := self._receive("start", "stop", "answered", until_s=until_s))["say"] != "answered":
+            late = _late("answering", timeout_s)
+            while True:
+                message = self._receive("start", "stop", "answered", until_s=until_s, late=late)
+                if message["say"] == "answered":
+                    return message
                 if message["say"] == "start":
                     meter.start(message["part"])
                 else:
@@ -179,7 +189,6 @@ class Worker:
         except BaseException:
             self.close()
             raise
-        return message
 
     @property
     def log(self) -> str:
@@ -225,12 +234,12 @@ class Worker:
         except OSError as problem:
             raise WorkerFailed(self._why_gone()) from problem
 
-    def _receive(self, *wanted: str, until_s: float | None = None, late: str = LATE) -> dict[str, Any]:
+    def _receive(self, *wanted: str, until_s: float | None = None, late: str = "") -> dict[str, Any]:
         try:
             line = self._read_line(until_s)
         except TimeoutError as problem:
             self.kill()
-            raise WorkerFailed(late) from problem
+            raise WorkerFailed(late, may_pass=True) from problem
         except (EOFError, OSError) as problem:
             raise WorkerFailed(self._why_gone()) from problem
         try:
@@ -275,6 +284,10 @@ class Worker:
             self.kill()
             return "its process hung up"
         return how_it_ended("its process", code, self.log)
+
+
+def _late(what: str, timeout_s: float | None) -> str:
+    return f"{what} took longer than the {timeout_s or 0:g} s that --timeout allows"
 
 
 class _Remote:

@@ -95,21 +95,23 @@ def cut_off(view: View) -> Aside | None:
     cut = [row for row in view.rows if (row.truncated or 0.0) >= _MANY_CUT]
     if not cut:
         return None
+    columns: list[tuple[str, Callable[[Row], str]]] = [("Cut off", lambda row: share(row.truncated))]
+    note = "A cut answer counts as it stands."
+    if len(view.tasks) > 1 and all(row.accuracy_finished is None for row in cut):
+        note += " Over the tasks that tell; their own tables have the accuracy of the rest."
+    else:
+        note += " The last column is the accuracy of those that came to their end."
+        columns += [
+            ("Accuracy of all", lambda row: fixed(row.accuracy, 3)),
+            ("Of the rest", lambda row: fixed(row.accuracy_finished, 3)),
+        ]
+    if any(row.generated_per_item is not None for row in cut):
+        columns.insert(0, ("Tokens an answer", lambda row: number(row.generated_per_item)))
     return Aside(
         title="Answers cut off by the token cap",
-        note="A cut answer counts as it stands. The last column is the accuracy of those that came to their end."
-        + _hardly_cut(view),
-        heads=("Tokens an answer", "Cut off", "Accuracy of all", "Of the rest"),
-        lines=_lines(
-            view,
-            [
-                lambda row: number(row.generated_per_item),
-                lambda row: share(row.truncated),
-                lambda row: fixed(row.accuracy, 3),
-                lambda row: fixed(row.accuracy_finished, 3),
-            ],
-            cut,
-        ),
+        note=note + _hardly_cut(view),
+        heads=tuple(head for head, _ in columns),
+        lines=_lines(view, [write for _, write in columns], cut),
     )
 
 

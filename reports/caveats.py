@@ -27,7 +27,7 @@ def caveats(view: View, before: Sequence[View] = ()) -> list[str]:
     if single and not unrepeated(view):
         sentences.append(f"{_all(single, view)}: one repeat: no interval.")
     sentences += _short_of_repeats(view)
-    if busy := [row for row in view.rows if "busy_machine" in row.flags]:
+    if busy := [row for row in view.rows if "busy_machine" in row.flags and row.energy_wh_per_1k is not None]:
         sentences.append(
             f"{_all(busy, view)}: other programs worked beside some cells (busy_machine); energy may be too high."
         )

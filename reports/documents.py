@@ -16,7 +16,7 @@ from joulemark.harness.store import Run, canonical_json
 from .asides import Aside, all_asides, choosers
 from .caveats import caveats
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
-from .flags import in_words
+from .flags import flags_of, in_words
 from .method import method
 from .names import together
 from .provenance import again, machines, meters
@@ -125,15 +125,21 @@ def _asked_json(question: str) -> dict[str, Any]:
 
 
 def _unfinished_json(view: View) -> dict[str, Any] | None:
-    """Finished, failed and planned cells of the view's unfinished runs, together and for each; None where all are."""
+    """Finished, failed and planned cells of the view's unfinished runs, together and for each; None where all are.
+
+    ``planned`` is None where that is not known.
+    """
     if not view.unfinished:
         return None
     counts = ("finished", "failed", "planned")
     runs = [{"run_id": far.run_id} | {name: getattr(far, name) for name in counts} for far in view.unfinished]
-    return {
-        **{name: sum(run[name] for run in runs) for name in counts},
-        "runs": runs,
-    }
+    return {name: _total([run[name] for run in runs]) for name in counts} | {"runs": runs}
+
+
+def _total(counts: Sequence[int | None]) -> int | None:
+    """Their sum; None where one of them is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _cell(value: Any) -> str:
@@ -234,5 +240,5 @@ def _flags_told(view: View) -> list[tuple[str, str]]:
     """Whose flags, in words, less those of lost repeats, which stand among the notes."""
     rows: dict[str, list[Row]] = defaultdict(list)
     for row in view.rows:
-        rows["; ".join(in_words([flag for flag in row.flags if not flag.endswith(" repeats")]))].append(row)
+        rows["; ".join(in_words([flag for flag in flags_of(row) if not flag.endswith(" repeats")]))].append(row)
     return [(together(own, view.rows), words) for words, own in rows.items() if words]

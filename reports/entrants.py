@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemark.harness.record import Carbon, Cell, Machine, MeterInfo, ModelInfo
@@ -16,9 +16,9 @@ from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.types import Grade
 
 from .progress import planned_repeats
-from .samples import ASKED, ItemScores, Sample, has_energy, make_sample, what_is_asked
+from .samples import ASKED, ItemScores, Sample, has_energy, make_sample, what_is_asked, without_quality
 
-__all__ = ["Entrant", "asked_of", "gather", "tried"]
+__all__ = ["Entrant", "asked_of", "belied", "gather", "tried", "without_quality_in"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class Entrant:
         planned: Repeats that its run's plan asks for, or that it began where the plan does not say.
         questions: What its run asks, by task; tasks that it did not finish included.
         samples: What it did, by task.
-        info: What the model says of itself.
+        info: What the model says of itself; peaks of memory, which each cell has its own of, are in ``samples``.
         failed: Its cells that failed or were declared invalid.
     """
 
@@ -103,6 +103,25 @@ def asked_of(entrant: Entrant) -> str:
     return canonical_json({key: value for key, value in entrant.setting.items() if key in ASKED})
 
 
+def belied(entrants: Iterable[Entrant]) -> set[tuple[str, str]]:
+    """Questions, each with its task, that some have quality in and others an answer to that is no share of right ones.
+
+    Then those have none either: a model's values may lie in 0..1 of a metric that goes up to 100.
+    """
+    samples = [sample for entrant in entrants for sample in entrant.samples.values()]
+    scored = {(sample.task, sample.question) for sample in samples if sample.chance is not None}
+    return scored & {(sample.task, sample.question) for sample in samples if not sample.is_share}
+
+
+def without_quality_in(questions: set[tuple[str, str]], entrant: Entrant) -> Entrant:
+    """The entrant without quality in these questions."""
+    samples = {
+        task: without_quality(sample) if (task, sample.question) in questions else sample
+        for task, sample in entrant.samples.items()
+    }
+    return replace(entrant, samples=samples)
+
+
 def _of_run(run: Run) -> list[Entrant]:
     scores = ItemScores(run)
     planned = planned_repeats(run) or len({cell.repeat for cell in run.cells})
@@ -112,22 +131,27 @@ def _of_run(run: Run) -> list[Entrant]:
     for cell in run.cells:
         by_trait[_trait(cell, split, usual)].append(cell)
     finished = {trait: cells for trait, cells in by_trait.items() if any(c.status == "ok" for c in cells)}
-    asked: dict[str, str] = {}
+    asked: dict[tuple[str, str], str] = {}
     samples: dict[Trait, dict[str, Sample]] = {}
     for trait, cells in sorted(finished.items(), key=lambda pair: str(pair[0])):
         samples[trait] = {task: make_sample(task, same, scores, invocations) for task, same in _by_task(cells).items()}
+        way = what_is_asked(cells[0])
         for task, sample in samples[trait].items():
-            asked.setdefault(task, sample.question)
-    for cell in run.cells:
-        asked.setdefault(cell.task, "")
+            asked.setdefault((way, task), sample.question)
     # A failed cell does not tell what would have measured it: it is its entrants', whatever their meter.
     failed: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
     for trait, cells in by_trait.items():
         failed[trait[:3]] += [cell for cell in cells if cell.status != "ok"]
     done = {trait[:3] for trait in finished}
     lost = {trait[:3]: trait for trait in by_trait if trait[:3] not in done}
+    tasks = sorted({cell.task for cell in run.cells})
+    ways = {trait: what_is_asked(cells[0]) for trait, cells in by_trait.items()}
+    # Of a task that it did not finish: what others were asked in the same way.
+    questions = {way: {task: asked.get((way, task), "") for task in tasks} for way in ways.values()}
     return [
-        _entrant(run, trait, by_trait[trait], samples.get(trait, {}), asked, planned, failed[trait[:3]])
+        _entrant(
+            run, trait, by_trait[trait], samples.get(trait, {}), questions[ways[trait]], planned, failed[trait[:3]]
+        )
         for trait in [*finished, *lost.values()]
     ]
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from .rows import Row
 from .wording import joined, safe
 
-__all__ = ["in_words"]
+__all__ = ["flags_of", "in_words"]
 
 _WORDS = {
     "imprecise": "its energy is known less well than the plan asked for, after the most repeats allowed",
@@ -27,6 +28,11 @@ _OF_TASKS = {
     "no_energy": "no energy for {}",
     "no_quality": "no quality for {} (the metric is no share of right answers)",
 }
+
+
+def flags_of(row: Row) -> list[str]:
+    """Its flags, less what may be wrong with an energy that it has not."""
+    return [flag for flag in row.flags if flag != "busy_machine" or row.energy_wh_per_1k is not None]
 
 
 def in_words(flags: Sequence[str]) -> list[str]:

@@ -15,10 +15,9 @@ from .asides import all_asides, chosen
 from .caveats import caveats
 from .documents import told_once, view_title
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
-from .flags import in_words
+from .flags import flags_of, in_words
 from .method import method
-from .names import legend
-from .plots import alt_text, page_svg
+from .plots import alt_text, caption, page_svg
 from .provenance import again, describe_run, machines, meters
 from .rows import Row
 from .table import Columns, rank_text
@@ -73,7 +72,6 @@ def page(views: Sequence[View], runs: Sequence[Run]) -> str:
         facts=_facts(views[0]),
         whole=whole,
         tasks=tasks,
-        modelled=any(view.grade == "modelled" for view in views),
         method=method(views),
         runs=[describe_run(run) for run in in_order],
         again=again(in_order),
@@ -96,7 +94,7 @@ def _section(view: View, place: int, views: Sequence[View], one_kind: bool) -> d
         "grade": grade_sentence(view),
         "intervals": interval_sentence(view),
         "caveats": caveats(view, views[:place]),
-        "legend": legend(view.rows),
+        "caption": caption(view) if pictured else "",
         "judged": columns.judged,
         "quality_title": columns.quality_title,
         "mixed": view.mixed,
@@ -174,7 +172,7 @@ def _flags(views: Sequence[View]) -> list[tuple[str, str, str]]:
         (view_title(view), safe(row.label), words)
         for view in views
         for row in view.rows
-        for words in in_words(row.flags)
+        for words in in_words(flags_of(row))
     ]
 
 

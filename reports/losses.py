@@ -19,12 +19,12 @@ _REASONS, _LONGEST, _TASKS, _NAMES = 2, 240, 3, 3
 
 @dataclass(frozen=True, kw_only=True)
 class _Loss:
-    """The failed cells of one entrant, and how many it has in all."""
+    """The failed cells of one entrant, and how many it finished."""
 
     name: str
     model: str
     cells: tuple[Cell, ...]
-    tried: int
+    finished: int = 0
 
     @property
     def reasons(self) -> dict[str, list[Cell]]:
@@ -40,21 +40,21 @@ def losses(entrants: Sequence[Entrant], names: Sequence[str], tasks: Sequence[st
     found = []
     for entrant, name in zip(entrants, names, strict=True):
         cells = tuple(cell for cell in entrant.failed if cell.task in tasks)
-        tried = len(cells) + sum(sample.repeats for task, sample in entrant.samples.items() if task in tasks)
+        finished = sum(sample.repeats for task, sample in entrant.samples.items() if task in tasks)
         if cells:
-            found.append(_Loss(name=name, model=entrant.model, cells=cells, tried=tried))
+            found.append(_Loss(name=name, model=entrant.model, cells=cells, finished=finished))
     return tuple(_sentence(alike) for alike in _alike(found))
 
 
 def left_out(entrants: Sequence[Entrant], names: Sequence[str]) -> list[str]:
     """A sentence for those of which no cell was finished; equal reasons share one."""
     found = [
-        _Loss(name=name, model=entrant.model, cells=entrant.failed, tried=len(entrant.failed))
+        _Loss(name=name, model=entrant.model, cells=entrant.failed)
         for entrant, name in zip(entrants, names, strict=True)
     ]
     sentences = []
     for alike in _alike(found):
-        who, cells = _who(alike), [cell for loss in alike for cell in loss.cells]
+        who, cells = _who(alike), _cells_of(alike)
         whose = "its" if len(alike) == 1 else "their"
         how = "only cell" if len(cells) == 1 else f"{len(cells)} cells"
         none = f"{whose} {how} {_became(cells)}"
@@ -63,12 +63,17 @@ def left_out(entrants: Sequence[Entrant], names: Sequence[str]) -> list[str]:
 
 
 def _sentence(alike: Sequence[_Loss]) -> str:
-    cells = [cell for loss in alike for cell in loss.cells]
+    cells = _cells_of(alike)
     where = joined(_few(sorted({cell.task for cell in cells})))
     if len(cells) == 1:
         where += f", repeat {cells[0].repeat}"
-    count = f"{len(cells)} of {sum(loss.tried for loss in alike)} cells {_became(cells)}"
+    count = f"{len(cells)} of {len(cells) + sum(loss.finished for loss in alike)} cells {_became(cells)}"
     return f"{_who(alike)}: {count} ({where}): {_why(alike[0], cells)}"
+
+
+def _cells_of(alike: Sequence[_Loss]) -> list[Cell]:
+    """Their failed cells, each once: those of a model that two meters measured are both halves' own."""
+    return list({(cell.run_id, cell.cell_id): cell for loss in alike for cell in loss.cells}.values())
 
 
 def _alike(found: Sequence[_Loss]) -> list[list[_Loss]]:

@@ -26,7 +26,7 @@ from .wording import Unit, energy_unit, number, reach, safe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["alt_text", "page_svg", "picture", "saved", "style", "wrapped"]
+__all__ = ["alt_text", "caption", "page_svg", "picture", "saved", "style", "wrapped"]
 
 _FILE = Layout(width=9.0, height=5.9, font=10.5, left=0.8, right=0.3, top=1.12, bottom=1.12)
 _WIDE = Layout(width=8.6, height=4.7, font=10.5, left=0.72, right=0.2, top=0.54, bottom=0.62)
@@ -89,6 +89,27 @@ def _in_words(row: Row, unit: Unit) -> str:
 
 def _drawn(view: View) -> tuple[Row, ...]:
     return tuple(row for row in view.rows if row.quality is not None and row.energy_wh_per_1k is not None)
+
+
+def caption(view: View) -> str:
+    """What is drawn in the picture on a page, and nothing that is not."""
+    rows = _drawn(view)
+    if not rows:
+        return _NOTHING
+    told = {
+        "Quality against energy, with 95\u00a0% intervals for comparing points.": True,
+        "The line joins the best found; a point in the shaded part would move the frontier.": _has_frontier(view),
+        "Dotted curves join equal right answers beyond guessing per watt-hour.": True,
+        "Hollow points: modelled energy.": any(row.grade == "modelled" for row in rows),
+        "Bold: first, or tied with the first.": any(row.tied_with_first for row in rows),
+        f"{legend(view.rows)}.": bool(legend(view.rows)),
+    }
+    return " ".join(sentence for sentence, holds in told.items() if holds)
+
+
+def _has_frontier(view: View) -> bool:
+    """Whether the picture has the line through the best, and the shade above it."""
+    return not view.mixed and any(row.frontier is not None for row in _drawn(view))
 
 
 def style(fonttype: str) -> Any:
@@ -209,5 +230,5 @@ def _footnote(view: View) -> str:
     ]
     if not _drawn(view):
         return finding(view)
-    parts += [] if view.mixed else ["A point in the shaded part would move the frontier."]
+    parts += ["A point in the shaded part would move the frontier."] if _has_frontier(view) else []
     return " ".join(parts + [f"{short}." for short in [legend(view.rows)] if short])

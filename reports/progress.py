@@ -18,6 +18,11 @@ from joulemark.meters.errors import UsageError
 __all__ = ["Progress", "not_begun", "planned_repeats", "progress"]
 
 
+_NOT_NAMED = "the plan does not name models, tasks and repeats"
+_NOT_READ = "this version cannot read the plan"
+_OTHERWISE = "its cells have other settings than this version would give them"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Progress:
     """Finished cells of a run against its plan.
@@ -25,22 +30,26 @@ class Progress:
     Attributes:
         run_id: The run.
         path: Its directory, as it was given.
-        finished: Cells of the plan that are measured.
-        planned: Cells of the plan: models x settings that are possible for each x tasks x repeats.
+        finished: Cells of the plan that are measured; all that are, where the plan cannot be counted.
+        planned: Cells of the plan: models x settings that are possible for each x tasks x repeats; None: not known.
         failed: Cells of the plan that were tried and failed.
         remetered: Whether its energy was taken from a recorded trace.
+        unknown: Why the plan cannot be counted; None where it can.
     """
 
     run_id: str
     path: str
     finished: int
-    planned: int
+    planned: int | None
     failed: int = 0
     remetered: bool = False
+    unknown: str | None = None
 
     @property
     def sentence(self) -> str:
         """What is missing, and what to do."""
+        if self.planned is None:
+            return f"How much of the plan of {self.path} is measured is not known: {self.unknown}."
         if self.remetered:
             return (
                 f"Unfinished: the trace has the energy of {self.finished} of {self.planned} cells; `joulemark remeter` "
@@ -55,24 +64,36 @@ class Progress:
 
 
 def progress(run: Run) -> Progress | None:
-    """How far a run is; None where it is finished, or where its plan does not say what was to be measured."""
-    models, tasks, repeats = _names(run, "models"), _names(run, "tasks"), planned_repeats(run)
+    """How far a run is, of which nothing is known where its plan cannot be counted; None where it is finished."""
+    far = _counted(run)
+    return None if far.planned is not None and far.finished >= far.planned else far
+
+
+def _counted(run: Run) -> Progress:
+    models, tasks, repeats = _names(run, "models"), set(_names(run, "tasks")), planned_repeats(run)
     if not models or not tasks or repeats is None:
-        return None
-    planned = sum(_ways(run).values()) * len(set(tasks)) * repeats
-    done = {_place(cell) for cell in run.cells if cell.status == "ok" and cell.repeat <= repeats}
-    tried = {_place(cell) for cell in run.cells if cell.repeat <= repeats}
-    finished = len(done)
-    if finished >= planned:
-        return None
+        return _unknown(run, _NOT_NAMED)
+    ways = _ways(run)
+    if ways is None:
+        return _unknown(run, _NOT_READ)
+    tried = {_place(cell): cell for cell in run.cells if cell.repeat <= repeats and cell.task in tasks}
+    own = {place: cell for place, cell in tried.items() if place[1] in ways.get(place[0], ())}
+    if tried and not own:
+        return _unknown(run, _OTHERWISE)
+    finished = sum(cell.status == "ok" for cell in own.values())
     return Progress(
         run_id=run.header.run_id,
         path=str(run.path),
         finished=finished,
-        planned=planned,
-        failed=len(tried - done),
+        planned=sum(map(len, ways.values())) * len(tasks) * repeats,
+        failed=len(own) - finished,
         remetered=run.header.remetered_from is not None,
     )
+
+
+def _unknown(run: Run, why: str) -> Progress:
+    done = sum(cell.status == "ok" for cell in run.cells)
+    return Progress(run_id=run.header.run_id, path=str(run.path), finished=done, planned=None, unknown=why)
 
 
 def planned_repeats(run: Run) -> int | None:
@@ -87,7 +108,10 @@ def not_begun(runs: Sequence[Run]) -> list[str]:
     for run in runs:
         tried = {cell.model for cell in run.cells}
         begun = {cell.task for cell in run.cells}
-        labels = [label for label, ways in _ways(run).items() if ways]
+        ways = _ways(run)
+        labels = (
+            [text.partition("=")[0] for text in _names(run, "models")] if ways is None else list(filter(ways.get, ways))
+        )
         sentences |= {
             f"{label} is left out: none of its cells is measured yet." for label in labels if label not in tried
         }
@@ -99,13 +123,17 @@ def not_begun(runs: Sequence[Run]) -> list[str]:
     return sorted(sentences)
 
 
-def _ways(run: Run) -> dict[str, int]:
-    """In how many settings each model of the plan is measured; in one each, where the plan is of another version."""
+def _ways(run: Run) -> dict[str, set[str]] | None:
+    """The settings in which each model of the plan is measured, as canonical JSON; None where the plan cannot be read.
+
+    Nothing but the plan is looked at: a server may have gone, and a report be written on another machine.
+    """
     try:
         plan = Plan.model_validate(run.header.plan)
-        return {spec.name: len(settings(plan, spec)) for spec in parse_models(plan.models)}
+        specs = parse_models(plan.models, here=False)
+        return {spec.name: {canonical_json(setting) for setting in settings(plan, spec)} for spec in specs}
     except (ValidationError, UsageError):
-        return {text.partition("=")[0]: 1 for text in _names(run, "models")}
+        return None
 
 
 def _place(cell: Cell) -> tuple[str, str, str, int]:

@@ -10,7 +10,7 @@ from joulemark.harness.plan import Plan
 from joulemark.harness.record import Machine, MeterInfo, RunHeader
 from joulemark.harness.store import Run, canonical_json
 
-from .progress import progress
+from .progress import Progress, progress
 from .wording import number, safe
 
 __all__ = ["again", "describe_run", "machines", "meters"]
@@ -34,7 +34,7 @@ _OPTIONS = (
     "seed",
     "carbon",
 )
-_SWITCHES = ("apply_chat_template", "trust_remote_code", "allow_unsafe_code", "allow_power_cap")
+_SWITCHES = ("log_samples", "apply_chat_template", "trust_remote_code", "allow_unsafe_code", "allow_power_cap")
 
 
 def machines(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -55,7 +55,7 @@ def again(runs: Sequence[Run]) -> list[str]:
     for place, run in enumerate(runs, start=1):
         command, path = _measure(run), "again" if len(runs) == 1 else f"again-{place}"
         if command:
-            measured.append(f"{command} --out {path}")
+            measured.append(f"{command} --out {path}{_in_file(run)}")
         paths.append(path if command else shlex.quote(safe(str(run.path))))
     ranked = [f"joulemark rank {' '.join(paths)} --json", f"joulemark report {' '.join(paths)} --out report"]
     return [*measured, *ranked]
@@ -75,12 +75,19 @@ def describe_run(run: Run) -> dict[str, Any]:
         "seed": header.seed,
         "version": safe(header.joulemark_version),
         "software": [(safe(name), safe(version)) for name, version in sorted(header.software.items())],
-        "cells": f"{len(done)}{f' of {far.planned}' if far else ''} finished"
-        + (f", {failed} failed" if failed else ""),
+        "cells": _cells(len(done), failed, far),
         "windows": _range(windows, " s"),
         "loops": f"{min(loops)} to {max(loops)}" if len(set(loops)) > 1 else str(loops[0]) if loops else "no",
         "idle": _idle(header),
     }
+
+
+def _cells(done: int, failed: int, far: Progress | None) -> str:
+    """How many finished and failed, and of how many where some are missing."""
+    more = f", {failed} failed" if failed else ""
+    if far and far.planned is None:
+        return f"{done} measured{more}; of how many is not known"
+    return f"{far.finished} of {far.planned} finished{more}" if far else f"{done} finished{more}"
 
 
 def _created(header: RunHeader) -> str:
@@ -112,6 +119,12 @@ def _measure(run: Run) -> str | None:
     words += [word for meter in plan.get("meters") or () for word in ("--meter", str(meter))]
     words += [f"--{name.replace('_', '-')}" for name in _SWITCHES if plan.get(name)]
     return " ".join(shlex.quote(safe(word)) for word in words)
+
+
+def _in_file(run: Run) -> str:
+    """What only a plan file can say, as a comment after the command."""
+    idle_s, usual = run.header.plan.get("idle_s"), Plan.model_fields["idle_s"].default
+    return "" if idle_s in (None, usual) else f" # and in the [run] of a plan file: idle_s = {safe(str(idle_s))}"
 
 
 def _idle(header: RunHeader) -> str:

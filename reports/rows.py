@@ -28,7 +28,8 @@ class Row:
     Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
     alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
     ``phase_shares`` are parts of the gross energy; ``truncated`` is the share of answers that the token cap cut off,
-    and ``accuracy_finished`` the accuracy of the others.
+    over the tasks that tell, and ``accuracy_finished`` the accuracy of the others, where all tasks tell. Peaks of
+    memory are the largest of any cell.
     ``levels`` holds ``quality``, its interval and ``items`` by level of difficulty, where every task of the view
     has that level. In views of a single task ``metric`` names what its quality is made of, and ``other_metrics`` holds
     its further metrics; the headline too, where that is no share of right answers and there is no quality. Over
@@ -258,10 +259,10 @@ def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
         ttft_s_p50=_mean([s.ttft_s_p50 for s in f.samples]),
         generated_per_item=_mean([s.generated_per_item for s in f.samples]),
         tokens_per_s=_mean([s.tokens_per_s for s in f.samples]),
-        truncated=_mean([s.truncated for s in f.samples]),
+        truncated=_mean([s.truncated for s in f.samples if s.truncated is not None]),
         accuracy_finished=_mean([s.accuracy_finished for s in f.samples]),
-        peak_rss_mb=entrant.info.peak_rss_mb,
-        peak_gpu_mb=entrant.info.peak_gpu_mb,
+        peak_rss_mb=_most([s.peak_rss_mb for s in f.samples]),
+        peak_gpu_mb=_most([s.peak_gpu_mb for s in f.samples]),
         wall_s_per_item=_mean([s.wall_s_per_item for s in f.samples]),
         params=entrant.info.params,
         active_params=entrant.info.active_params,
@@ -311,6 +312,11 @@ def _shares(f: Figures) -> dict[str, float]:
 def codes(clusters: NDArray[np.str_]) -> NDArray[np.int64]:
     """Numbers from 0 for the names of clusters."""
     return np.unique(clusters, return_inverse=True)[1].astype(np.int64)
+
+
+def _most(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from joulemark.meters.errors import UsageError
 
 from .stats import Floats
 
-__all__ = ["ASKED", "ItemScores", "Sample", "has_energy", "make_sample", "what_is_asked"]
+__all__ = ["ASKED", "ItemScores", "Sample", "has_energy", "make_sample", "what_is_asked", "without_quality"]
 
 ASKED = frozenset(
     [
@@ -48,6 +48,8 @@ class Sample:
         question: Tells what was asked: equal for entrants that may be compared.
         chance: Score of a guesser, 0..1; None where quality is not defined for the metric.
         metric: Name of the task's headline metric; None where its cells do not tell.
+        is_share: Whether every cell has an accuracy, so that the metric may be a share of right answers.
+        headline: Its value by its name, where it is an accuracy.
         docs: Item numbers, ascending, shape (items,).
         clusters: What each item shares with others, as text; an item alone has its own number.
         scores: Mean score of each item over the repeats, 0..1.
@@ -67,6 +69,8 @@ class Sample:
         truncated: Share of the answers that the token cap cut off; None where that is not known.
         accuracy_finished: Mean score of the others; None where there are none or it is not known.
         wall_s_per_item: Seconds of the window an item, mean over repeats; less than a request where these overlap.
+        peak_rss_mb: The most memory that one of its cells took, MB; None where one does not tell.
+        peak_gpu_mb: The same of GPUs.
         repeats: Finished repeats.
         other_metrics: The task's further metrics, mean over repeats; those that every repeat has. The headline as well,
             where quality is not defined for it.
@@ -78,6 +82,8 @@ class Sample:
     question: str
     chance: float | None
     metric: str | None
+    is_share: bool
+    headline: Mapping[str, float]
     docs: NDArray[np.int64]
     clusters: NDArray[np.str_]
     scores: Floats
@@ -97,6 +103,8 @@ class Sample:
     truncated: float | None
     accuracy_finished: float | None
     wall_s_per_item: float | None
+    peak_rss_mb: float | None
+    peak_gpu_mb: float | None
     repeats: int
     other_metrics: Mapping[str, float]
     computed: Computed
@@ -122,11 +130,14 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: S
     clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, invocations)}
     if len(clear) < len(net):
         flags.add("idle_drifted")
+    headline = _headline(cells)
     return Sample(
         task=task,
         question=_question(cells[0]),
         chance=cells[0].chance if defined and cells[0].chance != 1 else None,
         metric=cells[0].metric,
+        is_share=all(cell.accuracy is not None for cell in cells),
+        headline=headline,
         docs=items.docs,
         clusters=items.clusters,
         scores=items.scores,
@@ -146,11 +157,19 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: S
         truncated=items.truncated,
         accuracy_finished=items.accuracy_finished if defined else None,
         wall_s_per_item=_mean([_wall_s(cell) for cell in cells]),
+        peak_rss_mb=_most([cell.model_info.peak_rss_mb for cell in cells]),
+        peak_gpu_mb=_most([cell.model_info.peak_gpu_mb for cell in cells]),
         repeats=len({cell.repeat for cell in cells}),
-        other_metrics=_other_metrics(cells) if defined else _headline(cells) | _other_metrics(cells),
+        other_metrics=({} if defined else headline) | _other_metrics(cells),
         computed=_computed(cells),
         flags=tuple(sorted(flags)),
     )
+
+
+def without_quality(sample: Sample) -> Sample:
+    """The same where another's values show that the metric is no share: its headline is one metric among others."""
+    others = {**sample.headline, **sample.other_metrics}
+    return replace(sample, chance=None, accuracy_finished=None, other_metrics=others)
 
 
 def _above_drift(cell: Cell, invocations: Sequence[Invocation]) -> bool:
@@ -227,6 +246,11 @@ def _tokens(cell: Cell) -> float | None:
     if cell.tokens.prompt is None or cell.tokens.generated is None or not cell.n_items:
         return None
     return (cell.tokens.prompt + cell.tokens.generated) / cell.n_items
+
+
+def _most(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known and len(known) == len(values) else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -20,7 +20,7 @@ from joulemark.meters.types import GRADES
 from joulemark.tasks.catalog import THREE_SHOT
 
 from .contest import By
-from .entrants import Entrant, asked_of, tried
+from .entrants import Entrant, asked_of, belied, tried, without_quality_in
 from .losses import left_out, losses
 from .names import Name, name_entrants
 from .placing import order, place
@@ -130,6 +130,8 @@ def make_views(
     """
     once = list({run.header.run_id: run for run in runs}.values())
     every = tried(once)
+    wrong = belied(every)
+    every = [without_quality_in(wrong, entrant) for entrant in every]
     entrants, lost = [e for e in every if e.samples], [e for e in every if not e.samples]
     if not entrants:
         raise Incomparable(
@@ -162,7 +164,11 @@ def make_views(
                 mixed=mixed,
                 asked=dict(key.asked),
                 meters=tuple(meters[name] for name in sorted(meters)),
-                notes=notes + _apart(group, key, unscored) + _remetered(group) + _same_answers(group),
+                notes=notes
+                + _apart(group, key, unscored)
+                + _no_shares(key, wrong, unscored)
+                + _remetered(group)
+                + _same_answers(group),
                 losses=losses(group, [name.full for name in called], tasks),
                 rows=rows,
                 unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
@@ -245,6 +251,16 @@ def _apart(entrants: Sequence[Entrant], key: _Key, unscored: Mapping[tuple[str, 
     metric = "its metric is no share" if len(names) == 1 else "their metrics are no shares"
     verb = "is" if len(names) == 1 else "are"
     return (f"{joined(names)} {verb} in no figure over all tasks: {metric} of right answers beyond guessing.",)
+
+
+def _no_shares(key: _Key, wrong: set[tuple[str, str]], unscored: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
+    """A sentence for each task of the view whose metric some answers showed to be no share."""
+    return tuple(
+        f"Nobody has quality in {task}: some of its values show that {unscored[task, text] or 'its metric'} "
+        "is no share of right answers."
+        for task, text in key.asked
+        if (task, text) in wrong
+    )
 
 
 def _asked_alike(lost: Sequence[Entrant], entrants: Sequence[Entrant]) -> list[Entrant]:

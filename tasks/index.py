@@ -16,7 +16,7 @@ from lm_eval.tasks import TaskManager
 
 from joulemark.meters.errors import UsageError
 
-__all__ = ["expand_tasks", "find_tasks", "refuse_examples"]
+__all__ = ["asked_without_examples", "expand_tasks", "find_tasks", "not_generating", "refuse_examples"]
 
 SPECS = Path(__file__).parent / "specs"
 
@@ -78,6 +78,13 @@ def refuse_examples(names: Iterable[str], include: Sequence[str], *, stock: bool
             # What a group says of its tasks stands over what they say themselves.
             if task in manager.all_groups and "num_fewshot" in (manager.task_index[task].cfg or {}):
                 break
+
+
+def not_generating(names: Iterable[str], include: Sequence[str], *, stock: bool) -> list[str]:
+    """Those of these tasks whose YAML says that they are no generating ones; arguments as of `refuse_examples`."""
+    manager = find_tasks(tuple(include), stock)
+    kinds = {name: (manager.task_index[name].cfg or {}).get("output_type", "generate_until") for name in names}
+    return [name for name, kind in kinds.items() if kind != "generate_until"]
 
 
 def asked_without_examples(task: str) -> str:
@@ -160,6 +167,7 @@ def _is_mean_over_items(config: Mapping[str, Any]) -> bool:
 def _unknown(name: str, include: tuple[str, ...]) -> str:
     close = difflib.get_close_matches(name, find_tasks(include, True).all_tasks, n=1)
     hint = f"did you mean {close[0]}?" if close else "`joulemark tasks` lists ours."
+    hint += "" if include else " Your own are found by --include-path."
     # What has no name of its own is there for others to include.
     return f"unknown task {name!r}; {hint}{_unread(include, but='Unknown config shape')}"
 

@@ -24,7 +24,8 @@ from lm_eval.evaluator import evaluate
 
 from joulemark.meters.errors import UsageError
 
-from .index import asked_without_examples, expand_tasks, find_tasks, refuse_examples
+from . import shares
+from .index import asked_without_examples, expand_tasks, find_tasks, not_generating, refuse_examples
 from .metered import MeteredLM
 from .samples import sample_lines
 from .types import Answer, Asking, Item, RequestMeter, TaskResult
@@ -35,6 +36,7 @@ __all__ = [
     "ask",
     "chance",
     "expand_tasks",
+    "not_generating",
     "load_task",
     "read_gen_kwargs",
     "refuse_examples",
@@ -44,11 +46,6 @@ __all__ = [
 FEWSHOT_SEED = 1234
 _RANDOM_SEED, _NUMPY_SEED = 0, 1234
 """All as lm-eval's own command has them."""
-
-_NO_SHARES = frozenset(
-    {"bits_per_byte", "bleu", "chrf", "chrfpp", "matthews_corrcoef", "perplexity", "ter", "weighted_perplexity"}
-)
-"""lm-eval's ways to make one number of all items that is no share of anything, even where it happens to be in 0..1."""
 
 
 @dataclass(frozen=True)
@@ -157,8 +154,8 @@ def ask(
         name: [sample for sample in results["samples"][name] if sample["filter"] == chosen] for name in question.tasks
     }
     items = _items(samples, metric, _by_doc(metered.told))
-    more_is_better = results["higher_is_better"].get(question.name, {}).get(metric, True)
-    is_share = more_is_better and _is_share(question, metric, [value, *(item.score for item in items)])
+    # Values out of range belie what a task says; reports then take no cell of the question for one with quality.
+    is_share = shares.is_share(question.tasks.values(), metric) and _fits([value, *(item.score for item in items)])
     guessed = _chance_over(question, samples)
     adjustable = is_share and guessed < 1 and all(math.isfinite(item.score) for item in items)
     headline = {} if is_share or not math.isfinite(value) else {metric: value}
@@ -218,12 +215,8 @@ def _headline(question: Question, results: Mapping[str, Any]) -> tuple[str, str]
     return samples[0]["metrics"][0], samples[0]["filter"]
 
 
-def _is_share(question: Question, metric: str, values: Sequence[float]) -> bool:
-    """Whether a metric is a share: its values in 0..1, that of all items (the first) and that of each which has one."""
-    for task in question.tasks.values():
-        way = task.aggregation().get(metric)
-        if getattr(way, "__module__", "") == "lm_eval.api.metrics" and getattr(way, "__name__", "") in _NO_SHARES:
-            return False
+def _fits(values: Sequence[float]) -> bool:
+    """Whether values lie in 0..1: that of all items (the first) and that of each which has one."""
     return math.isfinite(values[0]) and all(0 <= value <= 1 for value in values if not math.isnan(value))
 
 

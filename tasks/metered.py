@@ -155,7 +155,7 @@ class MeteredLM(LM):  # type: ignore[misc]
             _refuse_no_answers(found, requests)
         self._loops = len(seconds)
         self._seconds += seconds
-        self._cached = self._cached or _looks_cached(seconds)
+        self._cached = self._cached or (_looks_cached(seconds) and self._confirms_cache(call, requests, seconds, quiet))
         self._cut = self._cut or getattr(self.watch, "saw_cut", False)
         self._shares = tuple(s + b - a for s, a, b in zip(self._shares, before, after, strict=True))  # type: ignore[assignment]
         self._warm = self._warm and not (self._sees_work and _began_cold(own))
@@ -178,6 +178,19 @@ class MeteredLM(LM):  # type: ignore[misc]
         self.meter.stop()
         self._warm_ups += len(seconds)
         self._warm = self._warm and (_settled(seconds) or not _getting_faster(seconds))
+
+    def _confirms_cache(
+        self, call: Callable[..., Any], requests: Sequence[Instance], seconds: Sequence[float], quiet: dict[str, bool]
+    ) -> bool:
+        """Whether requests that no cache knows take long again; else the first pass was slow for some other reason."""
+        if not self.watch.may_be_cached:
+            return False
+        fresh = []
+        for beginning in _BEGINNINGS[-2:]:
+            began = time.monotonic()
+            call([_altered(request, beginning) for request in requests], **quiet)
+            fresh.append(time.monotonic() - began)
+        return _later(seconds) < CACHE_SUSPECTED * min(fresh)
 
     @property
     def _sees_work(self) -> bool:
@@ -244,4 +257,9 @@ def _seed_torch() -> None:
 
 
 def _looks_cached(seconds: Sequence[float]) -> bool:
-    return len(seconds) > 1 and sum(seconds[1:]) / (len(seconds) - 1) < CACHE_SUSPECTED * seconds[0]
+    return len(seconds) > 1 and _later(seconds) < CACHE_SUSPECTED * seconds[0]
+
+
+def _later(seconds: Sequence[float]) -> float:
+    """Mean seconds of a pass after the first."""
+    return statistics.mean(seconds[1:])

@@ -11,24 +11,19 @@ import functools
 import logging
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any
 
+from .attempts import Attempt, Row, Travelling, Way
 from .overlap import OverlapClock, Span
 from .scores import check_scores
-from .streams import NoAnswer, StreamedAnswer, choices_of
 from .types import Answer
 from .watch import PlainWatch
 
 __all__ = ["ServerWatch"]
 
-Way = dict[str, Any]
 _WAYS: tuple[Way, ...] = ({"stream": True, "stream_options": {"include_usage": True}}, {"stream": True}, {})
 """What is added to a request to have it answered as a stream, from the best to the plainest."""
-
-_REFUSED = frozenset({400, 405, 415, 422, 501})
-"""Statuses by which a server may say that it does not know what was added."""
 
 _UNCACHED: dict[str, dict[str, Any]] = {"llama.cpp": {"cache_prompt": False}}
 """What keeps a server from answering a prompt from its memory of an earlier one, by the name that it goes by."""
@@ -37,23 +32,7 @@ _CACHED_SHARE = 0.05
 """More of the prompts' tokens than this from a cache is told; less is what all prompts begin with."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Row:
-    """What one prompt of a request took; None where the server does not tell.
-
-    ``sent`` are its tokens as they were sent; None where it went out as text.
-    """
-
-    sent: int | None
-    prompt_tokens: int | None
-    generated_tokens: int | None
-    truncated: bool | None
-    share_s: float | None
-    latency_s: float | None
-    ttft_s: float | None
-
-
-_UNKNOWN = _Row(
+_UNKNOWN = Row(
     sent=None, prompt_tokens=None, generated_tokens=None, truncated=None, share_s=None, latency_s=None, ttft_s=None
 )
 
@@ -74,11 +53,11 @@ class ServerWatch:
         self._way = 0 if str(lm.base_url).rstrip("/").endswith("completions") else len(_WAYS) - 1
         self._uncached: dict[str, Any] = {}
         self._noting = self._scores = False
-        self._rows: dict[Hashable, deque[_Row]] = defaultdict(deque)
+        self._rows: dict[Hashable, deque[Row]] = defaultdict(deque)
         self._scored: list[Hashable] = []
         self._cut: list[bool] = []
         self._spent: dict[int, float] = {}
-        self._pending: list[_Row] = []
+        self._pending: list[Row] = []
         self._settings: Any = None
         self._tokens = [0, 0]
         self._parse, self._call_async = lm.parse_generations, lm.amodel_call
@@ -120,7 +99,7 @@ class ServerWatch:
             return PlainWatch(self.lm).answers(requests, answers)
         return [self._answer(*each) for each in zip(rows, answers, cut, strict=True)]
 
-    def _row(self, key: Hashable) -> _Row:
+    def _row(self, key: Hashable) -> Row:
         rows = self._rows[key]
         return rows.popleft() if rows else _UNKNOWN
 
@@ -131,7 +110,7 @@ class ServerWatch:
         tokens = self.lm.tok_encode(prompt, add_special_tokens=self.lm.add_bos_token)
         return len(tokens) > sent
 
-    def _answer(self, row: _Row, answer: Any, cut: bool | None) -> Answer:
+    def _answer(self, row: Row, answer: Any, cut: bool | None) -> Answer:
         generated = isinstance(answer, str)
         return Answer(
             text=answer if generated else "",
@@ -156,7 +135,7 @@ class ServerWatch:
         payload = lm._create_payload(
             message, generate=generate, gen_kwargs=settings, seed=lm._seed, eos=lm.eos_string, **rest
         )
-        with _Attempt(self, messages, generate) as attempt:
+        with Attempt(self, messages, generate) as attempt:
             outputs = attempt.post(payload)
         self._settings = gen_kwargs
         if not generate:
@@ -177,7 +156,7 @@ class ServerWatch:
     async def _watched_async(
         self, session: Any, sem: Any, messages: Any, *, generate: bool = True, cache_keys: Any = None, **rest: Any
     ) -> Any:
-        travelling = _Session(session, self, messages, generate)
+        travelling = Travelling(session, self, messages, generate)
         answers = await self._call_async(travelling, sem, messages, generate=generate, cache_keys=cache_keys, **rest)
         keys = [_asked(*key) for key in cache_keys] if generate else [tuple(tokens) for tokens in messages]
         self._note(keys, travelling.rows)
@@ -234,192 +213,10 @@ class ServerWatch:
             self._tokens[0] += usage.get("prompt_tokens") or 0
             self._tokens[1] += (usage.get("prompt_tokens_details") or {}).get("cached_tokens") or 0
 
-    def _note(self, keys: Sequence[Hashable], rows: Sequence[_Row]) -> None:
+    def _note(self, keys: Sequence[Hashable], rows: Sequence[Row]) -> None:
         if self._noting:
             for key, row in zip(keys, rows, strict=False):
                 self._rows[key].append(row)
-
-
-class _Attempt:
-    """One sending of a request, timed; a ``with`` block that fails keeps its time for the next attempt."""
-
-    def __init__(self, watch: ServerWatch, messages: Any, generate: bool) -> None:
-        self._watch, self._messages, self._generate = watch, messages, generate
-        self.streamed: StreamedAnswer | None = None
-
-    def __enter__(self) -> Self:
-        self._span = self._watch.clock.begin("streamed" if self._generate else "prompt")
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._watch.clock.end(self._span)
-        if kind is not None:
-            self._watch.spend(self._messages, self._span)
-
-    @property
-    def ways(self) -> Sequence[Way]:
-        """How it may be sent."""
-        return self._watch.ways(self._generate)
-
-    def post(self, payload: dict[str, Any]) -> Any:
-        """Send it, and wait for the answer."""
-        for way in self.ways:
-            response = self._send(self._watch.dressed(payload, way))
-            if not _is_refusal(response.status_code, way):
-                break
-            response.close()
-        with response:
-            if not response.ok:
-                raise NoAnswer(response.status_code, response.text)
-            self.accepted(way, response.headers)
-            if not _is_stream(response.headers):
-                return response.json()
-            for data in response.iter_content(chunk_size=None):
-                self.feed(data)
-        return self.whole()
-
-    def _send(self, payload: dict[str, Any]) -> Any:
-        import requests
-
-        lm = self._watch.lm
-        return requests.post(
-            lm.base_url,
-            json=payload,
-            headers=lm.header,
-            verify=lm.verify_certificate,
-            timeout=lm.timeout,
-            stream=True,
-        )
-
-    def accepted(self, way: Way, headers: Mapping[str, str]) -> None:
-        """The server is answering."""
-        if self._generate:
-            self._watch.settle(way, headers)
-
-    def feed(self, data: bytes) -> None:
-        """Take a piece of a stream."""
-        self.streamed = self.streamed or StreamedAnswer()
-        self.streamed.feed(data)
-        if self.streamed.begun:
-            self._watch.clock.first(self._span)
-
-    def whole(self) -> Any:
-        """The answer in one piece."""
-        return (self.streamed or StreamedAnswer()).whole()
-
-    def rows(self, outputs: Any) -> list[_Row]:
-        """What each of the prompts took; they share the request's time alike."""
-        prompts = list(self._messages)
-        choices = {choice.get("index", 0): choice for choice in choices_of(outputs)}
-        usage = outputs.get("usage") if isinstance(outputs, dict) else None
-        share_s = (self._span.share_s + self._watch.spent_s(self._messages)) / len(prompts)
-        rows = []
-        for index, prompt in enumerate(prompts):
-            choice = choices.get(index, {})
-            own = choice.get("usage") or (usage if len(prompts) == 1 else None) or {}
-            self._watch.count(own)
-            finish = choice.get("finish_reason")
-            rows.append(
-                _Row(
-                    sent=_length(prompt),
-                    prompt_tokens=own.get("prompt_tokens", _length(prompt)),
-                    generated_tokens=own.get("completion_tokens"),
-                    truncated=None if finish is None else finish == "length",
-                    share_s=share_s,
-                    latency_s=self._span.latency_s,
-                    ttft_s=self._span.ttft_s,
-                )
-            )
-        return rows
-
-
-class _Session:
-    """lm-eval's session as it sees it; what it posts goes out as a stream."""
-
-    def __init__(self, session: Any, watch: ServerWatch, messages: Any, generate: bool) -> None:
-        self._session, self._watch, self._messages, self._generate = session, watch, messages, generate
-        self.rows: list[_Row] = []
-
-    def post(self, url: str, *, json: dict[str, Any], headers: Any) -> _Posted:
-        def send(way: Way) -> Awaitable[Any]:
-            # llama.cpp hangs up after some streams without saying so beforehand, which the next request on that
-            # connection would find out. lm-eval makes a new one for each request, too, where it sends one by one.
-            once = {"Connection": "close"} if way else {}
-            sent: Awaitable[Any] = self._session.post(
-                url, json=self._watch.dressed(json, way), headers={**headers, **once}
-            )
-            return sent
-
-        return _Posted(self, _Attempt(self._watch, self._messages, self._generate), send)
-
-
-class _Posted:
-    """A posted request: an asynchronous ``with`` block around the response, which it stands for as well."""
-
-    def __init__(self, session: _Session, attempt: _Attempt, send: Callable[[Way], Awaitable[Any]]) -> None:
-        self._session, self._attempt, self._send = session, attempt, send
-        self._outputs: Any = None
-        self._text = ""
-
-    async def __aenter__(self) -> Self:
-        self._attempt.__enter__()
-        try:
-            for way in self._attempt.ways:
-                self._way, self._response = way, await self._send(way)
-                if not _is_refusal(self._response.status, way):
-                    break
-                self._response.release()
-        except BaseException as problem:
-            self._attempt.__exit__(type(problem))
-            raise
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._attempt.__exit__(kind)
-        if kind is None:
-            self._session.rows = self._attempt.rows(self._outputs)
-            self._response.release()
-        else:
-            # What is left of a broken answer is of no use to a later request.
-            self._response.close()
-
-    async def text(self) -> str:
-        """What a server says that has no answer."""
-        self._text = str(await self._response.text())
-        return self._text
-
-    def raise_for_status(self) -> None:
-        """As lm-eval asks for, with the server's own words."""
-        if not self._response.ok:
-            raise NoAnswer(self._response.status, self._text)
-
-    async def json(self) -> Any:
-        """The answer in one piece."""
-        self._attempt.accepted(self._way, self._response.headers)
-        if not _is_stream(self._response.headers):
-            self._outputs = await self._response.json()
-        else:
-            async for data in self._response.content.iter_any():
-                self._attempt.feed(data)
-            self._outputs = self._attempt.whole()
-        return self._outputs
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.__dict__["_response"], name)
-
-
-def _is_refusal(status: int, way: Way) -> bool:
-    """Whether a server may have refused what was added to a request, so that a plainer one is worth a try."""
-    return bool(way) and status in _REFUSED
-
-
-def _is_stream(headers: Mapping[str, str]) -> bool:
-    return headers.get("Content-Type", "").startswith("text/event-stream")
-
-
-def _length(prompt: Any) -> int | None:
-    """Of a prompt that was sent as tokens."""
-    return len(prompt) if isinstance(prompt, list) and all(isinstance(token, int) for token in prompt) else None
 
 
 def _asked(context: Any, settings: Any) -> Hashable:

@@ -11,14 +11,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["NoAnswer", "StreamBroken", "StreamedAnswer", "choices_of"]
+__all__ = ["NoAnswer", "NoServer", "StreamBroken", "StreamedAnswer", "choices_of"]
 
 
 class NoAnswer(ConnectionError):
     """The server has answered with an error; the message has its words."""
 
     def __init__(self, status: int, text: str) -> None:
-        super().__init__(f"the server answered HTTP {status}: {' '.join(text.split())[:300]}")
+        said = " ".join(text.split())[:300]
+        super().__init__(f"the server answered HTTP {status}: {said}{_advice(status, said)}")
+
+
+class NoServer(ConnectionError):
+    """Nothing takes requests where the server should be."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(f"nothing answers at {url} (is the server running?)")
+
+
+def _advice(status: int, said: str) -> str:
+    if status == 404:
+        return " (base_url= names the whole path, such as http://127.0.0.1:8000/v1/completions)"
+    if status == 400 and "context" in said.lower():
+        return " (max_length= says how many tokens it takes)"
+    return ""
 
 
 class StreamBroken(ConnectionError):

@@ -45,6 +45,8 @@ def in_plain_words(backend: str, kind: type[LM], given: Mapping[str, Any], probl
         )
     if isinstance(problem, OSError):
         return _not_found(given, problem)
+    if "not compiled with CUDA" in str(problem):
+        return UsageError(f"device={given.get('device', 'cuda')}: the torch that is installed here has no CUDA")
     return None
 
 
@@ -61,7 +63,7 @@ def _wrong_name(backend: str, kind: type[LM], given: Mapping[str, Any], said: st
 
 def _unknown(backend: str, name: str, known: Collection[str]) -> UsageError:
     close = difflib.get_close_matches(name, known, n=1)
-    return UsageError(f"{backend} takes no argument {name!r}{f'; did you mean {close[0]}?' if close else '.'}")
+    return UsageError(f"{backend} takes no argument {name!r}{f', but {close[0]}' if close else ''}")
 
 
 def _known(kind: type[LM]) -> set[str]:

@@ -49,6 +49,8 @@ def write_run(
             "models": [f"{name}=hf:pretrained=x" for name in models],
             "tasks": list(tasks),
             "repeats": repeats,
+            "batch_size": 1,
+            "num_fewshot": 0,
             "limit": None,
             "order": "interleaved",
         }

@@ -56,6 +56,9 @@ class Troubled(LM):
         print(f"loading one that {how}", flush=True)
         if how == "counts":
             Path(note).write_text(json.dumps(count_threads()), encoding="utf-8")
+        elif how == "loads":
+            with Path(note).open("a", encoding="utf-8") as noted:
+                noted.write("loaded\n")
         elif how == "holds_gpu":
             hold_gpu(Path(note))
         elif os.environ.get("TROUBLE") != "over" and how in WHILE_LOADING:
@@ -196,7 +199,16 @@ def fail(*_: Any) -> None:
     raise RuntimeError(f"no weights\n{STEERING.decode('latin-1')}here \udcff\u202e")
 
 
-WHILE_LOADING = {"hangs_loading": sleep, "fails_loading": fail, "starts_others": start_others}
+def lack_memory(*_: Any) -> None:
+    raise MemoryError
+
+
+WHILE_LOADING = {
+    "hangs_loading": sleep,
+    "fails_loading": fail,
+    "loads_too_much": lack_memory,
+    "starts_others": start_others,
+}
 WHILE_ANSWERING: dict[str, Callable[[list[str]], Any]] = {
     "sleeps": sleep,
     "segfaults": segfault,

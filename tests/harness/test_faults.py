@@ -91,9 +91,9 @@ class Faults:
 
 
 REASONS = {
-    "hangs_loading": "could not be loaded: it took longer than --timeout allows",
+    "hangs_loading": "could not be loaded: loading took longer than the 5 s that --timeout allows",
     "fails_loading": "could not be loaded: RuntimeError: no weights here",
-    "sleeps": "it took longer than --timeout allows",
+    "sleeps": "answering took longer than the 5 s that --timeout allows",
     "segfaults": "its process was ended by SIGSEGV",
     "prints_and_exits": "its process ended with exit code 9: cannot go on",
     "answers_few": "ValueError: the model gave 1 answers to 2 requests",

@@ -72,4 +72,27 @@ def test_a_model_that_cannot_be_loaded_for_the_same_reason_twice_is_not_tried_wi
     assert done.returncode == 5
     *tried, last = [cell.error for cell in read_run(path).cells]
     assert all(error.startswith("could not be loaded: RuntimeError: no weights here") for error in tried)
-    assert last.startswith("could not be loaded with 2 other settings, so not tried with this one: RuntimeError: no w")
+    assert last.startswith(tried[0])
+    assert last.endswith("(nor in another setting, so not tried any more)")
+    assert done.stderr.count("Failed: ") == 1
+    assert "3 of 3 cells failed, all for one reason" in done.stderr
+
+
+def test_a_model_that_runs_out_of_memory_while_it_is_loaded_costs_the_others_nothing_afterwards(tmp_path: Path) -> None:
+    path, note = tmp_path / "run", tmp_path / "loaded"
+    models = ("-m", f"fine=troubled:how=loads,note={note}", "-m", "huge=troubled:how=loads_too_much")
+    done = call("run", *models, *ASKED, "--repeats", "3", "--out", path, **put_on_path(tmp_path / "modules"))
+    assert done.returncode == 5
+    assert [cell.status for cell in read_run(path).cells if cell.model == "fine"] == ["ok"] * 3
+    assert {cell.attempt for cell in read_run(path).cells} == {1}
+    # Once beside the other, and once more after it had to make room.
+    assert note.read_text().splitlines() in (["loaded"], ["loaded"] * 2)
+
+
+def test_a_model_for_which_time_was_short_is_tried_with_every_setting(tmp_path: Path) -> None:
+    path = tmp_path / "run"
+    slow = ("-m", "slow=troubled:how=hangs_loading", "--timeout", "0.5", "--sweep", "threads=1,2,3")
+    done = call("run", *slow, *ASKED, "--out", path, **put_on_path(tmp_path / "modules"))
+    assert done.returncode == 5
+    late = "could not be loaded: loading took longer than the 0.5 s that --timeout allows"
+    assert [cell.error for cell in read_run(path).cells] == [late] * 3

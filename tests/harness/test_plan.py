@@ -41,6 +41,14 @@ def test_the_command_line_stands_over_the_file_and_the_file_over_the_preset(tmp_
     assert (plan.tasks, plan.repeats, plan.seed, plan.limit) == (("jm_units",), 2, 5, 100)
 
 
+def test_what_the_command_line_sweeps_or_sets_takes_the_place_of_the_files_word_on_it(tmp_path: Path) -> None:
+    file = tmp_path / "plan.toml"
+    file.write_text("[run]\nbatch_size = 8\n[run.sweep]\nthreads = [1, 2]\ndtype = ['float32']\n")
+    swept = make_plan(file, {"sweep": {"batch_size": (1, 2)}})
+    assert (swept.batch_size, swept.sweep) == (None, {"batch_size": (1, 2)})
+    assert make_plan(file, {"threads": 2}).sweep == {"dtype": ("float32",)}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -52,6 +60,11 @@ def test_the_command_line_stands_over_the_file_and_the_file_over_the_preset(tmp_
         ("repeats = 3\n[run]\nseed = 1\n", r"'repeats' stands outside of \[run\]"),
         ("[run\n", "not valid TOML"),
         ("repeats = 3\n", r"no \[run\] table"),
+        ("[run]\n[sweep]\nbatch_size = [1, 8]\n", r"a table \[sweep\], which nothing reads; write \[run.sweep\]"),
+        ("[runn]\nrepeats = 3\n", r"a table \[runn\]; did you mean \[run\]"),
+        ('[run]\ndtype = "bflot16"\n', "no dtype is called 'bflot16'"),
+        ('[run]\nprecision = "x%"\n', "precision: write a share such as 5% or 0.05"),
+        ("[run]\nthreads = 1\nsweep = { threads = [1, 2] }\n", "plan.toml: threads is given and swept"),
     ],
 )
 def test_a_plan_with_a_mistake_is_told_in_one_line(tmp_path: Path, text: str, message: str) -> None:

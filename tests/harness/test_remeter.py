@@ -43,6 +43,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     models = ", ".join(f'"{name}"' for name in BUSY_W)
     plan.write_text(
         f"[run]\nmodels = [{models}]\ntasks = ['jm_comparison']\nlimit = 10\nrepeats = 2\nidle_s = 1.0\ncarbon = 300\n"
+        "log_samples = true\n"
     )
     with PowerDriver({package: 1.0}, lambda t: 50.0 * t):
         done = call("run", plan, "--out", folder / "run", JOULEMARK_SYSFS=str(tree.sysfs))
@@ -164,6 +165,9 @@ def test_a_run_has_the_energy_of_a_csv_and_keeps_its_answers(measured: Path, wal
         assert "net_unresolved" not in now.flags
     columns = ["cell_id", "doc_id", "score", "correct", "prompt_tokens"]
     pd.testing.assert_frame_equal(old.items()[columns], new.items()[columns])
+    kept = content_of(measured / "samples")
+    assert len(kept) == 4
+    assert content_of(tmp_path / "new" / "samples") == kept
 
 
 def test_the_table_of_the_new_run_has_the_traces_grade_scope_and_energy(
@@ -489,13 +493,16 @@ def test_a_run_from_before_idle_windows_were_kept_has_no_net_energy(
 
 
 def test_a_cell_that_had_failed_stays_failed(measured: Path, wall_csv: Path, tmp_path: Path) -> None:
-    broken = {"status": "failed", "error": "the worker died", "energy": None}
+    broken = {"status": "failed", "error": "the worker died", "energy": None, "log": "logs/x.txt"}
     old = older(measured, tmp_path / "old", first_alone(broken))
+    (old / "logs").mkdir()
+    (old / "logs" / f"{cell_of(old).cell_id}.txt").write_text("no room\n")
     made = remeter(old, f"lab=replay:file={wall_csv}", tmp_path / "new")
     assert made.done == 3
     assert "the worker died" in str(made.problem)
     cell = cell_of(tmp_path / "new")
     assert (cell.status, cell.error, cell.energy) == ("failed", "the worker died", None)
+    assert (tmp_path / "new" / str(cell.log)).read_text() == "no room\n"
 
 
 def test_a_cell_during_which_the_wall_clock_was_set_fails(measured: Path, wall_csv: Path, tmp_path: Path) -> None:

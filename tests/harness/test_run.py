@@ -107,8 +107,9 @@ def test_a_model_that_cannot_be_loaded_fails_its_cells_and_spares_the_others(
     joulemark: Joulemark, tmp_path: Path
 ) -> None:
     path = tmp_path / "run"
+    (tmp_path / "empty").mkdir()
     done = joulemark(
-        "run", "-m", "ref/ngram", "-m", "broken=hf:pretrained=/nowhere", "-t", "jm_units", "--limit", "10",
+        "run", "-m", "ref/ngram", "-m", f"broken=hf:pretrained={tmp_path}/empty", "-t", "jm_units", "--limit", "10",
         "--repeats", "2", "--out", path,
     )  # fmt: skip
     assert done.returncode == 5

@@ -18,6 +18,7 @@ import pandas as pd
 import psutil
 import pytest
 from llamacpp import LlamaCpp, free_port, llama_cpp, write_gguf
+from machines import FakePowercap, PowerDriver
 
 from joulemark.harness.models import parse_model
 from joulemark.harness.record import Cell
@@ -25,7 +26,7 @@ from joulemark.harness.store import read_run
 from joulemark.meters.cpumodel import model_cpu_power
 from joulemark.meters.errors import UsageError
 
-from .conftest import COMMAND, Joulemark
+from .conftest import COMMAND, Joulemark, call
 
 ASKED = ("-t", "jm_units", "--limit", "24", "--meter", "modelled")
 
@@ -227,6 +228,26 @@ def test_what_cannot_be_true_of_a_server_is_told_before_anything_starts(
         with pytest.raises(UsageError, match=reason):
             parse_model(named("m", server, ours=f",{text}"))
         other.kill()
+
+
+def test_a_server_elsewhere_has_the_energy_of_the_meter_that_is_said_to_see_it(
+    powercap: FakePowercap, server: LlamaCpp, tmp_path: Path
+) -> None:
+    """These counters stand for those of its machine, and eight requests at once share what they count."""
+    package = powercap.add("intel-rapl:0", "package-0")
+    models = ("-m", named("far", server, ours=",server_at=rapl"), "-m", named("unknown", server))
+    asked = ("-t", "jm_units", "--limit", "24", "--concurrency", "8", "--repeats", "2", "--out", tmp_path / "run")
+    with PowerDriver({package: 1.0}, lambda t: 50.0 * t):
+        done = call("run", *models, *asked, JOULEMARK_SYSFS=str(powercap.sysfs))
+    assert done.returncode == 0, done.stderr
+    cells = by_model(tmp_path / "run")
+    for cell in cells["far"]:
+        assert "outside_meter" not in cell.flags
+        assert cell.energy.gross_j == pytest.approx(50 * cell.energy.window_s, abs=3 * cell.energy.u_j)
+        # The counters count as much while nothing is asked, so that nothing is above that.
+        assert cell.energy.net_j is None
+        assert cell.model_info.peak_rss_mb is None
+    assert [cell.energy.gross_j for cell in cells["unknown"]] == [None] * 2
 
 
 def test_a_server_elsewhere_needs_a_meter_there(server: LlamaCpp) -> None:

@@ -170,16 +170,39 @@ def test_a_sweep_counts_as_unfinished_until_every_setting_is_measured(joulemark:
 
 def test_what_would_fail_or_mislead_is_told_before_anything_is_measured(joulemark: Joulemark, tmp_path: Path) -> None:
     server = "far=local-completions:base_url=http://127.0.0.1:1/v1/completions"
-    for model, told in {
-        "mine=hf:pretrained=./nowhere": "model 'mine': there is no folder './nowhere'.",
-        f"{server},server_at=plug": "server_at=plug names no meter of this run, which measures by modelled; give it by",
+    chat = "chat=local-chat-completions:base_url=http://127.0.0.1:1/v1/chat/completions"
+    for arguments, told in {
+        ("-m", "mine=hf:pretrained=./nowhere"): f"there is no folder './nowhere' in {tmp_path}.",
+        ("-m", f"{server},server_at=plug"): "server_at=plug names no meter of this run, which measures by modelled",
+        ("-m", chat): "chat: chats are asked in their own format; give --apply-chat-template.",
+        ("-m", "ref/ngram", "--gen-kwargs", "max_gen_toks=4", "--max-gen-toks", "8"): "both say max_gen_toks",
+        ("-m", "a=ref/ngram", "-m", "a=ref/dense-60k"): "is there twice; give each a label of its own",
+        ("-m", "ref/ngram", "--carbon", "XXX", "--dry-run"): "'XXX' is no country",
+        ("-m", "ref/ngram", "--out", "..", "--dry-run"): ".. is not empty",
     }.items():
-        done = joulemark("run", "-m", model, "-t", "jm_units", "--meter", "modelled", "--out", tmp_path / "run")
+        done = joulemark("run", *arguments, "-t", "jm_units", "--meter", "modelled", cwd=tmp_path)
         assert (done.returncode, told in done.stderr) == (2, True), done.stderr
     done = joulemark("run", "-m", server, "-t", "jm_units", "--meter", "modelled", "--threads", "512", "--dry-run")
     assert done.returncode == 0, done.stderr
-    for remedy in ("server_pid=PID", "server=COMMAND", "server_at=METER", "threads=512: only"):
+    for remedy in ("server_pid=PID", "server=COMMAND", "server_at=METER"):
         assert remedy in done.stderr
+    done = joulemark("run", "-m", "ref/ngram", "-t", "jm_units", "--threads", "512", "--dry-run")
+    assert "threads=512: only" in done.stderr
+
+
+def test_a_file_that_names_a_servers_process_is_not_needed_to_plan_what_is_left_when_the_server_is_gone() -> None:
+    url = "base_url=http://127.0.0.1:1/v1/completions"
+    plan = make_plan(None, {"limit": 8})
+    gone = parse_model(f"mine=local-completions:{url},server_pid=/nowhere/pid", here=False)
+    assert len(schedule(plan, [gone], (1,))) == len(plan.tasks)
+    with pytest.raises(UsageError, match="a file that holds it"):
+        parse_model(f"mine=local-completions:{url},server_pid=/nowhere/pid")
+
+
+def test_a_folder_below_the_home_directory_may_be_written_with_a_tilde() -> None:
+    assert parse_model("mine=hf:pretrained=~/m,tokenizer=~/t,dtype=auto").args == (
+        f"pretrained={Path.home()}/m,tokenizer={Path.home()}/t,dtype=auto"
+    )
 
 
 def test_a_failure_that_all_cells_of_a_sweep_share_is_told_once(joulemark: Joulemark, tmp_path: Path) -> None:
@@ -190,6 +213,6 @@ def test_a_failure_that_all_cells_of_a_sweep_share_is_told_once(joulemark: Joule
     assert done.returncode == 5
     assert done.stderr.count("could not be loaded") == 2  # At once, and in the end.
     assert "Failed: mine (batch_size=" in done.stderr
-    assert "4 of 4 cells failed, all for the same reason: mine (batch_size=" in done.stderr
-    assert "Nothing was measured; mend that, then" in done.stderr
+    assert "4 of 4 cells failed, all for one reason: mine (batch_size=" in done.stderr
+    assert "Nothing was measured: correct the command and name another --out, or" in done.stderr
     assert ".." not in done.stderr.replace("...", "")

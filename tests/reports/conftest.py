@@ -16,6 +16,14 @@ from joulemark.harness.store import Run, read_run
 from joulemark.reports.views import View, make_views
 
 
+def planned(run: Run, **plan: Any) -> Run:
+    """The run with this in its plan."""
+    header = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    header["plan"] |= plan
+    (run.path / "run.json").write_text(json.dumps(header), encoding="utf-8")
+    return read_run(run.path)
+
+
 @pytest.fixture
 def make_run(tmp_path: Path) -> Callable[..., Run]:
     """Write a small run into a folder of its own; keywords as `write_run`'s."""
@@ -50,10 +58,8 @@ def make_sweep(make_run: Callable[..., Run]) -> Callable[..., Run]:
             return change(cell.model_copy(update={"model": name, "setting": cell.setting | grid[int(at)]}))
 
         run = make_run(models=made, change=set_up, **kwargs)
-        header = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
-        header["plan"] |= {"models": [f"{name}=hf:pretrained=x" for name in models], "sweep": dict(sweep)}
-        (run.path / "run.json").write_text(json.dumps(header), encoding="utf-8")
-        return read_run(run.path)
+        swept = dict.fromkeys(sweep.keys() & {"batch_size"})
+        return planned(run, models=[f"{name}=hf:pretrained=x" for name in models], sweep=dict(sweep), **swept)
 
     return make
 

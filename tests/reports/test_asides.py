@@ -161,6 +161,21 @@ def test_where_hardly_an_answer_was_cut_off_nothing_is_said_of_it(make_run: Make
     assert cut_off(cutting(make_run, {"none": 0.0, "one": 0.005})) is None
 
 
+def test_over_several_tasks_those_that_tell_say_how_much_was_cut_off(make_run: Make) -> None:
+    """A task of multiple choice has no answers that could be cut off; that is not the same as not knowing."""
+
+    def change_items(task: str, items: pd.DataFrame) -> pd.DataFrame:
+        cut = [pd.NA if task == "units" else at % 4 == 0 for at in range(len(items))]
+        return items.assign(truncated=pd.array(cut, dtype="boolean"))
+
+    (every, *_) = make_views([make_run(change_items=change_items)])
+    aside = cut_off(every)
+    assert aside
+    assert [cells[aside.heads.index("Cut off")] for _, cells in aside.lines] == ["25.0\u00a0%"] * 3
+    assert "not known" not in aside.note
+    assert "Accuracy of all" not in aside.heads, "that would be of other tasks"
+
+
 def test_a_hostile_metric_is_text(make_run: Make) -> None:
     nasty = "<script>|`x`[a](http://evil)\x1b[31m"
     run = make_run(models=TWO, change=lambda c: c.model_copy(update={"other_metrics": {nasty: 0.5}}))

@@ -73,6 +73,26 @@ def test_entrants_that_lost_cells_for_one_reason_share_a_sentence(make_run: Make
     )
 
 
+def test_a_failed_cell_of_a_model_that_two_meters_measured_counts_once(make_run: Make) -> None:
+    def change(cell: Cell) -> Cell:
+        cell = failing(lambda c: c.repeat == 2 and c.model == "large")(cell)
+        other = cell.energy and cell.energy.model_copy(update={"grade": "counter", "scope": "package+dram"})
+        return cell.model_copy(update={"energy": other}) if cell.repeat == 1 else cell
+
+    (view, *_) = make_views([make_run(models=TWO, change=change)], mix=True)
+    (said,) = view.losses
+    assert "2 of 6 cells failed" in said
+
+
+def test_what_nobody_was_asked_in_the_same_way_is_not_taken_from_those_asked_otherwise(make_sweep: Make) -> None:
+    """A model that failed a whole task stands in the tables of its own cap, beside the other, and in no third one."""
+    lost = failing(lambda cell: cell.model == "small" and cell.task == "dates")
+    views = make_views([make_sweep({"max_gen_toks": (8, 64)}, TWO, change=lost)])
+    over_all = [view for view in views if view.task == "all"]
+    assert sorted(view.peculiar for view in over_all) == ["max gen toks 64", "max gen toks 8"]
+    assert all({row.model for row in view.rows} == {"small", "large"} for view in over_all)
+
+
 def test_a_setting_of_which_no_cell_finished_is_named_and_so_is_the_one_that_did(make_sweep: Make) -> None:
     run = make_sweep(BATCHES, TWO, change=failing(in_batches_of_8))
     views = make_views([run])

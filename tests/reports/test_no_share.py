@@ -19,7 +19,7 @@ from joulemark.reports.commands import rank
 from joulemark.reports.documents import as_csv, as_json, as_markdown
 from joulemark.reports.findings import finding, interval_sentence
 from joulemark.reports.html import page
-from joulemark.reports.plots import alt_text, page_svg
+from joulemark.reports.plots import _footnote, alt_text, caption, page_svg
 from joulemark.reports.views import View, make_views
 
 Make = Callable[..., Run]
@@ -132,6 +132,28 @@ def test_an_accuracy_that_no_quality_is_made_of_is_shown_by_its_name_too(make_ru
     assert "| small | 0.6250 |" in markdown
 
 
+def test_where_one_models_values_show_that_a_metric_is_no_share_nobody_has_quality_in_it(make_run: Make) -> None:
+    """A model that gets 0.6 points of 100 is not one that is right in six of ten questions."""
+
+    def in_points(cell: Cell) -> Cell:
+        nothing = {"accuracy": None, "chance": None, "quality": None, "other_metrics": {"score": 40.0}}
+        update = {"metric": "score"} | (nothing if cell.model == "large" else {})
+        return cell.model_copy(update=update) if cell.task == "dates" else cell
+
+    run = make_run(models=TWO, change=in_points)
+    views = make_views([run])
+    dates, every = view_of(views, "dates"), view_of(views, "all")
+    assert {row.model: row.other_metrics["score"] for row in dates.rows} == {
+        "small": pytest.approx(0.6, abs=0.3),
+        "large": 40.0,
+    }
+    assert not dates.ranked
+    assert all((row.quality, row.accuracy, row.levels) == (None, None, {}) for row in dates.rows)
+    assert any("some of its values show that score is no share" in note for note in dates.notes)
+    assert every.tasks == ("units",)
+    assert len(every.ranked) == 2
+
+
 def test_where_no_task_has_quality_their_metrics_stand_side_by_side(make_run: Make) -> None:
     run = measured(make_run, "dates", "units")
     view = make_views([run])[0]
@@ -143,6 +165,19 @@ def test_where_no_task_has_quality_their_metrics_stand_side_by_side(make_run: Ma
     said = CliRunner().invoke(rank, [str(run.path)]).stdout
     assert "Further metrics" in said
     assert "1.24" in said
+
+
+def test_the_caption_explains_what_is_drawn_and_no_more(make_run: Make) -> None:
+    guessing = {"small": (0.0, 0.001, 1000), "large": (0.0, 0.004, 9000)}
+    full, poor = make_run("full", models=TWO), make_run("poor", models=guessing)
+    for made, judged in ((full, True), (poor, False)):
+        (view, *_) = make_views([made])
+        (picture,) = [text for text in page([view], [made]).split("figcaption>") if text.startswith("Quality against")]
+        assert "Hollow points" in picture, "points are drawn, and their energy is modelled"
+        assert (("shaded" in picture), ("Bold" in picture)) == (judged, judged)
+        assert ("shaded" in _footnote(view)) == judged
+    (bits, *_) = make_views([measured(make_run, "dates", "units", name="bits")])
+    assert caption(bits) == "No entrant has both quality and energy."
 
 
 def test_a_picture_without_points_says_why_it_has_none(make_run: Make) -> None:

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
+from joulemark.harness.commands import run as measure
+from joulemark.harness.plan import Plan
 from joulemark.harness.record import Cell
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import Incomparable, UsageError
@@ -294,9 +297,51 @@ def test_how_to_reproduce_measures_into_a_folder_and_ranks_that_one(make_run: Ma
     run = make_run()
     for text in (unescape(page(make_views([run]), [run])), as_markdown(make_views([run]), [run])):
         assert "joulemark run -m ngram=hf:pretrained=x" in text
-        assert "-t dates -t units --preset full --repeats 3 --seed" in text or "--repeats 3 --out again" in text
-        assert "--out again\n" in text
+        assert "-t dates -t units --preset full --repeats 3 --num-fewshot 0 --batch-size 1 --out again\n" in text
         assert "joulemark rank again --json" in text
+
+
+UNUSUAL: dict[str, Any] = {
+    "models": ["mine=hf:pretrained=x"],
+    "tasks": ["dates"],
+    "repeats": 4,
+    "limit": 7,
+    "num_fewshot": 2,
+    "gen_kwargs": "temperature=0",
+    "max_gen_toks": 9,
+    "apply_chat_template": True,
+    "system_instruction": "Be brief.",
+    "include_path": ["own"],
+    "batch_size": 3,
+    "concurrency": 5,
+    "threads": 6,
+    "sweep": {"dtype": ["float32", "bfloat16"]},
+    "precision": 0.05,
+    "max_repeats": 11,
+    "log_samples": True,
+    "meters": ["lab=watts:w=5"],
+    "order": "abba",
+    "seed": 13,
+    "idle_s": 2.5,
+    "timeout_s": 99.0,
+    "carbon": "FRA",
+    "trust_remote_code": True,
+    "allow_unsafe_code": True,
+    "allow_power_cap": True,
+}
+
+
+def test_how_to_reproduce_has_all_of_a_plan_that_is_not_as_usual(make_run: Make, tmp_path: Path) -> None:
+    (tmp_path / "own").mkdir()
+    run = make_run(tasks=("dates",))
+    plan = UNUSUAL | {"include_path": [str(tmp_path / "own")]}
+    assert {*Plan.model_fields} - {*plan} == {"dtype", "executor"}, "one is swept, of the other there is but one"
+    command, *_ = again([replace(run, header=run.header.model_copy(update={"plan": plan}))])
+    words, _, in_file = command.partition(" # ")
+    assert in_file.endswith("idle_s = 2.5")
+    given = measure.make_context("run", shlex.split(words)[2:]).params
+    read = Plan.model_validate({key: given[key] for key in plan if given.get(key) is not None} | {"idle_s": 2.5})
+    assert read == Plan.model_validate(plan)
 
 
 def test_how_to_reproduce_ranks_a_run_as_given_whose_plan_is_not_known(make_run: Make) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from joulemark.harness.record import Cell, Computed
 from joulemark.harness.store import Run
+from joulemark.reports.documents import as_markdown
 from joulemark.reports.entrants import Entrant, gather
 from joulemark.reports.rows import Row, measure, plain_row
 from joulemark.reports.views import make_views
@@ -152,3 +153,31 @@ def test_what_is_not_chosen_in_every_task_is_missing_over_all_and_not_0(make_run
     assert only_row(run).escalated is None
     assert only_row(run, "dates").escalated == 0.5
     assert only_row(run).layers_per_token is None
+
+
+def test_peaks_of_memory_are_the_largest_of_any_cell_and_unknown_where_one_cell_does_not_tell(make_run: Make) -> None:
+    def took(mb: Callable[[Cell], float | None]) -> Callable[[Cell], Cell]:
+        return lambda cell: cell.model_copy(
+            update={"model_info": cell.model_info.model_copy(update={"peak_rss_mb": mb(cell), "peak_gpu_mb": 7.0})}
+        )
+
+    def largest(cell: Cell) -> float:
+        return 100.0 * cell.repeat + (50.0 if cell.task == "units" else 0.0)
+
+    run = make_run("all", models=ONE, change=took(largest))
+    assert [only_row(run, task).peak_rss_mb for task in ("all", "dates", "units")] == [250.0, 200.0, 250.0]
+    assert only_row(run).peak_gpu_mb == 7.0
+    gap = make_run("gap", models=ONE, change=took(lambda c: None if (c.task, c.repeat) == ("dates", 1) else 5.0))
+    assert [only_row(gap, task).peak_rss_mb for task in ("all", "dates", "units")] == [None, None, 5.0]
+
+
+def test_of_energy_that_is_not_known_nobody_says_that_it_may_be_too_high(make_run: Make) -> None:
+    def beside_others(cell: Cell) -> Cell:
+        unseen = {"energy": None} if cell.model == "unseen" else {}
+        return cell.model_copy(update={"flags": ("busy_machine",)} | unseen)
+
+    run = make_run(models={"seen": (0.6, 0.001, 9), "unseen": (0.7, 0.002, 9)}, change=beside_others)
+    views = make_views([run])
+    told = [line for line in as_markdown(views, [run]).splitlines() if "too high" in line]
+    assert told
+    assert not [line for line in told if "unseen" in line]

@@ -10,7 +10,7 @@ import tiny
 from lm_eval.api.model import LM
 
 from joulemark.meters.errors import UsageError
-from joulemark.tasks import lmeval, lmmodels
+from joulemark.tasks import lmeval, lmmodels, shares
 from joulemark.tasks.types import Asking, Part, TaskResult
 
 
@@ -234,34 +234,74 @@ def test_a_metric_of_all_items_together_gives_accuracy_and_no_scores_of_items(fo
     assert all(item.score != item.score for item in result.items)
 
 
+MORE = "aggregation: mean, higher_is_better: true"
+
+
 @pytest.mark.parametrize(
-    ("score", "way", "is_share"),
+    ("name", "score", "way", "says", "is_share"),
     [
-        ("0.25", "aggregation: mean, higher_is_better: true", True),
-        # Less is better; nobody says which is; points up to 100; and such points where the model got less than one.
-        ("0.25", "aggregation: mean, higher_is_better: false", False),
-        ("0.25", "aggregation: mean", False),
-        ("40 * len(doc['answer'])", "aggregation: mean, higher_is_better: true", False),
-        ("(doc['answer'], results[0])", "aggregation: bleu, higher_is_better: true", False),
+        ("acc_strict", "0.25", MORE, "", True),
+        ("exact_match", "0.25", MORE, "", True),
+        # Less is better; nobody says which is; a task's own word goes before its metric's name.
+        ("acc_strict", "0.25", "aggregation: mean, higher_is_better: false", "", False),
+        ("grade", "0.25", "aggregation: mean", "share: true", False),
+        ("grade", "0.25", MORE, "share: true", True),
+        ("acc_strict", "0.25", MORE, "share: false", False),
+        # Points up to 100, of which one model got less than 1 and another more.
+        ("grade", "0.25", MORE, "", False),
+        ("acc_strict", "40 * len(doc['answer'])", MORE, "", False),
+        ("em", "0.25", "aggregation: !function questions.in_points, higher_is_better: true", "", False),
+        ("acc_strict", "(doc['answer'], results[0])", "aggregation: bleu, higher_is_better: true", "", False),
     ],
 )
-def test_a_metric_is_the_accuracy_only_if_it_is_a_share_and_else_the_first_of_the_others(
-    score: str, way: str, is_share: bool, folder: Path
+def test_a_metric_is_the_accuracy_if_its_task_says_that_it_is_a_share_and_else_the_first_of_the_others(
+    name: str, score: str, way: str, says: str, is_share: bool, folder: Path
 ) -> None:
     with (folder / "questions.py").open("a") as file:
-        file.write(f"\n\ndef graded(doc, results):\n    return {{'grade': {score}, 'long': 0.5}}\n")
+        file.write(f"\n\ndef graded(doc, results):\n    return {{'{name}': {score}, 'long': 0.5}}\n")
+        file.write("\n\ndef in_points(items):\n    return sum(items) / len(items)\n")
     text = (folder / "tiny_counts.yaml").read_text().replace("task: tiny_counts", "task: graded")
     text += "process_results: !function questions.graded\nmetric_list:\n"
-    text += f"  - {{metric: grade, {way}}}\n  - {{metric: long, aggregation: mean}}\n"
+    text += (
+        f"  - {{metric: {name}, {way}}}\n  - {{metric: long, aggregation: mean}}\nmetadata: {{version: 1.0, {says}}}\n"
+    )
     (folder / "graded.yaml").write_text(text)
     result = ask("graded", folder)
-    assert result.metric == "grade"
+    assert result.metric == name
     if is_share:
         assert (result.accuracy, result.others) == (0.25, {"long": 0.5})
         assert result.quality is not None
     else:
         assert (result.accuracy, result.chance, result.quality) == (None, None, None)
-        assert [*result.others] == ["grade", "long"]
+        assert [*result.others] == [name, "long"]
+
+
+@pytest.mark.parametrize(
+    ("names", "is_share"),
+    [
+        (
+            "acc acc_norm acc_bytes exact_match em f1 qa_f1_score pass@1 pass_at_k prompt_level_strict_acc bleu_acc",
+            True,
+        ),
+        (
+            "score grade bleu rougeL likelihood mcc acc_diff accuracy_percent f1_gap bertscore_f1 faccade bias_score",
+            False,
+        ),
+    ],
+)
+def test_the_metrics_of_lm_evals_tasks_are_known_by_their_names(names: str, is_share: bool) -> None:
+    from lm_eval.api.metrics import mean
+
+    class Named:
+        def aggregation(self) -> dict[str, Any]:
+            return dict.fromkeys(names.split(), mean)
+
+        def higher_is_better(self) -> dict[str, bool]:
+            return dict.fromkeys(names.split(), True)
+
+        def get_config(self, _key: str) -> None: ...
+
+    assert {name: shares.is_share([Named()], name) for name in names.split()} == dict.fromkeys(names.split(), is_share)
 
 
 def test_the_hash_is_of_the_task_by_itself_whatever_was_asked_first(folder: Path) -> None:

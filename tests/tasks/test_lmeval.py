@@ -186,6 +186,23 @@ def test_a_model_that_answers_later_passes_from_a_cache_is_found_out(engine: Hal
     assert not ask(engine, window_s=0.1, limit=20)[0].passes.cached
 
 
+class Stumbles(Remembers):
+    """A model without a cache that is slow once, in the first pass of the window, since something else ran."""
+
+    def generate_until(self, requests: list[Any]) -> list[str]:
+        first = len(requests) > 16 and not self.known
+        self.known |= {"stumbled"} if first else set()
+        time.sleep(0.05 if first else 0.005)
+        return ["?"] * len(requests)
+
+
+def test_a_first_pass_that_was_slow_for_another_reason_is_not_taken_for_a_cache(engine: Half) -> None:
+    lm, task, how = Stumbles(), lmeval.load_task("jm_units"), Asking(limit=20)
+    passes = lmeval.ask(lm, lmmodels.watch_of(lm), task, Noting(engine), window_s=0.1, how=how).passes
+    assert passes.seconds[0] > 3 * passes.seconds[1]
+    assert not passes.cached
+
+
 def test_clients_of_servers_are_told_from_models_that_compute_here() -> None:
     from lm_eval.api.registry import get_model
 

@@ -27,15 +27,15 @@ def _offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("backend", "args", "said"), [
-    ("hf", "pretraned={folder}", "hf takes no argument 'pretraned'; did you mean pretrained?"),
+    ("hf", "pretraned={folder}", "hf takes no argument 'pretraned', but pretrained"),
     ("hf", "{folder}", "hf needs pretrained=."),
-    ("hf", "pretrained={folder},dtpye=float32", "hf takes no argument 'dtpye'; did you mean dtype?"),
-    ("hf", "pretrained={folder},colour=red", "hf takes no argument 'colour'."),
+    ("hf", "pretrained={folder},dtpye=float32", "hf takes no argument 'dtpye', but dtype"),
+    ("hf", "pretrained={folder},colour=red", "hf takes no argument 'colour'"),
     ("hf", "pretrained={folder},dtype=flaot32", "dtype=flaot32: torch has no such type; float32, float16 and"),
     ("hf", "pretrained={folder},tokenizer=./nowhere", "tokenizer=./nowhere: there is no such folder."),
     ("hf", "pretrained=some/model", "pretrained=some/model is no folder here and was not fetched before, and HF_"),
     # lm-eval lets these pass.
-    ("local-completions", f"model=x,{URL},tokenizer_backend=None,max_retires=1", "did you mean max_retries?"),
+    ("local-completions", f"model=x,{URL},tokenizer_backend=None,max_retires=1", "'max_retires', but max_retries"),
     # It would look for a tokenizer of that name.
     ("local-completions", f"model=mine,{URL}", "the tokenizer of model=mine is no folder here"),
     ("local-completions", f"model=mine,{URL}", "tokenizer=FOLDER, or none: tokenizer_backend=None."),
