@@ -37,7 +37,7 @@ def test_help_names_every_command_in_the_order_of_a_first_session(joulemark: Jou
         (["rum"], "No such command 'rum'"),
         (["run", "-m", "ref/dense-61k"], "unknown model 'ref/dense-61k'; .* did you mean ref/dense-60k"),
         (["run", "-m", "dense-60k"], "write ref/NAME"),
-        (["run", "-m", "ref/ngram", "-m", "ref/ngram"], "there twice; give one a label"),
+        (["run", "-m", "ref/ngram", "-m", "ref/ngram"], "there twice; give each a label"),
         (["run", "-t", "jm_units", "-t", "jm_units"], "task 'jm_units' is there twice"),
         (["run", "-m", "a=hf:pretrained=x,trust_remote_code=True"], "--trust-remote-code"),
         (["run", "-m", "a=hf:pretrained=x,batch_size=4"], "--batch-size"),
