@@ -20,7 +20,7 @@ from .table import print_views
 from .views import ALL, FLOOR, View, make_views
 from .wording import safe
 
-__all__ = ["conclude", "rank", "report", "show_table", "write_report"]
+__all__ = ["compare", "conclude", "rank", "report", "show_table", "write_report"]
 
 _RUNS = click.argument(
     "runs", nargs=-1, required=True, metavar="RUN..", type=click.Path(file_okay=False, path_type=Path)
@@ -68,6 +68,34 @@ def rank(
             f"One task: --task {names}", width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )
         click.echo("\n".join(wrapped), err=True)
+
+
+@click.command()
+@click.argument("first", metavar="RUN[:MODEL]")
+@click.argument("second", metavar="RUN[:MODEL]")
+@click.option("--task", metavar="TASK", help="One task instead of all.")
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+def compare(first: str, second: str, task: str | None, as_object: bool) -> None:
+    """Compare two models on the same questions: what the second has more or less than the first, and how surely.
+
+    Without MODEL, each model of the second run is compared with its namesake in the first.
+    """
+    from .compare import compare as contrast
+    from .comparewords import as_object as told
+    from .comparewords import json_text as one_object
+    from .comparewords import print_comparison
+    from .pairing import names_of, pair_up, read_side
+
+    sides = read_side(first), read_side(second)
+    for note in dict.fromkeys(note for side in sides for note in side.run.notes):
+        click.echo(note, err=True)
+    pairs = pair_up(*sides)
+    found = [(contrast(a, b, task), *names) for (a, b), names in zip(pairs, names_of(pairs), strict=True)]
+    if as_object:
+        click.echo(one_object([told(*each) for each in found]))
+        return
+    for each in found:
+        print_comparison(*each)
 
 
 @click.command()

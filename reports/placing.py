@@ -13,7 +13,7 @@ from .contest import By, Differences, Entries, ItemTable, differences, judge_fro
 from .rows import Figures, Row, codes
 from .samples import Sample
 
-__all__ = ["entries_of", "order", "place"]
+__all__ = ["entries_of", "order", "place", "tables_of"]
 
 
 def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float) -> list[Row]:
@@ -110,10 +110,14 @@ def entries_of(figures: Sequence[Figures]) -> Entries:
         energy_df=np.array([log.df for log in logs]),
         scale_var=np.array([f.scale**2 for f in figures]),
         yardstick=np.array([meters[f.entrant.yardstick] for f in figures], dtype=np.int64),
-        items=tuple(
-            _table([f.samples[t] for f in figures], len(figures[0].samples)) for t in range(len(figures[0].samples))
-        ),
+        items=tables_of(figures),
     )
+
+
+def tables_of(figures: Sequence[Figures]) -> tuple[ItemTable, ...]:
+    """The entrants' scores, a table for each of their tasks; each must have the same tasks."""
+    tasks = len(figures[0].samples)
+    return tuple(_table([f.samples[t] for f in figures], tasks) for t in range(tasks))
 
 
 def _table(samples: Sequence[Sample], tasks: int) -> ItemTable:

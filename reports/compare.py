@@ -1,0 +1,290 @@
+"""Two entrants against each other on the same questions: what differs, how surely, and what could have been seen.
+
+Items are paired, since both answer the same ones. Repeats are paired where both were measured in one run, whose order
+lets a slow drift fall on both alike; those of two runs are not, and what changed between the runs is in no interval.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import nctdtrinc, ndtri
+
+from joulemark.meters.errors import Incomparable, UsageError
+from joulemark.tasks.catalog import THREE_SHOT
+
+from .contest import Entries, differences
+from .entrants import Entrant
+from .placing import tables_of
+from .rows import Figures, measure
+from .samples import Sample
+from .stats import Floats, half_width, log_energy, satterthwaite, t_quantile
+from .views import ALL
+
+__all__ = ["Comparison", "Contrast", "Effect", "compare", "detectable"]
+
+POWER = 0.8
+_VARIANTS = frozenset(task.name for task in THREE_SHOT)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Effect:
+    """What the second has more than the first: a difference in points, or a ratio.
+
+    Attributes:
+        value: The point estimate.
+        low: Lower end of its 95 % interval; None where one repeat gives none.
+        high: Upper end.
+        detectable: The smallest true effect that a comparison like this would call different with 80 % probability; of
+            a ratio how far it is above 1.
+    """
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    detectable: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contrast:
+    """Both on one task, or on all that they share.
+
+    Attributes:
+        task: Its name, or ``all``.
+        tasks: Names of all that it is over.
+        items: Items that both were asked.
+        dropped: Items that only one of them was asked, which are in no figure here.
+        repeats: Repeats of the one with fewer.
+        a: Figures of the first on these items.
+        b: Those of the second.
+        quality: Points that the second has more; None where one of them has no quality.
+        energy: Energy of the second over that of the first; None where one has none, or they were asked other items.
+        correct_per_wh: The same of right answers per watt-hour; None where one may be guessing.
+    """
+
+    task: str
+    tasks: tuple[str, ...]
+    items: int
+    dropped: int
+    repeats: int
+    a: Figures
+    b: Figures
+    quality: Effect | None
+    energy: Effect | None
+    correct_per_wh: Effect | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Two entrants over all tasks that they share, and task by task.
+
+    Attributes:
+        paired: Whether repeats are compared one by one.
+        contrasts: Over all tasks first, where there are several; then task by task.
+        apart: Tasks that only one of them was asked, or each in another way.
+    """
+
+    a: Entrant
+    b: Entrant
+    paired: bool
+    contrasts: tuple[Contrast, ...]
+    apart: tuple[str, ...]
+
+    @property
+    def whole(self) -> Contrast:
+        """The one that says most: over all tasks, or the only one."""
+        return self.contrasts[0]
+
+
+def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
+    """The second entrant against the first; on one task alone if that is named.
+
+    Raises:
+        UsageError: They do not share that task.
+        Incomparable: Their hardware, scope or grade differ, or no task was asked of both in the same way.
+    """
+    _refuse_unlike(a, b)
+    shared = sorted(task for task in a.samples.keys() & b.samples.keys() if _alike(a.samples[task], b.samples[task]))
+    if not shared:
+        raise Incomparable(f"{a.model} and {b.model} were asked no task in the same way, so nothing compares them.")
+    if task is not None:
+        if task not in shared:
+            raise UsageError(f"{a.model} and {b.model} share no task {task!r}; they share {', '.join(shared)}.")
+        shared = [task]
+    whole = [task for task in shared if task not in _VARIANTS and _has_quality(a, b, task)]
+    views = [(ALL, whole)] if len(whole) > 1 else []
+    views += [(task, [task]) for task in shared]
+    return Comparison(
+        a=a,
+        b=b,
+        paired=a.run_id == b.run_id,
+        contrasts=tuple(_contrast(a, b, name, tasks) for name, tasks in views),
+        apart=tuple(sorted((a.samples.keys() | b.samples.keys()) - set(shared))),
+    )
+
+
+def detectable(var: float, df: float) -> float:
+    """The smallest true effect that a two-sided t test at 5 % finds with 80 % probability, in units of its value.
+
+    By the noncentral t distribution; the far tail, which adds next to nothing, is left out.
+
+    Args:
+        var: Variance of the estimate.
+        df: Its degrees of freedom; infinite where it is normal.
+    """
+    critical = t_quantile(df)
+    noncentral = critical + ndtri(POWER) if df > 1e6 else float(nctdtrinc(df, 1 - POWER, critical))
+    return float(noncentral) * math.sqrt(var)
+
+
+def _refuse_unlike(a: Entrant, b: Entrant) -> None:
+    for what, first, second in (
+        ("hardware", a.hardware, b.hardware),
+        ("the scope of energy", a.scope, b.scope),
+        ("the grade of energy", a.grade, b.grade),
+    ):
+        if first != second:
+            raise Incomparable(
+                f"{a.model} and {b.model} differ in {what} ({first}; {second}), so that no figure compares the models; "
+                "`joulemark rank --mix` shows them side by side."
+            )
+
+
+def _alike(a: Sample, b: Sample) -> bool:
+    """Whether both were asked in the same way, be it another number of items, and share some of these."""
+    return _question(a) == _question(b) and len(np.intersect1d(a.docs, b.docs)) > 0
+
+
+def _question(sample: Sample) -> tuple[str, str]:
+    task, asked = json.loads(sample.question)
+    return task, json.dumps({key: value for key, value in json.loads(asked).items() if key != "limit"}, sort_keys=True)
+
+
+def _has_quality(a: Entrant, b: Entrant, task: str) -> bool:
+    return a.samples[task].chance is not None and b.samples[task].chance is not None
+
+
+def _contrast(a: Entrant, b: Entrant, name: str, tasks: Sequence[str]) -> Contrast:
+    common = {task: np.intersect1d(a.samples[task].docs, b.samples[task].docs) for task in tasks}
+    asked = sum(len(own.samples[task].docs) for own in (a, b) for task in tasks)
+    items = sum(map(len, common.values()))
+    dropped = asked - 2 * items
+    first, second = (measure(_only(own, common), tasks) for own in (a, b))
+    energy = None if dropped else _energies(first, second)
+    quality = _qualities(first, second) if items and first.quality and second.quality else None
+    return Contrast(
+        task=name,
+        tasks=tuple(tasks),
+        items=items,
+        dropped=dropped,
+        repeats=min(len(energy.first), len(energy.second)) if energy else 0,
+        a=first,
+        b=second,
+        quality=quality,
+        energy=energy.effect if energy else None,
+        correct_per_wh=_rates(first, second, energy) if energy and quality else None,
+    )
+
+
+def _only(entrant: Entrant, common: dict[str, np.ndarray]) -> Entrant:
+    """The entrant with these items alone; energy is of all that it was asked."""
+    samples = {}
+    for task, docs in common.items():
+        sample = entrant.samples[task]
+        at = np.searchsorted(sample.docs, docs)
+        samples[task] = replace(sample, docs=docs, scores=sample.scores[at], clusters=sample.clusters[at], levels={})
+    return replace(entrant, samples=samples)
+
+
+def _qualities(a: Figures, b: Figures) -> Effect:
+    """Paired by item, cluster-robust, with one made-up disagreement each way (`contest.differences`)."""
+    pairs = differences(_without_energy(a, b), "quality")
+    value, var, df = (float(each[1, 0]) for each in (pairs.value, pairs.var, pairs.df))
+    half = t_quantile(df) * math.sqrt(var)
+    return Effect(value=value, low=value - half, high=value + half, detectable=detectable(var, df))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Energies:
+    """Log energies by repeat, and the parts of the error of their difference."""
+
+    first: Floats
+    second: Floats
+    variances: tuple[float, ...] | None
+    dfs: tuple[float, ...]
+
+    @property
+    def log_ratio(self) -> float:
+        return float(self.second.mean() - self.first.mean())
+
+    @property
+    def effect(self) -> Effect:
+        return _ratio(self.log_ratio, self.variances, self.dfs)
+
+
+def _energies(a: Figures, b: Figures) -> _Energies | None:
+    """Energy per item of both; None where one has none."""
+    if not a.log or not b.log:
+        return None
+    same_run = a.entrant.run_id == b.entrant.run_id
+    common = sorted(set(a.repeats) & set(b.repeats)) if same_run else []
+    of_a, of_b = (common, common) if len(common) > 1 else (a.repeats, b.repeats)
+    (first, u_first), (second, u_second) = _by_repeat(a, of_a), _by_repeat(b, of_b)
+    scale = 0.0 if a.entrant.yardstick == b.entrant.yardstick else a.scale**2 + b.scale**2
+    if len(common) > 1:
+        # The meter's own error is a floor under a scatter that is small by luck, as everywhere.
+        floor = float(np.mean(u_first**2 + u_second**2)) / len(common)
+        var = max(float(np.var(second - first, ddof=1)) / len(common), floor)
+        return _Energies(first=first, second=second, variances=(var, scale), dfs=(len(common) - 1.0, math.inf))
+    logs = [log_energy(np.exp(own).tolist(), u.tolist()) for own, u in ((first, u_first), (second, u_second))]
+    known = [log.var for log in logs if log.var is not None]
+    variances = (*known, scale) if len(known) == len(logs) else None
+    return _Energies(first=first, second=second, variances=variances, dfs=(*(log.df for log in logs), math.inf))
+
+
+def _by_repeat(f: Figures, repeats: Sequence[int]) -> tuple[Floats, Floats]:
+    """Log of the mean over tasks of energy per item, and its independent relative error, by repeat."""
+    n = len(f.samples)
+    wh = np.array([[sample.energy_wh[k] for sample in f.samples] for k in repeats])
+    u = np.array([[sample.independent_u[k] for sample in f.samples] for k in repeats])
+    mean = wh.mean(axis=1)
+    return np.log(mean), np.sqrt(((u * wh) ** 2).sum(axis=1)) / n / mean
+
+
+def _rates(a: Figures, b: Figures, energy: _Energies) -> Effect | None:
+    """Right answers per watt-hour: the ratio of qualities over that of energies."""
+    assert a.quality
+    assert b.quality
+    if any(points.low is None or points.low <= 0 for points in (a.quality, b.quality)):
+        return None
+    pairs = differences(_without_energy(a, b), "correct_per_wh")
+    variances = None if energy.variances is None else (float(pairs.var[1, 0]), *energy.variances)
+    return _ratio(float(pairs.value[1, 0]) - energy.log_ratio, variances, (float(pairs.df[1, 0]), *energy.dfs))
+
+
+def _ratio(log: float, variances: Sequence[float] | None, dfs: Sequence[float]) -> Effect:
+    if variances is None:
+        return Effect(value=math.exp(log))
+    half, _ = half_width(variances, dfs)
+    total, df = satterthwaite([np.array(v) for v in variances], list(dfs))
+    seen = math.expm1(detectable(float(total), float(df)))
+    return Effect(value=math.exp(log), low=math.exp(log - half), high=math.exp(log + half), detectable=seen)
+
+
+def _without_energy(a: Figures, b: Figures) -> Entries:
+    """Both as a view of two, of which only the items tell."""
+    qualities = np.array([points.value for points in (a.quality, b.quality) if points])
+    none = np.zeros(2)
+    return Entries(
+        quality=qualities,
+        log_energy=none,
+        energy_var=none,
+        energy_df=np.full(2, np.inf),
+        scale_var=none,
+        yardstick=np.zeros(2, dtype=np.int64),
+        items=tables_of([a, b]),
+    )

@@ -1,0 +1,205 @@
+"""A comparison in words, as a table for the terminal, and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any, TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .compare import Comparison, Contrast, Effect
+from .findings import workload_factor
+from .rows import Figures
+from .views import ALL
+from .wording import MISSING, ascii_only, fixed, joined, number, safe, span, times
+
+__all__ = ["as_object", "notes", "print_comparison", "verdict"]
+
+
+def verdict(found: Comparison, first: str, second: str) -> str:
+    """What comes out, in a sentence or two."""
+    whole = found.whole
+    parts = [text for text in (_quality(whole.quality), _energy(whole.energy)) if text]
+    if not parts:
+        return f"Nothing can be said of {safe(second)} against {safe(first)}: neither quality nor energy is in both."
+    where = "" if whole.task == ALL else f" on {safe(whole.task)}"
+    told = f"Against {safe(first)}, {safe(second)} {' and '.join(parts)}{where}."
+    if whole.correct_per_wh:
+        told += f" Right answers per watt-hour: {_rate(whole.correct_per_wh)}."
+    return told
+
+
+def notes(found: Comparison) -> list[str]:
+    """What else a reader must know."""
+    whole, told = found.whole, []
+    if not found.paired:
+        told.append("Measured in two runs: what changed on the machine between them is in no interval.")
+    if whole.dropped:
+        told.append(
+            f"{whole.dropped} items were asked of one of them alone: they are in no figure, and there is no ratio of "
+            "energies, which are of all items."
+        )
+    if found.apart:
+        told.append(f"Not asked of both in the same way, so left out: {joined([safe(task) for task in found.apart])}.")
+    if whole.repeats == 1:
+        told.append("One repeat: no interval for energy.")
+    told += _of_grade(found)
+    if len(found.contrasts) > 2:
+        told.append("Intervals are 95 %, each by itself: of 20 tasks that do not differ one seems to, by chance.")
+    return told
+
+
+def as_object(found: Comparison, first: str, second: str) -> dict[str, Any]:
+    """The comparison as JSON has it; ratios and differences are the second's to the first's."""
+    return {
+        "a": _side(found.a, first),
+        "b": _side(found.b, second),
+        "paired": found.paired,
+        "verdict": verdict(found, first, second),
+        "comparisons": [_contrast(each) for each in found.contrasts],
+        "not_shared": list(found.apart),
+        "notes": notes(found),
+    }
+
+
+def print_comparison(found: Comparison, first: str, second: str, *, file: TextIO | None = None) -> None:
+    """Print the verdict, a table of tasks and what else to know."""
+    console = Console(file=file, highlight=False, soft_wrap=False)
+    plain = ascii_only if not console.encoding.lower().startswith("utf") else str
+    console.print()
+    console.print(Text(plain(verdict(found, first, second)), style="bold"))
+    console.print(_table(found.contrasts, plain))
+    for note in notes(found):
+        lines = Text(plain(note), style="dim").wrap(console, console.width - 4)
+        for place, line in enumerate(lines):
+            console.print(Text("    " if place else "  - ", style="dim") + line)
+
+
+def _of_grade(found: Comparison) -> list[str]:
+    """What the way in which joules were obtained leaves open between two models."""
+    if found.a.grade is None:
+        return ["Energy: none was measured."]
+    names = joined([safe(meter.id) for meter in found.a.meters]) if found.a.meters else "an unnamed meter"
+    if found.a.grade != "modelled":
+        return [f"Energy: {found.a.grade} ({names}); the meter's scale is the same for both and is in no ratio."]
+    factor = workload_factor(max(found.whole.a.workload, found.whole.b.workload))
+    return [
+        f"Energy: modelled ({names}), not measured joules; a ratio of less than about {times(factor)} between "
+        "models may come from the power model."
+    ]
+
+
+def _quality(effect: Effect | None) -> str:
+    if effect is None:
+        return ""
+    points = f"{_signed(effect.value)} points, {_interval(effect, 1)}"
+    assert effect.low is not None
+    assert effect.high is not None
+    if effect.low > 0 or effect.high < 0:
+        return f"answers {'better' if effect.value > 0 else 'worse'} ({points})"
+    return f"shows no difference in quality ({points}; {fixed(effect.detectable)} would most likely have been seen)"
+
+
+def _energy(effect: Effect | None) -> str:
+    if effect is None:
+        return ""
+    if effect.low is None or effect.high is None:
+        return f"takes {number(effect.value)} times the energy (no interval)"
+    ratio = _interval(effect)
+    if effect.low > 1 or effect.high < 1:
+        return f"takes {number(effect.value)} times the energy ({ratio})"
+    seen = f"{number(100 * (effect.detectable or 0.0), 2)} %"
+    told = f"{number(effect.value)} times, {ratio}; {seen} would most likely have been seen"
+    return f"shows no difference in energy ({told})"
+
+
+def _rate(effect: Effect) -> str:
+    return f"{number(effect.value)} times ({_interval(effect)})"
+
+
+def _interval(effect: Effect, decimals: int | None = None) -> str:
+    told = span(effect.low, effect.high, decimals)
+    return f"95 % {told}" if told else "no interval"
+
+
+def _table(contrasts: Sequence[Contrast], plain: Callable[[str], str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table.add_column("Task", overflow="fold")
+    table.add_column("Items", justify="right")
+    for heading in ("Quality, points more", "Energy, times", "Seen from, points", "Seen from, energy"):
+        table.add_column(heading, justify="right", max_width=17, overflow="fold")
+    for each in contrasts:
+        table.add_row(*(plain(text) for text in _cells(each)))
+    return table
+
+
+def _cells(each: Contrast) -> tuple[str, ...]:
+    quality, energy = each.quality, each.energy
+    return (
+        f"all {len(each.tasks)} tasks" if each.task == ALL else safe(each.task),
+        f"{each.items:,}",
+        MISSING if quality is None else f"{_signed(quality.value)}\n({span(quality.low, quality.high, 1)})",
+        MISSING if energy is None else f"{number(energy.value)}\n({span(energy.low, energy.high) or 'no interval'})",
+        MISSING if quality is None else fixed(quality.detectable),
+        MISSING if energy is None or energy.detectable is None else f"{number(100 * energy.detectable, 2)} %",
+    )
+
+
+def _signed(points: float) -> str:
+    return ("+" if points > 0 else "") + fixed(points)
+
+
+def _side(entrant: Any, name: str) -> dict[str, Any]:
+    return {
+        "model": entrant.model,
+        "label": name,
+        "run_id": entrant.run_id,
+        "setting": dict(entrant.setting),
+        "machine_id": entrant.machine.machine_id,
+        "hardware": entrant.hardware,
+        "scope": entrant.scope,
+        "grade": entrant.grade,
+    }
+
+
+def _contrast(each: Contrast) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "task": each.task,
+        "tasks": list(each.tasks),
+        "items": each.items,
+        "dropped_items": each.dropped,
+        "repeats": each.repeats,
+    }
+    for name, figures in (("a", each.a), ("b", each.b)):
+        values |= {f"quality_{name}": _value(figures), f"energy_wh_per_1k_{name}": _wh(figures)}
+    for name, effect in (
+        ("quality_delta", each.quality),
+        ("energy_ratio", each.energy),
+        ("correct_per_wh_ratio", each.correct_per_wh),
+    ):
+        values |= {
+            name: effect and effect.value,
+            f"{name}_low": effect and effect.low,
+            f"{name}_high": effect and effect.high,
+            f"{name}_detectable": effect and effect.detectable,
+        }
+    return values
+
+
+def _value(figures: Figures) -> float | None:
+    return figures.quality.value if figures.quality else None
+
+
+def _wh(figures: Figures) -> float | None:
+    from .stats import energy
+
+    return energy(figures.log).value if figures.log else None
+
+
+def json_text(found: Sequence[dict[str, Any]]) -> str:
+    """One JSON object with all comparisons."""
+    return json.dumps({"schema": "joulemark.compare/1", "comparisons": list(found)}, indent=2, allow_nan=False)

@@ -1,0 +1,234 @@
+"""Two models on the same questions: intervals that hold the truth, and never figures of different things."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from made_runs import COUNTER, MODELS
+
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run
+from joulemark.meters.errors import Incomparable, UsageError
+from joulemark.reports.commands import compare as command
+from joulemark.reports.compare import Comparison, Effect, compare, detectable
+from joulemark.reports.comparewords import as_object, notes, verdict
+from joulemark.reports.entrants import Entrant, gather
+from joulemark.reports.pairing import pair_up, read_side
+
+Make = Callable[..., Run]
+DRAWS = 600
+MARGIN = 3 * math.sqrt(0.95 * 0.05 / DRAWS)
+
+
+def two(run: Run, first: str = "dense-60k", second: str = "dense-240k") -> tuple[Entrant, Entrant]:
+    by_name = {entrant.model: entrant for entrant in gather([run])}
+    return by_name[first], by_name[second]
+
+
+def with_energy(entrant: Entrant, wh: np.ndarray) -> Entrant:
+    """The same with these energies: repeats from 1, a column for each task."""
+    samples = {
+        task: replace(
+            sample,
+            energy_wh=dict(enumerate(wh[:, column], start=1)),
+            net_wh={},
+            independent_u=dict.fromkeys(range(1, len(wh) + 1), 0.001),
+        )
+        for column, (task, sample) in enumerate(entrant.samples.items())
+    }
+    return replace(entrant, samples=samples)
+
+
+def energy_of(found: Comparison) -> tuple[float, float, float]:
+    effect = found.whole.energy
+    assert effect is not None
+    assert effect.low is not None
+    assert effect.high is not None
+    return effect.low, effect.value, effect.high
+
+
+@pytest.mark.parametrize("same_run", [True, False])
+def test_the_interval_of_a_ratio_of_energies_holds_the_true_one(make_run: Make, same_run: bool) -> None:
+    a, b = two(make_run(meter=COUNTER))
+    b = b if same_run else replace(b, run_id="another")
+    rng, hits, widths = np.random.default_rng(31), 0, []
+    for _ in range(DRAWS):
+        # In one run a slow drift of 20 % falls on both alike; in two there must be none.
+        drift = np.linspace(0, 0.2 if same_run else 0.0, 4)[:, None]
+        logs = [math.log(wh) + drift + rng.normal(0, 0.03, (4, 2)) for wh in (1.0, 2.0)]
+        low, _, high = energy_of(compare(with_energy(a, np.exp(logs[0])), with_energy(b, np.exp(logs[1]))))
+        hits += low <= 2.0 <= high
+        widths.append(high / low)
+    assert 0.935 - MARGIN <= hits / DRAWS <= 0.965 + MARGIN
+    # Narrower than the drift: four differences whose spread is 3 %, mean of two tasks.
+    assert np.median(widths) < 1.12
+
+
+def test_what_could_have_been_seen_is_seen_in_four_of_five_comparisons() -> None:
+    from joulemark.reports.stats import t_quantile
+
+    rng, draws = np.random.default_rng(32), 4000
+    for repeats in (3, 5, 10):
+        effect = detectable(1.0 / repeats, repeats - 1)
+        differences = effect + rng.normal(0, 1, (draws, repeats))
+        t = differences.mean(axis=1) / (differences.std(axis=1, ddof=1) / math.sqrt(repeats))
+        power = float(np.mean(t > t_quantile(repeats - 1)))
+        assert abs(power - 0.8) < 3 * math.sqrt(0.8 * 0.2 / draws)
+    assert detectable(1.0, math.inf) == pytest.approx(1.96 + 0.8416, abs=1e-3)
+
+
+def test_the_other_way_round_all_signs_and_ratios_are_turned_over(make_run: Make) -> None:
+    a, b = two(make_run(meter=COUNTER))
+    for there, back in zip(compare(a, b).contrasts, compare(b, a).contrasts, strict=True):
+        for name, turned in (
+            ("quality", lambda x: -x),
+            ("energy", lambda x: 1 / x),
+            ("correct_per_wh", lambda x: 1 / x),
+        ):
+            one, other = getattr(there, name), getattr(back, name)
+            assert one.value == pytest.approx(turned(other.value))
+            assert (one.low, one.high) == pytest.approx((turned(other.high), turned(other.low)))
+            assert one.detectable == pytest.approx(other.detectable)
+
+
+def test_the_verdict_says_what_the_figures_say(make_run: Make) -> None:
+    run = make_run(meter=COUNTER, items=300)
+    text = verdict(compare(*two(run)), "small", "large")
+    assert text.startswith("Against small, large answers better (+")
+    assert " times the energy (95 % " in text
+    told = as_object(compare(*two(run)), "small", "large")
+    whole, *single = told["comparisons"]
+    assert (whole["task"], [each["task"] for each in single]) == ("all", ["dates", "units"])
+    assert whole["quality_delta"] == pytest.approx(whole["quality_b"] - whole["quality_a"])
+    assert whole["energy_ratio"] == pytest.approx(whole["energy_wh_per_1k_b"] / whole["energy_wh_per_1k_a"], rel=0.01)
+    assert whole["correct_per_wh_ratio"] == pytest.approx(
+        whole["quality_b"] / whole["quality_a"] / whole["energy_ratio"], rel=1e-9
+    )
+    assert f"{whole['quality_delta']:.1f} points" in text
+
+
+def test_a_model_against_itself_shows_no_difference(make_run: Make) -> None:
+    a, _ = two(make_run(meter=COUNTER))
+    found = compare(a, a)
+    assert found.whole.quality is not None
+    assert (found.whole.quality.value, energy_of(found)[1]) == (0.0, 1.0)
+    text = verdict(found, "one", "the same")
+    assert "shows no difference in quality" in text
+    assert "shows no difference in energy" in text
+
+
+def test_only_items_that_both_were_asked_count_and_the_others_are_told(make_run: Make) -> None:
+    a, b = two(make_run(meter=COUNTER, items=100))
+    few = {
+        task: replace(s, docs=s.docs[:60], scores=s.scores[:60], clusters=s.clusters[:60])
+        for task, s in b.samples.items()
+    }
+    found = compare(a, replace(b, samples=few))
+    assert (found.whole.items, found.whole.dropped) == (120, 80)
+    assert found.whole.quality is not None
+    first = np.mean([s.scores[:60].mean() for s in a.samples.values()])
+    second = np.mean([s.scores.mean() for s in few.values()])
+    assert found.whole.quality.value == pytest.approx(100 * (second - first))
+    # Energy is of all that was asked, so there is no ratio of it.
+    assert found.whole.energy is None
+    assert found.whole.correct_per_wh is None
+    assert any("80 items were asked of one of them alone" in note for note in notes(found))
+
+
+def test_tasks_that_were_asked_otherwise_are_left_out_by_name(make_run: Make) -> None:
+    a, b = two(make_run(meter=COUNTER))
+    samples = dict(b.samples)
+    samples["units"] = replace(samples["units"], question=json.dumps(["other", "{}"]))
+    found = compare(a, replace(b, samples=samples))
+    assert [each.task for each in found.contrasts] == ["dates"]
+    assert "Not asked of both in the same way, so left out: units." in notes(found)
+    with pytest.raises(Incomparable, match="asked no task in the same way"):
+        compare(a, replace(b, samples={"units": samples["units"]}))
+
+
+def test_energies_of_different_kinds_are_never_compared(make_run: Make) -> None:
+    a, b = two(make_run(meter=COUNTER))
+    for other, what in (
+        (replace(b, grade="wall"), "the grade of energy"),
+        (replace(b, scope="wall"), "the scope of energy"),
+        (replace(b, machine=b.machine.model_copy(update={"cpu_model": "another"})), "hardware"),
+    ):
+        with pytest.raises(Incomparable, match=what):
+            compare(a, other)
+
+
+def test_a_scale_that_is_not_shared_widens_the_ratio_between_machines_of_one_kind(make_run: Make) -> None:
+    a, b = two(make_run(meter=COUNTER))
+    near = energy_of(compare(a, replace(b, run_id="another")))
+    moved = b.machine.model_copy(update={"machine_id": "m-2"})
+    far = energy_of(compare(a, replace(b, run_id="another", machine=moved)))
+    assert far[1] == near[1]
+    assert math.log(far[2] / far[0]) > 2 * 1.96 * math.hypot(0.02, 0.02)
+    assert math.log(near[2] / near[0]) < math.log(far[2] / far[0])
+
+
+def test_one_repeat_has_a_ratio_and_no_interval(make_run: Make) -> None:
+    found = compare(*two(make_run(meter=COUNTER, repeats=1)))
+    assert found.whole.energy == Effect(value=found.whole.energy.value)  # type: ignore[union-attr]
+    assert "(no interval)" in verdict(found, "a", "b")
+    assert any(note.startswith("One repeat") for note in notes(found))
+
+
+def test_a_model_without_energy_in_one_task_has_none_over_all(make_run: Make) -> None:
+    def lose(cell: Cell) -> Cell:
+        lost = cell.model == "dense-240k" and cell.task == "units"
+        return cell.model_copy(update={"energy": None}) if lost else cell
+
+    whole, dates, units = compare(*two(make_run(meter=COUNTER, change=lose))).contrasts
+    assert (whole.energy, units.energy) == (None, None)
+    assert dates.energy is not None
+    assert whole.quality is not None
+
+
+def test_models_are_named_after_the_run_or_matched_by_name(make_run: Make) -> None:
+    first, second = make_run("run:1", meter=COUNTER), make_run("run-2", meter=COUNTER, seed=2)
+    [(a, b)] = pair_up(read_side(f"{first.path}:dense-60k"), read_side(f"{second.path}:dense-240k"))
+    assert (a.model, a.run_id, b.model, b.run_id) == ("dense-60k", "run:1", "dense-240k", "run-2")
+    pairs = pair_up(read_side(str(first.path)), read_side(str(second.path)))
+    assert [(a.model, b.model) for a, b in pairs] == [
+        (name, name) for name in sorted(("ngram", "dense-60k", "dense-240k"))
+    ]
+    [(a, b)] = pair_up(read_side(f"{first.path}:ngram"), read_side(str(second.path)))
+    assert (a.model, b.model) == ("ngram", "ngram")
+    with pytest.raises(UsageError, match="did you mean 'dense-60k'"):
+        read_side(f"{first.path}:dense-60")
+    with pytest.raises(UsageError, match="are one run; name two of its models"):
+        pair_up(read_side(str(first.path)), read_side(str(first.path)))
+    with pytest.raises(UsageError):
+        read_side(f"{first.path}-nowhere:ngram")
+
+
+def test_a_model_in_several_settings_is_named_with_its_own(make_sweep: Make) -> None:
+    run = make_sweep({"batch_size": [1, 8]}, {"dense-60k": MODELS["dense-60k"]}, meter=COUNTER)
+    with pytest.raises(UsageError, match=r"in 2 settings; name one: 'dense-60k \(batch_size=1\)'"):
+        read_side(f"{run.path}:dense-60k")
+    [(a, b)] = pair_up(*(read_side(f"{run.path}:dense-60k (batch_size={size})") for size in (1, 8)))
+    assert (a.setting["batch_size"], b.setting["batch_size"]) == (1, 8)
+
+
+def test_the_command_prints_a_verdict_and_a_table_or_one_json_object(make_run: Make) -> None:
+    run = make_run(meter=COUNTER, items=300)
+    sides = [f"{run.path}:dense-60k", f"{run.path}:dense-240k"]
+    shown = CliRunner().invoke(command, sides)
+    assert shown.exit_code == 0
+    assert " ".join(shown.stdout.split()).startswith("Against dense-60k, dense-240k answers better")
+    assert max(map(len, shown.stdout.splitlines())) <= 80
+    told = json.loads(CliRunner().invoke(command, [*sides, "--json"]).stdout)
+    assert told["schema"] == "joulemark.compare/1"
+    [found] = told["comparisons"]
+    assert found["verdict"] in " ".join(shown.stdout.split())
+    single = json.loads(CliRunner().invoke(command, [*sides, "--task", "dates", "--json"]).stdout)
+    assert [each["task"] for each in single["comparisons"][0]["comparisons"]] == ["dates"]
+    for wrong in ([sides[0], f"{run.path}:none"], [*sides, "--task", "none"]):
+        assert isinstance(CliRunner().invoke(command, wrong).exception, UsageError)
