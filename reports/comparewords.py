@@ -112,8 +112,7 @@ def _energy(effect: Effect | None) -> str:
     ratio = _interval(effect)
     if effect.low > 1 or effect.high < 1:
         return f"takes {number(effect.value)} times the energy ({ratio})"
-    seen = f"{number(100 * (effect.detectable or 0.0), 2)} %"
-    told = f"{number(effect.value)} times, {ratio}; {seen} would most likely have been seen"
+    told = f"{number(effect.value)} times, {ratio}; {_percent_seen(effect)} would most likely have been seen"
     return f"shows no difference in energy ({told})"
 
 
@@ -130,8 +129,8 @@ def _table(contrasts: Sequence[Contrast], plain: Callable[[str], str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
     table.add_column("Task", overflow="fold")
     table.add_column("Items", justify="right")
-    for heading in ("Quality, points more", "Energy, times", "Seen from, points", "Seen from, energy"):
-        table.add_column(heading, justify="right", max_width=17, overflow="fold")
+    for heading in ("Quality,\npoints more", "Energy,\ntimes", "Seen from:\npoints, energy"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for each in contrasts:
         table.add_row(*(plain(text) for text in _cells(each)))
     return table
@@ -144,9 +143,12 @@ def _cells(each: Contrast) -> tuple[str, ...]:
         f"{each.items:,}",
         MISSING if quality is None else f"{_signed(quality.value)}\n({span(quality.low, quality.high, 1)})",
         MISSING if energy is None else f"{number(energy.value)}\n({span(energy.low, energy.high) or 'no interval'})",
-        MISSING if quality is None else fixed(quality.detectable),
-        MISSING if energy is None or energy.detectable is None else f"{number(100 * energy.detectable, 2)} %",
+        f"{MISSING if quality is None else fixed(quality.detectable)}, {_percent_seen(energy)}",
     )
+
+
+def _percent_seen(energy: Effect | None) -> str:
+    return MISSING if energy is None or energy.detectable is None else f"{number(100 * energy.detectable, 2)} %"
 
 
 def _signed(points: float) -> str:
