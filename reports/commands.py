@@ -8,14 +8,17 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import click
 
 from joulemark.harness.store import Run, read_run, replace_file
 from joulemark.meters.errors import MeasuringFailed, UsageError
+from joulemark.meters.types import GRADES
 
 from .contest import By
 from .documents import as_csv, as_markdown, json_text
+from .filters import Filters
 from .table import print_views
 from .views import ALL, FLOOR, View, make_views
 from .wording import safe
@@ -25,13 +28,14 @@ __all__ = ["compare", "conclude", "rank", "report", "show_table", "write_report"
 _RUNS = click.argument(
     "runs", nargs=-1, required=True, metavar="RUN..", type=click.Path(file_okay=False, path_type=Path)
 )
+_ABOVE_0 = click.FloatRange(min=0, min_open=True)
 _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 
 
 @click.command()
 @_RUNS
 @click.option("--task", metavar="TASK", help="One task instead of all together.")
-@click.option("--by", type=_BY, default="correct_per_wh", show_default=True, help="What ranks go by.")
+@click.option("--by", type=_BY, show_default="correct_per_wh", help="What ranks go by.")
 @click.option(
     "--quality-floor",
     type=float,
@@ -40,11 +44,27 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
     metavar="Q",
     help="Rank nothing below so many points.",
 )
+@click.option("--budget-wh", type=_ABOVE_0, metavar="WH",
+              help="Only models that take at most so many Wh per 1,000 answers; ranks then go by quality.")  # fmt: skip
+@click.option(
+    "--max-params", type=click.IntRange(min=1), metavar="N", help="Only models of at most so many parameters."
+)
+@click.option("--max-memory-mb", type=_ABOVE_0, metavar="MB", help="Only models that held at most so much memory.")
+@click.option("--licence", "licences", multiple=True, metavar="NAME", help="Only models of this licence; repeatable.")
+@click.option("--grade", "grades", multiple=True, type=click.Choice([str(grade) for grade in GRADES]),
+              help="Only energy of this grade; repeatable.")  # fmt: skip
 @click.option("--mix", is_flag=True, help="Put unlike hardware, scope or grade side by side, unranked.")
 @click.option("--carbon", is_flag=True, help="Also show carbon, of runs that were told what a kWh stands for.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 def rank(
-    runs: tuple[Path, ...], task: str | None, by: By, quality_floor: float, mix: bool, carbon: bool, as_object: bool
+    runs: tuple[Path, ...],
+    task: str | None,
+    by: By | None,
+    quality_floor: float,
+    mix: bool,
+    carbon: bool,
+    as_object: bool,
+    **limits: Any,
 ) -> None:
     """Rank the models of one run or several by right answers beyond guessing, per watt-hour.
 
@@ -53,7 +73,8 @@ def rank(
     """
     if not 0 <= quality_floor <= 100:
         raise UsageError(f"--quality-floor {quality_floor:g}: give points from 0 (guessing) to 100 (perfect).")
-    views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix)
+    by = by or ("correct_per_wh" if limits["budget_wh"] is None else "quality")
+    views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix, filters=Filters(**limits))
     chosen = _of_task(views, task)
     if as_object:
         click.echo(json_text(chosen), nl=False)

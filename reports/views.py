@@ -21,6 +21,7 @@ from joulemark.tasks.catalog import THREE_SHOT
 
 from .contest import By
 from .entrants import Entrant, asked_of, belied, tried, without_quality_in
+from .filters import Filters
 from .losses import left_out, losses
 from .names import Name, name_entrants
 from .placing import order, place
@@ -114,7 +115,12 @@ class _Key:
 
 
 def make_views(
-    runs: Sequence[Run], *, by: By = "correct_per_wh", quality_floor: float = FLOOR, mix: bool = False
+    runs: Sequence[Run],
+    *,
+    by: By = "correct_per_wh",
+    quality_floor: float = FLOOR,
+    mix: bool = False,
+    filters: Filters = Filters(),  # noqa: B008 - frozen
 ) -> list[View]:
     """All views of these runs; those over all tasks first, then task by task, best grade first.
 
@@ -123,9 +129,10 @@ def make_views(
         by: What ranks go by.
         quality_floor: Points of quality below which nothing is ranked.
         mix: Put entrants of different hardware, scope or grade side by side, unranked.
+        filters: Which entrants to look at; the others are as if they had not been measured.
 
     Raises:
-        Incomparable: No run has a finished cell.
+        Incomparable: No run has a finished cell, or none of them passes the filters.
         UsageError: A run's items cannot be read.
     """
     once = list({run.header.run_id: run for run in runs}.values())
@@ -137,8 +144,11 @@ def make_views(
         raise Incomparable(
             "nothing to rank: none of these runs has a finished cell; finish one with `joulemark run --resume RUN`."
         )
+    entrants, only = filters.keep(entrants)
+    if not entrants:
+        raise Incomparable(f"nothing to rank: no model passes. {' '.join(only)}")
     names = [name.full for name in name_entrants(lost, entrants)]
-    notes = tuple(left_out(lost, names) + not_begun(once))
+    notes = (*only, *left_out(lost, names), *not_begun(once))
     unscored = _unscored(entrants)
     lacking = [(run.header.run_id, far) for run in once if (far := progress(run))]
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
@@ -149,7 +159,10 @@ def make_views(
         hardware, scope, grade = (_one({kind[i] for kind in kinds}) for i in range(3))
         tasks = tuple(task for task, _ in key.asked)
         called = name_entrants(group, _asked_alike(lost, group))
-        rows = _rows(group, called, tasks, by=by, floor=quality_floor, ranking=not mixed)
+        rows, beyond = _rows(group, called, tasks, filters, by=by, floor=quality_floor, ranking=not mixed)
+        if not rows:
+            only += beyond
+            continue
         mine = idle | {e.run_id for e in group}
         meters = {meter.id: meter for e in group for meter in e.meters}
         views.append(
@@ -164,7 +177,8 @@ def make_views(
                 mixed=mixed,
                 asked=dict(key.asked),
                 meters=tuple(meters[name] for name in sorted(meters)),
-                notes=notes
+                notes=beyond
+                + notes
                 + _apart(group, key, unscored)
                 + _no_shares(key, wrong, unscored)
                 + _remetered(group)
@@ -175,6 +189,8 @@ def make_views(
                 carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
             )
         )
+    if not views:
+        raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
     return _told_apart(views)
 
 
@@ -284,14 +300,23 @@ def _grouped(entrants: list[Entrant], unscored: set[tuple[str, str]], mix: bool)
 
 
 def _rows(
-    entrants: Sequence[Entrant], names: Sequence[Name], tasks: Sequence[str], *, by: By, floor: float, ranking: bool
-) -> tuple[Row, ...]:
-    """Rows of a view, best first."""
+    entrants: Sequence[Entrant],
+    names: Sequence[Name],
+    tasks: Sequence[str],
+    filters: Filters,
+    *,
+    by: By,
+    floor: float,
+    ranking: bool,
+) -> tuple[tuple[Row, ...], tuple[str, ...]]:
+    """Rows of a view, best first, and sentences on those that take more energy than is wanted."""
     figures = [measure(entrant, tasks) for entrant in entrants]
     rows = [plain_row(f, name.full, name.short) for f, name in zip(figures, names, strict=True)]
+    kept, notes = filters.within_budget(rows)
+    figures, rows = [figures[at] for at in kept], [rows[at] for at in kept]
     if ranking:
         rows = list(place(figures, rows, by, floor))
-    return tuple(sorted(rows, key=lambda row: order(row, by)))
+    return tuple(sorted(rows, key=lambda row: order(row, by))), notes
 
 
 def _remetered(entrants: Sequence[Entrant]) -> tuple[str, ...]:

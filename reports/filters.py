@@ -1,0 +1,113 @@
+"""Which entrants a reader wants to see: by parameters, memory, licence, grade, and the energy that may be spent.
+
+Who is left out has no part in ranks, ties or the frontier. What is not known passes no filter, and is named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from joulemark.meters.types import Grade
+
+from .entrants import Entrant
+from .rows import Row
+from .wording import energy_unit, joined, number, safe
+
+__all__ = ["Filters"]
+
+_NAMED = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filters:
+    """Limits; None, or none named, sets none.
+
+    Attributes:
+        max_params: Parameters of a model at most.
+        max_memory_mb: MiB that a model's processes held at most, of a GPU's where it computed on one, else of RAM.
+        licences: Licences that will do, as models name them.
+        grades: Grades of energy that will do.
+        budget_wh: Watt-hours per 1,000 answers at most, over the tasks of a view.
+    """
+
+    max_params: int | None = None
+    max_memory_mb: float | None = None
+    licences: tuple[str, ...] = ()
+    grades: tuple[Grade, ...] = ()
+    budget_wh: float | None = None
+
+    def keep(self, entrants: Sequence[Entrant]) -> tuple[list[Entrant], tuple[str, ...]]:
+        """Those that pass all but the budget, and a sentence for each filter on whom it leaves out."""
+        kept, notes = list(entrants), []
+        for what, known, passes in self._tests():
+            lost = [e for e in entrants if known(e) is not None and not passes(e)]
+            dark = [e for e in entrants if known(e) is None]
+            kept = [e for e in kept if e not in lost and e not in dark]
+            notes.append(_sentence(what, _names(lost), _names(dark)))
+        return kept, tuple(notes)
+
+    def within_budget(self, rows: Sequence[Row]) -> tuple[list[int], tuple[str, ...]]:
+        """Places of the rows that keep to the budget, and a sentence on the others."""
+        if self.budget_wh is None:
+            return list(range(len(rows))), ()
+        dark = [row for row in rows if row.energy_wh_per_1k is None]
+        lost = [row for row in rows if (row.energy_wh_per_1k or 0.0) > self.budget_wh]
+        near = [row for row in rows if row not in lost and (row.energy_wh_per_1k_within_high or 0.0) > self.budget_wh]
+        unit = energy_unit([self.budget_wh])
+        what = f"at most {number(self.budget_wh * unit.factor)} {unit.name} per 1,000 answers"
+        notes = [_sentence(what, [safe(row.label) for row in lost], [safe(row.label) for row in dark])]
+        if near:
+            who = joined(_few([safe(row.label) for row in near]))
+            notes.append(f"The budget lies inside the interval of {who}.")
+        return [place for place, row in enumerate(rows) if row not in lost and row not in dark], tuple(notes)
+
+    def _tests(self) -> list[tuple[str, Callable[[Entrant], object], Callable[[Entrant], bool]]]:
+        tests: list[tuple[str, Callable[[Entrant], object], Callable[[Entrant], bool]]] = []
+        if (params := self.max_params) is not None:
+            tests.append((f"at most {params:,} parameters", _params, lambda e: (_params(e) or 0) <= params))
+        if (memory := self.max_memory_mb) is not None:
+            tests.append((f"at most {memory:,.0f} MiB of memory", _memory, lambda e: (_memory(e) or 0.0) <= memory))
+        if self.licences:
+            wanted = {licence.lower() for licence in self.licences}
+            told = f"licence {' or '.join(self.licences)}"
+            tests.append((told, _licence, lambda e: (_licence(e) or "").lower() in wanted))
+        if self.grades:
+            tests.append((f"energy of grade {' or '.join(self.grades)}", _grade, lambda e: e.grade in self.grades))
+        return tests
+
+
+def _params(entrant: Entrant) -> int | None:
+    return entrant.info.params
+
+
+def _licence(entrant: Entrant) -> str | None:
+    return entrant.info.licence
+
+
+def _grade(entrant: Entrant) -> str | None:
+    return entrant.grade
+
+
+def _memory(entrant: Entrant) -> float | None:
+    gpu = [sample.peak_gpu_mb for sample in entrant.samples.values()]
+    rss = [sample.peak_rss_mb for sample in entrant.samples.values()]
+    for peaks in (gpu, rss):
+        known = [peak for peak in peaks if peak is not None]
+        if known and len(known) == len(peaks):
+            return max(known)
+    return None
+
+
+def _sentence(what: str, lost: Sequence[str], dark: Sequence[str]) -> str:
+    parts = [f"left out: {joined(_few(lost))}"] if lost else []
+    parts += [f"not known, so left out as well: {joined(_few(dark))}"] if dark else []
+    return f"Only {what}{f' ({told})' if (told := '; '.join(parts)) else ''}."
+
+
+def _names(entrants: Sequence[Entrant]) -> list[str]:
+    return list(dict.fromkeys(safe(entrant.model) for entrant in entrants))
+
+
+def _few(names: Sequence[str]) -> list[str]:
+    return [*names[:_NAMED], f"{len(names) - _NAMED} more"] if len(names) > _NAMED + 1 else list(names)
