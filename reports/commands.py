@@ -17,7 +17,7 @@ from joulemark.meters.errors import MeasuringFailed, UsageError
 from joulemark.meters.types import GRADES
 
 from .contest import By
-from .documents import as_csv, as_markdown, json_text
+from .documents import as_csv, as_markdown, json_text, tables_as_markdown
 from .filters import Filters
 from .table import print_views
 from .views import ALL, FLOOR, View, make_views
@@ -55,7 +55,9 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
               help="Only energy of this grade; repeatable.")  # fmt: skip
 @click.option("--mix", is_flag=True, help="Put unlike hardware, scope or grade side by side, unranked.")
 @click.option("--carbon", is_flag=True, help="Also show carbon, of runs that were told what a kWh stands for.")
-@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@click.option("--csv", "form", flag_value="csv", help="Print a line for each row of each table.")
+@click.option("--markdown", "form", flag_value="markdown", help="Print the tables and what they mean as Markdown.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON object.")
 def rank(
     runs: tuple[Path, ...],
     task: str | None,
@@ -63,7 +65,7 @@ def rank(
     quality_floor: float,
     mix: bool,
     carbon: bool,
-    as_object: bool,
+    form: str | None,
     **limits: Any,
 ) -> None:
     """Rank the models of one run or several by right answers beyond guessing, per watt-hour.
@@ -76,8 +78,8 @@ def rank(
     by = by or ("correct_per_wh" if limits["budget_wh"] is None else "quality")
     views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix, filters=Filters(**limits))
     chosen = _of_task(views, task)
-    if as_object:
-        click.echo(json_text(chosen), nl=False)
+    if form is not None:
+        click.echo({"csv": as_csv, "json": json_text, "markdown": tables_as_markdown}[form](chosen), nl=False)
         return
     print_views(chosen if task else _leading(chosen), carbon=carbon)
     if not task:

@@ -25,7 +25,16 @@ from .table import Columns, rank_text
 from .views import ALL, View
 from .wording import MISSING, draws_share, reach, safe
 
-__all__ = ["RANK_SCHEMA", "as_csv", "as_json", "as_markdown", "json_text", "told_once", "view_title"]
+__all__ = [
+    "RANK_SCHEMA",
+    "as_csv",
+    "as_json",
+    "as_markdown",
+    "json_text",
+    "tables_as_markdown",
+    "told_once",
+    "view_title",
+]
 
 RANK_SCHEMA = "joulemark.rank/1"
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
@@ -82,6 +91,18 @@ def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
         flagged = [f"- {_md(who)}: {_md(words)}" for who, words in _flags_told(view)]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
     parts += _md_method(views) + _md_meters(runs) + _md_machines(runs)
+    return "\n\n".join(parts) + "\n"
+
+
+def tables_as_markdown(views: Sequence[View]) -> str:
+    """The tables alone, each with what it means, for a comment or a model card."""
+    parts = []
+    for place, view in enumerate(told_once(views)):
+        notes = caveats(view, views[:place])
+        lacking = unfinished_sentence(view)
+        parts += [f"### {_md(view_title(view))}", *([f"**{_md(lacking)}**"] if lacking else []), _md_table(view)]
+        parts += [_md(finding(view)), _md(grade_sentence(view)), _md(interval_sentence(view))]
+        parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
     return "\n\n".join(parts) + "\n"
 
 
