@@ -8,7 +8,7 @@ import shutil
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,9 @@ from .filters import Filters
 from .table import print_views
 from .views import ALL, FLOOR, View, make_views
 from .wording import safe
+
+if TYPE_CHECKING:
+    from .context import World
 
 __all__ = ["compare", "conclude", "rank", "report", "show_table", "write_report"]
 
@@ -121,13 +124,34 @@ def compare(first: str, second: str, task: str | None, as_object: bool) -> None:
         print_comparison(*each)
 
 
+def _growth(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:  # noqa: ARG001
+    """``30%`` or ``0.3``, above 0; use may well more than double."""
+    if text is None:
+        return None
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share <= 100:
+        raise click.BadParameter(f"{text!r}: write a share above 0, such as 30% or 0.3.")
+    return share
+
+
 @click.command()
 @_RUNS
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="Folder for the report.")
+@click.option("--context", is_flag=True, help="Also say what the energy comes to; so does any of the options below.")
+@click.option("--carbon", metavar="G_PER_KWH|COUNTRY", help="Grams of CO2e a kWh stands for, or a country's mean.")
+@click.option("--price-per-kwh", type=_ABOVE_0, metavar="PRICE", help="What a kWh costs, in your currency.")
+@click.option("--battery-wh", type=_ABOVE_0, show_default="15", metavar="WH", help="What a battery holds.")
+@click.option("--yearly-queries", type=_ABOVE_0, metavar="N", help="Answers a year.")
+@click.option("--growth", callback=_growth, metavar="PERCENT", help="How much more these are each year, such as 30%.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object that names the files.")
-def report(runs: tuple[Path, ...], out: Path, as_object: bool) -> None:
+def report(runs: tuple[Path, ...], out: Path, as_object: bool, context: bool, **told: Any) -> None:
     """Write report.html, report.md, pareto.png, pareto.svg, results.csv and results.json."""
-    page = write_report(list(runs), out)
+    told = {name: value for name, value in told.items() if value is not None}
+    world = _world(list(runs), told) if context or told else None
+    page = write_report(list(runs), out, world)
     if as_object:
         files = {name: str(out / name) for name in _FILES}
         click.echo(json.dumps({"schema": "joulemark.report/1", "out": str(out), "files": files}))
@@ -138,6 +162,21 @@ def report(runs: tuple[Path, ...], out: Path, as_object: bool) -> None:
 _FILES = ("report.html", "report.md", "pareto.png", "pareto.svg", "results.csv", "results.json")
 
 
+def _world(runs: Sequence[Path], told: dict[str, Any]) -> World:
+    """What the reader says, and of carbon what the runs were told where the reader says nothing."""
+    from joulemark.meters.carbon import CarbonIntensity, carbon_intensity
+
+    from .context import World
+
+    if "carbon" in told:
+        return World(**told | {"carbon": carbon_intensity(told["carbon"])})
+    known = {run.header.carbon for run in map(read_run, runs) if run.header.carbon}
+    if len(known) == 1:
+        [own] = known
+        told |= {"carbon": CarbonIntensity(g_per_kwh=own.g_per_kwh, source=own.source, year=own.year)}
+    return World(**told)
+
+
 def show_table(run_paths: Sequence[Path]) -> None:
     """Print the table over all tasks of these runs, as ``joulemark rank`` does; with carbon where they have any."""
     runs = _read(run_paths)
@@ -146,8 +185,8 @@ def show_table(run_paths: Sequence[Path]) -> None:
     _tell_apart(views)
 
 
-def write_report(run_paths: Sequence[Path], out: Path) -> Path:
-    """Write all files of the report into ``out``.
+def write_report(run_paths: Sequence[Path], out: Path, world: World | None = None) -> Path:
+    """Write all files of the report into ``out``; with what the energy comes to, where a ``world`` is given.
 
     Returns:
         The path of ``report.html``.
@@ -156,14 +195,16 @@ def write_report(run_paths: Sequence[Path], out: Path) -> Path:
         UsageError: A run cannot be read, or the folder cannot be written.
         Incomparable: No run has a finished cell.
     """
+    from .context import make_context
     from .html import page
     from .plots import picture
 
     runs = _read(run_paths)
     views = make_views(runs)
+    context = make_context(views[0], world) if world else None
     contents = {
-        "report.html": page(views, runs).encode(),
-        "report.md": as_markdown(views, runs).encode(),
+        "report.html": page(views, runs, context).encode(),
+        "report.md": as_markdown(views, runs, context).encode(),
         "pareto.png": picture(views[0], "png"),
         "pareto.svg": picture(views[0], "svg"),
         "results.csv": as_csv(views).encode(),

@@ -15,6 +15,7 @@ from joulemark.harness.store import Run, canonical_json
 
 from .asides import Aside, all_asides, choosers
 from .caveats import caveats
+from .context import Context
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import flags_of, in_words
 from .method import method
@@ -69,7 +70,7 @@ def told_once(views: Sequence[View]) -> list[View]:
     return [v for v in views if v.task == ALL or (*v.asked.items(), v.hardware, v.scope, v.grade) not in whole]
 
 
-def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
+def as_markdown(views: Sequence[View], runs: Sequence[Run] = (), context: Context | None = None) -> str:
     """The report for a pull request or a model card; ``runs`` are what the views were made from."""
     views = told_once(views)
     first = views[0]
@@ -90,6 +91,7 @@ def as_markdown(views: Sequence[View], runs: Sequence[Run] = ()) -> str:
             parts += [_md(f"{aside.title}. {aside.note}"), _md_aside(aside)]
         flagged = [f"- {_md(who)}: {_md(words)}" for who, words in _flags_told(view)]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
+    parts += _md_context(context) if context else []
     parts += _md_method(views) + _md_meters(runs) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"
 
@@ -217,6 +219,13 @@ def _md_aside(aside: Aside) -> str:
     lines = ["| " + " | ".join(["Model", *map(_md, aside.heads)]) + " |", "|---|" + "--:|" * len(aside.heads)]
     lines += ["| " + " | ".join([_md(label), *cells]) + " |" for label, cells in aside.lines]
     return "\n".join(lines)
+
+
+def _md_context(context: Context) -> list[str]:
+    parts = ["## In the world", "\n".join(f"- {_md(formula)}" for formula in context.formulas)]
+    for table in context.tables:
+        parts += [_md(f"{table.title}. {table.note}"), _md_aside(table)]
+    return [*parts, "\n".join(f"- {_md(note)}" for note in context.notes)]
 
 
 def _md_method(views: Sequence[View]) -> list[str]:

@@ -13,6 +13,8 @@ from joulemark.harness.store import Run
 
 from .asides import all_asides, chosen
 from .caveats import caveats
+from .context import Context
+from .contextplot import chart_alt, chart_svg
 from .documents import told_once, view_title
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import flags_of, in_words
@@ -36,12 +38,13 @@ class Bar:
     at: float
 
 
-def page(views: Sequence[View], runs: Sequence[Run]) -> str:
+def page(views: Sequence[View], runs: Sequence[Run], context: Context | None = None) -> str:
     """The whole page.
 
     Args:
         views: As `make_views` gives them; the first one leads.
         runs: What they were made from, for the method, the machines and how to reproduce.
+        context: What the energies of the first view come to in the world, where that is asked for.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -72,6 +75,9 @@ def page(views: Sequence[View], runs: Sequence[Run]) -> str:
         facts=_facts(views[0]),
         whole=whole,
         tasks=tasks,
+        context=context,
+        chart=Markup(chart_svg(context.chart)) if context and context.chart else "",  # noqa: S704
+        chart_alt=chart_alt(context.chart) if context and context.chart else "",
         method=method(views),
         runs=[describe_run(run) for run in in_order],
         again=again(in_order),

@@ -1,0 +1,223 @@
+"""What energy means in the world: carbon, cost, a battery's charge, and how much more use undoes a saving.
+
+Each figure has its formula and the source of what it rests on beside it, and no price, country or growth is assumed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from joulemark.meters.carbon import CarbonIntensity
+
+from .asides import Aside
+from .rows import Row
+from .views import View
+from .wording import TIMES, carbon_unit, fixed, number, percent, safe, span
+
+__all__ = ["Chart", "Context", "World", "break_even_years", "make_context"]
+
+BATTERY_WH = 15.0
+"""About what a telephone's battery holds: 4,000 mAh at 3.85 V are 15.4 Wh."""
+
+_MOST_YEARS = 30.0
+_LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """What a reader says of their own; None where they do not.
+
+    Attributes:
+        carbon: Grams of CO2 equivalent a kilowatt-hour stands for.
+        price_per_kwh: What a kilowatt-hour costs, in the reader's currency.
+        battery_wh: What a battery holds.
+        yearly_queries: Answers a year.
+        growth: By what share these grow each year.
+    """
+
+    carbon: CarbonIntensity | None = None
+    price_per_kwh: float | None = None
+    battery_wh: float = BATTERY_WH
+    yearly_queries: float | None = None
+    growth: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Chart:
+    """The yearly energy of a choice whose use grows, beside others whose use does not, in units of its first year.
+
+    Attributes:
+        label: The choice.
+        growth: By what share its use grows each year.
+        years: How far it goes.
+        others: Name of each other one, its energy per answer over the choice's, and the year in which that is reached.
+    """
+
+    label: str
+    growth: float
+    years: float
+    others: tuple[tuple[str, float, float], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Context:
+    """The section: its tables, the formulas beside them, what to know, and the chart of growing use if there is one."""
+
+    tables: tuple[Aside, ...]
+    formulas: tuple[str, ...]
+    notes: tuple[str, ...]
+    chart: Chart | None
+
+
+def make_context(view: View, world: World) -> Context | None:
+    """What the energies of a view come to; None where nobody in it has any."""
+    rows = [row for row in view.rows if row.energy_wh_per_1k is not None]
+    if not rows:
+        return None
+    rebound = _rebound(view, world)
+    formulas = ["answers per charge = battery in Wh / (E / 1000), with E in watt-hours for 1,000 answers"]
+    if world.carbon:
+        formulas.insert(0, f"grams of CO2e for 1,000 answers = E / 1000 \u00d7 {world.carbon}")
+    if world.price_per_kwh is not None:
+        price = number(world.price_per_kwh)
+        formulas.insert(0, f"cost = answers \u00d7 E / 1,000,000 \u00d7 {price} per kWh, as given")
+    if world.yearly_queries is not None:
+        formulas.append(f"kWh a year = E / 1,000,000 \u00d7 {_amount(world.yearly_queries)} answers, as given")
+    if rebound:
+        formulas.append("break-even = E of the other / E of the choice; in years: ln(break-even) / ln(1 + growth)")
+    notes = [
+        "Of the energy that the meters saw alone: no cooling, no network, and not what making the hardware took.",
+        *(["Energy was modelled, not measured, so all of this is as rough."] if view.grade == "modelled" else []),
+        *([_REBOUND] if rebound else []),
+    ]
+    tables = (_spent(rows, world), *([rebound] if rebound else []))
+    return Context(tables=tables, formulas=tuple(formulas), notes=tuple(notes), chart=_chart(view, world))
+
+
+def break_even_years(ratio: float, growth: float) -> float | None:
+    """Years of growing use after which a choice takes as much a year as one of ``ratio`` times its energy an answer.
+
+    ``ln(ratio) / ln(1 + growth)``; None where use does not grow.
+    """
+    return math.log(ratio) / math.log1p(growth) if growth > 0 else None
+
+
+_REBOUND = (
+    "What takes less an answer is often asked more. From the break-even on, a saving is no saving any more: Jevons, "
+    "The Coal Question, 1865; Sorrell, Jevons' Paradox revisited, Energy Policy 37 (2009), 1456\u20131469. That use "
+    "grows at one rate for years is the reader's assumption, not a forecast."
+)
+
+
+def _spent(rows: list[Row], world: World) -> Aside:
+    columns: list[tuple[str, list[str]]] = []
+    if world.price_per_kwh is not None:
+        name, each = _how_many(rows, world.price_per_kwh)
+        columns.append((f"Cost of {name} answers", _figures(rows, lambda wh: wh * each)))
+    if world.carbon:
+        grams = world.carbon.g_per_kwh / 1000
+        unit = carbon_unit((row.energy_wh_per_1k or 0.0) * grams for row in rows)
+        told = _figures(rows, lambda wh: wh * grams * unit.factor)
+        columns.append((f"{unit.name} CO2e per 1,000 answers", told))
+    columns.append(_in_large(f"Answers per charge of {world.battery_wh:g} Wh", rows, 1000 * world.battery_wh))
+    if world.yearly_queries is not None:
+        queries = world.yearly_queries
+        columns.append(("kWh a year", _figures(rows, lambda wh: wh * queries / 1e6)))
+    cells = zip(*(texts for _, texts in columns), strict=True)
+    return Aside(
+        title="What it comes to",
+        note="Intervals are 95 % and hold the meter's own error.",
+        heads=tuple(head for head, _ in columns),
+        lines=tuple((safe(row.label), own) for row, own in zip(rows, cells, strict=True)),
+    )
+
+
+def _in_large(head: str, rows: list[Row], over: float) -> tuple[str, list[str]]:
+    """Something over the energy of 1,000 answers, in millions or so where that reads better."""
+    middle = over / _middle(rows)
+    factor, name = next(((size, name) for size, name in _LARGE if middle >= size), (1.0, ""))
+    return f"{head}{f', {name}s' if name else ''}", _figures(rows, lambda wh: over / wh / factor)
+
+
+def _figures(rows: list[Row], of: Callable[[float], float]) -> list[str]:
+    """A figure of each row's energy with its interval, whichever way it goes."""
+    texts = []
+    for row in rows:
+        wh, low, high = row.energy_wh_per_1k, row.energy_wh_per_1k_low, row.energy_wh_per_1k_high
+        assert wh is not None
+        text = number(of(wh))
+        if low is not None and high is not None:
+            least, most = sorted((of(low), of(high)))
+            text += f" ({_rounded(least)}\u2013{_rounded(most)})"
+        texts.append(text)
+    return texts
+
+
+def _rounded(value: float, digits: int = 2) -> str:
+    """With so many digits and no more, however large it is."""
+    if value <= 0:
+        return number(value)
+    step = 10.0 ** (math.floor(math.log10(value)) + 1 - digits)
+    return number(round(value / step) * step, digits)
+
+
+def _amount(value: float) -> str:
+    factor, name = next(((size, name) for size, name in _LARGE if value >= size), (1.0, ""))
+    return f"{value / factor:g} {name}".rstrip() if name else f"{value:,.10g}"
+
+
+def _how_many(rows: list[Row], price_per_kwh: float) -> tuple[str, float]:
+    """For how many answers the middle one's cost reads well, and what a watt-hour per 1,000 is to be multiplied by."""
+    each = _middle(rows) * price_per_kwh / 1e6
+    ladder = ((1e3, "1,000"), (1e6, "a million"), (1e9, "a billion"), (1e12, "a trillion"))
+    answers, name = next(((count, name) for count, name in ladder if count * each >= 0.01), ladder[-1])
+    return name, answers * price_per_kwh / 1e6
+
+
+def _middle(rows: list[Row]) -> float:
+    """The middle one of their energies."""
+    energies = sorted(row.energy_wh_per_1k or 0.0 for row in rows)
+    return energies[len(energies) // 2]
+
+
+def _others(view: View) -> list[Row]:
+    """Those that take more energy an answer than the first, of which the interval says so."""
+    return [row for row in view.rows[1:] if (row.energy_ratio_to_first_low or 0.0) > 1]
+
+
+def _rebound(view: View, world: World) -> Aside | None:
+    if not (others := _others(view)):
+        return None
+    heads = ["Saving an answer", "Break-even: times as many answers"]
+    heads += [f"In years, at {percent(world.growth).lstrip(chr(177))} a year"] if world.growth else []
+    lines = []
+    for row in others:
+        ratio, low, high = row.energy_ratio_to_first, row.energy_ratio_to_first_low, row.energy_ratio_to_first_high
+        assert ratio is not None
+        cells = [f"{100 * (1 - 1 / ratio):.0f} %", f"{number(ratio)}{TIMES} ({span(low, high)})"]
+        if world.growth and low is not None and high is not None:
+            after, least, most = (break_even_years(each, world.growth) for each in (ratio, low, high))
+            cells.append(f"{fixed(after)} ({span(least, most, 1)})")
+        lines.append((safe(row.label), tuple(cells)))
+    first = safe(view.rows[0].label)
+    note = f"Asked more often than that, {first} takes more in all than the other did before."
+    return Aside(title=f"What undoes the saving of {first}", note=note, heads=tuple(heads), lines=tuple(lines))
+
+
+def _chart(view: View, world: World) -> Chart | None:
+    if not world.growth:
+        return None
+    others = []
+    for row in _others(view):
+        ratio = row.energy_ratio_to_first or 1.0
+        years = break_even_years(ratio, world.growth) or math.inf
+        if years <= _MOST_YEARS:
+            others.append((safe(row.short_label), ratio, years))
+    if not others:
+        return None
+    others.sort(key=lambda other: other[1])
+    furthest = others[-1][2]
+    label = safe(view.rows[0].short_label)
+    return Chart(label=label, growth=world.growth, years=max(1.0, round(1.2 * furthest, 1)), others=tuple(others))

@@ -1,0 +1,143 @@
+"""What energy comes to in the world: every figure follows from what the reader said, and nothing is assumed."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import COUNTER
+
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run
+from joulemark.meters.carbon import CarbonIntensity
+from joulemark.reports.commands import report
+from joulemark.reports.context import World, break_even_years, make_context
+from joulemark.reports.contextplot import chart_alt, chart_svg
+from joulemark.reports.views import make_views
+
+Make = Callable[..., Run]
+ALL_TOLD = World(
+    carbon=CarbonIntensity(g_per_kwh=500.0, source="a test", year=None),
+    price_per_kwh=0.3,
+    yearly_queries=1e6,
+    growth=0.5,
+)
+
+
+def figure(text: str) -> float:
+    return float(re.match(r"[\d.,]+", text)[0].replace(",", ""))  # type: ignore[index]
+
+
+def test_each_figure_is_what_its_formula_says(make_run: Make) -> None:
+    view = make_views([make_run(meter=COUNTER)])[0]
+    context = make_context(view, ALL_TOLD)
+    assert context is not None
+    table = context.tables[0]
+    assert len(table.heads) == 4
+    assert table.heads[3] == "kWh a year"
+    scale = {"1,000": 1e3, "a million": 1e6, "a billion": 1e9, "a trillion": 1e12}
+    answers = scale[re.fullmatch(r"Cost of (.+) answers", table.heads[0])[1]]  # type: ignore[index]
+    grams = {"kg": 1e-3, "g": 1.0, "mg": 1e3, "\u00b5g": 1e6}[table.heads[1].split()[0]]
+    charges = {"": 1.0, "millions": 1e6, "billions": 1e9}[table.heads[2].partition(", ")[2]]
+    for row, (label, cells) in zip(view.rows, table.lines, strict=True):
+        wh = row.energy_wh_per_1k
+        assert wh is not None
+        assert label == row.label
+        expected = (answers * wh / 1e6 * 0.3, wh / 1000 * 500 * grams, 15 / (wh / 1000) / charges, wh / 1e6 * 1e6)
+        for cell, truth in zip(cells, expected, strict=True):
+            assert figure(cell) == pytest.approx(truth, rel=0.01)
+            assert re.fullmatch(r"[\d.,]+ \([\d.,]+\u2013[\d.,]+\)", cell)
+
+
+def test_nothing_that_was_not_said_is_assumed(make_run: Make) -> None:
+    view = make_views([make_run(meter=COUNTER)])[0]
+    context = make_context(view, World())
+    assert context is not None
+    assert context.tables[0].heads[0].startswith("Answers per charge of 15 Wh")
+    assert len(context.tables[0].heads) == 1
+    assert context.chart is None
+    assert not any("price" in formula or "CO2" in formula for formula in context.formulas)
+
+
+def test_a_model_without_energy_is_in_no_table_and_nobody_with_any_is_no_section(make_run: Make) -> None:
+    def lose(cell: Cell) -> Cell:
+        return cell.model_copy(update={"energy": None}) if cell.model == "ngram" else cell
+
+    context = make_context(make_views([make_run(meter=COUNTER, change=lose)])[0], ALL_TOLD)
+    assert context is not None
+    assert {label for label, _ in context.tables[0].lines} == {"dense-60k", "dense-240k"}
+    none = make_run("none", meter=COUNTER, change=lambda c: c.model_copy(update={"energy": None}))
+    assert make_context(make_views([none])[0], ALL_TOLD) is None
+
+
+@given(ratio=st.floats(1.01, 100), growth=st.floats(0.01, 5))
+def test_at_the_break_even_both_take_as_much_a_year(ratio: float, growth: float) -> None:
+    years = break_even_years(ratio, growth)
+    assert years is not None
+    assert (1 + growth) ** years == pytest.approx(ratio)
+
+
+def test_use_that_does_not_grow_never_undoes_a_saving() -> None:
+    assert break_even_years(2.0, 0.0) is None
+
+
+def test_only_who_surely_takes_more_an_answer_is_in_the_rebound_and_its_chart(make_run: Make) -> None:
+    view = make_views([make_run(meter=COUNTER)])[0]
+    context = make_context(view, ALL_TOLD)
+    assert context is not None
+    first, *others = view.rows
+    surely = [row for row in others if (row.energy_ratio_to_first_low or 0) > 1]
+    assert surely
+    assert [label for label, _ in context.tables[1].lines] == [row.label for row in surely]
+    assert context.tables[1].title == f"What undoes the saving of {first.label}"
+    assert context.chart is not None
+    [(name, ratio, years)] = context.chart.others
+    assert name == surely[0].short_label
+    assert years == pytest.approx(math.log(ratio) / math.log(1.5))
+    svg = chart_svg(context.chart)
+    assert svg == chart_svg(context.chart)
+    assert "var(--kind1)" in svg
+    assert "http" not in svg
+    assert f"{name} after {years:.1f} years" in chart_alt(context.chart)
+
+
+def test_the_report_has_the_section_where_it_is_asked_for_and_only_there(make_run: Make, tmp_path: Path) -> None:
+    run = make_run(meter=COUNTER)
+
+    def pages(*arguments: str) -> tuple[str, str]:
+        result = CliRunner().invoke(report, [str(run.path), "--out", str(tmp_path / "r"), *arguments])
+        assert result.exit_code == 0, result.output
+        return (tmp_path / "r" / "report.html").read_text(), (tmp_path / "r" / "report.md").read_text()
+
+    assert all("In the world" not in page for page in pages())
+    html, markdown = pages("--price-per-kwh", "0.3", "--carbon", "500", "--growth", "50%", "--yearly-queries", "1e6")
+    for page in (html, markdown):
+        assert "In the world" in page
+        assert "as given" in page
+        assert "Jevons" in page
+    assert pages("--context", "--battery-wh", "60")[0].count("Answers per charge of 60 Wh") == 1
+    assert '<svg viewBox="0 0 640' in html
+
+
+def test_a_run_that_was_told_of_carbon_need_not_be_told_again(make_run: Make, tmp_path: Path) -> None:
+    run = make_run(meter=COUNTER)
+    header = json.loads((run.path / "run.json").read_text())
+    header["carbon"] = {"g_per_kwh": 56.0, "source": "a table", "year": 2023}
+    (run.path / "run.json").write_text(json.dumps(header))
+    CliRunner().invoke(report, [str(run.path), "--out", str(tmp_path / "r"), "--context"])
+    assert "56 g/kWh (a table, 2023)" in (tmp_path / "r" / "report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "wrong", [("--growth", "0"), ("--growth", "x"), ("--price-per-kwh", "-1"), ("--battery-wh", "0")]
+)
+def test_a_figure_that_cannot_be_is_refused(make_run: Make, tmp_path: Path, wrong: tuple[str, str]) -> None:
+    result = CliRunner().invoke(report, [str(make_run().path), "--out", str(tmp_path / "r"), *wrong])
+    assert result.exit_code == 2
