@@ -162,7 +162,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         _make(folder)
-        parts = {f"watch, {kind}": partial(_weigh_watch, folder, kind) for kind in MORE}
+        parts = {f"watch, {kind}": partial(_weigh_watch, folder, "llama", kind) for kind in MORE}
+        parts["watch, larger"] = partial(_weigh_watch, folder, "larger", "generate_until")
         parts |= {f"llama, {kind}": partial(_compare_commands, folder, "llama", kind, rounds) for kind in MORE}
         parts["larger"] = partial(_compare_commands, folder, "larger", "generate_until", rounds)
         within = [part() for name, part in parts.items() if name.startswith(only)]
@@ -194,13 +195,14 @@ def _enlarge(small: Path, folder: Path) -> None:
     AutoTokenizer.from_pretrained(small).save_pretrained(folder)
 
 
-def _weigh_watch(folder: Path, kind: str) -> bool:
+def _weigh_watch(folder: Path, model: str, kind: str) -> bool:
     """The same passes with and without the watch, in turn; of models loaded anew, since two loads differ as well."""
     from joulemark.tasks import lmeval
 
     task = lmeval.load_task(kind, include=[str(folder / "tasks")]).tasks[kind]
     task.build_all_requests(limit=48, rank=0, world_size=1)
-    return _tell(f"watch / none, {kind}", [_watch_ratio(folder, list(task.instances), at) for at in range(LOADS)])
+    ratios = [_watch_ratio(folder / model, list(task.instances), at) for at in range(LOADS)]
+    return _tell(f"watch / none, {model}, {kind}", ratios)
 
 
 def _watch_ratio(folder: Path, requests: list[Any], number: int) -> float:
@@ -208,7 +210,7 @@ def _watch_ratio(folder: Path, requests: list[Any], number: int) -> float:
     from joulemark.tasks import lmmodels
     from joulemark.tasks.watch import TorchWatch
 
-    loaded = [lmmodels.load_model("hf", f"pretrained={folder}/llama,device=cpu") for _ in range(2)]
+    loaded = [lmmodels.load_model("hf", f"pretrained={folder},device=cpu") for _ in range(2)]
     bare, watched = loaded if number % 2 else loaded[::-1]
     watch = TorchWatch(watched)
     for lm in loaded:
