@@ -198,13 +198,14 @@ def write_report(run_paths: Sequence[Path], out: Path, world: World | None = Non
     from .context import make_context
     from .html import page
     from .plots import picture
+    from .routing import headroom
 
     runs = _read(run_paths)
     views = make_views(runs)
-    context = make_context(views[0], world) if world else None
+    context, bound = make_context(views[0], world) if world else None, headroom(views[0], runs)
     contents = {
-        "report.html": page(views, runs, context).encode(),
-        "report.md": as_markdown(views, runs, context).encode(),
+        "report.html": page(views, runs, context, bound).encode(),
+        "report.md": as_markdown(views, runs, context, bound).encode(),
         "pareto.png": picture(views[0], "png"),
         "pareto.svg": picture(views[0], "svg"),
         "results.csv": as_csv(views).encode(),

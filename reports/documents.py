@@ -70,7 +70,9 @@ def told_once(views: Sequence[View]) -> list[View]:
     return [v for v in views if v.task == ALL or (*v.asked.items(), v.hardware, v.scope, v.grade) not in whole]
 
 
-def as_markdown(views: Sequence[View], runs: Sequence[Run] = (), context: Context | None = None) -> str:
+def as_markdown(
+    views: Sequence[View], runs: Sequence[Run] = (), context: Context | None = None, bound: Aside | None = None
+) -> str:
     """The report for a pull request or a model card; ``runs`` are what the views were made from."""
     views = told_once(views)
     first = views[0]
@@ -91,6 +93,7 @@ def as_markdown(views: Sequence[View], runs: Sequence[Run] = (), context: Contex
             parts += [_md(f"{aside.title}. {aside.note}"), _md_aside(aside)]
         flagged = [f"- {_md(who)}: {_md(words)}" for who, words in _flags_told(view)]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
+    parts += [f"## {_md(bound.title)}", _md(bound.note), _md_aside(bound)] if bound else []
     parts += _md_context(context) if context else []
     parts += _md_method(views) + _md_meters(runs) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"

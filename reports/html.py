@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from joulemark.harness.store import Run
 
-from .asides import all_asides, chosen
+from .asides import Aside, all_asides, chosen
 from .caveats import caveats
 from .context import Context
 from .contextplot import chart_alt, chart_svg
@@ -38,13 +38,14 @@ class Bar:
     at: float
 
 
-def page(views: Sequence[View], runs: Sequence[Run], context: Context | None = None) -> str:
+def page(views: Sequence[View], runs: Sequence[Run], context: Context | None = None, bound: Aside | None = None) -> str:
     """The whole page.
 
     Args:
         views: As `make_views` gives them; the first one leads.
         runs: What they were made from, for the method, the machines and how to reproduce.
         context: What the energies of the first view come to in the world, where that is asked for.
+        bound: How far the first view's entrants are from a perfect choice among them.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -76,6 +77,7 @@ def page(views: Sequence[View], runs: Sequence[Run], context: Context | None = N
         whole=whole,
         tasks=tasks,
         context=context,
+        bound=bound,
         chart=Markup(chart_svg(context.chart)) if context and context.chart else "",  # noqa: S704
         chart_alt=chart_alt(context.chart) if context and context.chart else "",
         method=method(views),
