@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import shutil
 import textwrap
 from collections.abc import Sequence
@@ -31,7 +32,25 @@ __all__ = ["compare", "conclude", "rank", "report", "show_table", "write_report"
 _RUNS = click.argument(
     "runs", nargs=-1, required=True, metavar="RUN..", type=click.Path(file_okay=False, path_type=Path)
 )
-_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+
+
+class _Positive(click.ParamType):
+    """A finite number above 0."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read it."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 < number < math.inf:
+            self.fail(f"{value!r}: write a number above 0.", param, ctx)
+        return number
+
+
+_ABOVE_0 = _Positive()
 _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 
 
@@ -52,7 +71,8 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 @click.option(
     "--max-params", type=click.IntRange(min=1), metavar="N", help="Only models of at most so many parameters."
 )
-@click.option("--max-memory-mb", type=_ABOVE_0, metavar="MB", help="Only models that held at most so much memory.")
+@click.option("--max-memory-mb", type=_ABOVE_0, metavar="MB",
+              help="Only models that held at most so many MiB, of GPUs or else of RAM.")  # fmt: skip
 @click.option("--licence", "licences", multiple=True, metavar="NAME", help="Only models of this licence; repeatable.")
 @click.option("--grade", "grades", multiple=True, type=click.Choice([str(grade) for grade in GRADES]),
               help="Only energy of this grade; repeatable.")  # fmt: skip
@@ -132,8 +152,8 @@ def _growth(ctx: click.Context, param: click.Parameter, text: str | None) -> flo
         share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         share = 0.0
-    if not 0 < share <= 100:
-        raise click.BadParameter(f"{text!r}: write a share above 0, such as 30% or 0.3.")
+    if not 0 < share <= 100 or (share >= 1 and not text.endswith("%")):
+        raise click.BadParameter(f"{text!r}: write a share above 0, such as 30% or 0.3; doubling is 100%.")
     return share
 
 
@@ -171,7 +191,9 @@ def _world(runs: Sequence[Path], told: dict[str, Any]) -> World:
     if "carbon" in told:
         return World(**told | {"carbon": carbon_intensity(told["carbon"])})
     known = {run.header.carbon for run in map(read_run, runs) if run.header.carbon}
-    if len(known) == 1:
+    if len(known) > 1:
+        click.echo("These runs were told different figures of carbon; --carbon says which one to take.", err=True)
+    elif known:
         [own] = known
         told |= {"carbon": CarbonIntensity(g_per_kwh=own.g_per_kwh, source=own.source, year=own.year)}
     return World(**told)

@@ -14,15 +14,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import nctdtrinc, ndtri
 
+from joulemark.harness.store import canonical_json
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.tasks.catalog import THREE_SHOT
 
 from .contest import Entries, differences
-from .entrants import Entrant
+from .entrants import Entrant, belied, without_quality_in
 from .placing import tables_of
 from .rows import Figures, measure
 from .samples import Sample
-from .stats import Floats, half_width, log_energy, satterthwaite, t_quantile
+from .stats import Floats, half_width, log_energy, t_quantile
 from .views import ALL
 
 __all__ = ["Comparison", "Contrast", "Effect", "compare", "detectable"]
@@ -58,7 +59,8 @@ class Contrast:
         tasks: Names of all that it is over.
         items: Items that both were asked.
         dropped: Items that only one of them was asked, which are in no figure here.
-        repeats: Repeats of the one with fewer.
+        repeats: Repeats of energy that are compared, of the one with fewer; None where there is no energy.
+        paired: Whether they are compared one by one.
         a: Figures of the first on these items.
         b: Those of the second.
         quality: Points that the second has more; None where one of them has no quality.
@@ -70,7 +72,8 @@ class Contrast:
     tasks: tuple[str, ...]
     items: int
     dropped: int
-    repeats: int
+    repeats: int | None
+    paired: bool
     a: Figures
     b: Figures
     quality: Effect | None
@@ -83,21 +86,26 @@ class Comparison:
     """Two entrants over all tasks that they share, and task by task.
 
     Attributes:
-        paired: Whether repeats are compared one by one.
         contrasts: Over all tasks first, where there are several; then task by task.
         apart: Tasks that only one of them was asked, or each in another way.
+        failed: Tasks of which one of them finished no cell.
     """
 
     a: Entrant
     b: Entrant
-    paired: bool
     contrasts: tuple[Contrast, ...]
     apart: tuple[str, ...]
+    failed: tuple[str, ...]
 
     @property
     def whole(self) -> Contrast:
-        """The one that says most: over all tasks, or the only one."""
+        """What the verdict is over: all tasks that both have quality in, or all that they share, or the only one."""
         return self.contrasts[0]
+
+    @property
+    def one_meter(self) -> bool:
+        """Whether both were measured by the same meters on the same machine, whose scale is then in no ratio."""
+        return self.a.yardstick == self.b.yardstick
 
 
 def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
@@ -108,22 +116,28 @@ def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
         Incomparable: Their hardware, scope or grade differ, or no task was asked of both in the same way.
     """
     _refuse_unlike(a, b)
+    if _key(a) == _key(b):
+        raise UsageError(f"both are {a.model} of {a.run_name}, the very same cells; name another one.")
+    wrong = belied((a, b))
+    a, b = without_quality_in(wrong, a), without_quality_in(wrong, b)
     shared = sorted(task for task in a.samples.keys() & b.samples.keys() if _alike(a.samples[task], b.samples[task]))
     if not shared:
         raise Incomparable(f"{a.model} and {b.model} were asked no task in the same way, so nothing compares them.")
-    if task is not None:
-        if task not in shared:
-            raise UsageError(f"{a.model} and {b.model} share no task {task!r}; they share {', '.join(shared)}.")
-        shared = [task]
-    whole = [task for task in shared if task not in _VARIANTS and _has_quality(a, b, task)]
+    if task is not None and task not in shared:
+        raise UsageError(f"{a.model} and {b.model} share no task {task!r}; they share {', '.join(shared)}.")
+    chosen = shared if task is None else [task]
+    plain = [task for task in chosen if task not in _VARIANTS] or chosen
+    whole = [task for task in plain if _has_quality(a, b, task)]
+    whole = whole if len(whole) > 1 else plain
     views = [(ALL, whole)] if len(whole) > 1 else []
-    views += [(task, [task]) for task in shared]
+    views += [(task, [task]) for task in chosen]
+    failed = {cell.task for own in (a, b) for cell in own.failed if cell.task not in own.samples}
     return Comparison(
         a=a,
         b=b,
-        paired=a.run_id == b.run_id,
         contrasts=tuple(_contrast(a, b, name, tasks) for name, tasks in views),
-        apart=tuple(sorted((a.samples.keys() | b.samples.keys()) - set(shared))),
+        apart=tuple(sorted((a.samples.keys() | b.samples.keys()) - set(shared) - failed)),
+        failed=tuple(sorted(failed)),
     )
 
 
@@ -154,6 +168,10 @@ def _refuse_unlike(a: Entrant, b: Entrant) -> None:
             )
 
 
+def _key(entrant: Entrant) -> tuple[str, str, str]:
+    return entrant.run_id, entrant.model, canonical_json(dict(entrant.setting))
+
+
 def _alike(a: Sample, b: Sample) -> bool:
     """Whether both were asked in the same way, be it another number of items, and share some of these."""
     return _question(a) == _question(b) and len(np.intersect1d(a.docs, b.docs)) > 0
@@ -181,7 +199,8 @@ def _contrast(a: Entrant, b: Entrant, name: str, tasks: Sequence[str]) -> Contra
         tasks=tuple(tasks),
         items=items,
         dropped=dropped,
-        repeats=min(len(energy.first), len(energy.second)) if energy else 0,
+        repeats=min(len(energy.first), len(energy.second)) if energy else None,
+        paired=energy is not None and energy.paired,
         a=first,
         b=second,
         quality=quality,
@@ -216,6 +235,7 @@ class _Energies:
     second: Floats
     variances: tuple[float, ...] | None
     dfs: tuple[float, ...]
+    paired: bool = False
 
     @property
     def log_ratio(self) -> float:
@@ -239,7 +259,9 @@ def _energies(a: Figures, b: Figures) -> _Energies | None:
         # The meter's own error is a floor under a scatter that is small by luck, as everywhere.
         floor = float(np.mean(u_first**2 + u_second**2)) / len(common)
         var = max(float(np.var(second - first, ddof=1)) / len(common), floor)
-        return _Energies(first=first, second=second, variances=(var, scale), dfs=(len(common) - 1.0, math.inf))
+        return _Energies(
+            first=first, second=second, variances=(var, scale), dfs=(len(common) - 1.0, math.inf), paired=True
+        )
     logs = [log_energy(np.exp(own).tolist(), u.tolist()) for own, u in ((first, u_first), (second, u_second))]
     known = [log.var for log in logs if log.var is not None]
     variances = (*known, scale) if len(known) == len(logs) else None
@@ -269,9 +291,9 @@ def _rates(a: Figures, b: Figures, energy: _Energies) -> Effect | None:
 def _ratio(log: float, variances: Sequence[float] | None, dfs: Sequence[float]) -> Effect:
     if variances is None:
         return Effect(value=math.exp(log))
-    half, _ = half_width(variances, dfs)
-    total, df = satterthwaite([np.array(v) for v in variances], list(dfs))
-    seen = math.expm1(detectable(float(total), float(df)))
+    half, df = half_width(variances, dfs)
+    # Of a test that calls different what this very interval tells from 1, be it wider than Satterthwaite's.
+    seen = math.expm1(detectable((half / t_quantile(df)) ** 2, df))
     return Effect(value=math.exp(log), low=math.exp(log - half), high=math.exp(log + half), detectable=seen)
 
 

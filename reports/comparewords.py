@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -13,7 +14,9 @@ from rich.text import Text
 
 from .compare import Comparison, Contrast, Effect
 from .findings import workload_factor
+from .flags import in_words
 from .rows import Figures
+from .stats import Estimate, energy
 from .views import ALL
 from .wording import MISSING, ascii_only, fixed, joined, number, safe, span, times
 
@@ -27,29 +30,47 @@ def verdict(found: Comparison, first: str, second: str) -> str:
     if not parts:
         return f"Nothing can be said of {safe(second)} against {safe(first)}: neither quality nor energy is in both."
     where = "" if whole.task == ALL else f" on {safe(whole.task)}"
-    told = f"Against {safe(first)}, {safe(second)} {' and '.join(parts)}{where}."
+    modelled = "By a power model, not measured joules: against" if found.a.grade == "modelled" else "Against"
+    told = f"{modelled} {safe(first)}, {safe(second)} {' and '.join(parts)}{where}."
     if whole.correct_per_wh:
         told += f" Right answers per watt-hour: {_rate(whole.correct_per_wh)}."
-    return told
+    return told + _may_be_otherwise(found)
 
 
-def notes(found: Comparison) -> list[str]:
+def notes(found: Comparison, first: str, second: str) -> list[str]:
     """What else a reader must know."""
     whole, told = found.whole, []
-    if not found.paired:
-        told.append("Measured in two runs: what changed on the machine between them is in no interval.")
+    if found.a.run_id != found.b.run_id:
+        between = "on the machine between them" if found.a.machine == found.b.machine else "between the machines"
+        told.append(f"Measured in two runs: what else differed {between} is in no interval.")
+    told += [f"Failed, so left out: {joined([safe(task) for task in found.failed])}."] if found.failed else []
+    if found.apart:
+        told.append(f"Not asked of both in the same way, so left out: {joined([safe(task) for task in found.apart])}.")
     if whole.dropped:
         told.append(
             f"{whole.dropped} items were asked of one of them alone: they are in no figure, and there is no ratio of "
             "energies, which are of all items."
         )
-    if found.apart:
-        told.append(f"Not asked of both in the same way, so left out: {joined([safe(task) for task in found.apart])}.")
+    elif whole.energy is None:
+        lacking = {
+            name: [task for task in whole.tasks if not own.samples[task].energy_wh]
+            for name, own in ((first, found.a), (second, found.b))
+        }
+        told += [
+            f"{safe(name)} has no energy in {joined(tasks)}, so none is compared."
+            for name, tasks in lacking.items()
+            if tasks
+        ]
     if whole.repeats == 1:
         told.append("One repeat: no interval for energy.")
     told += _of_grade(found)
+    for name, own in ((first, whole.a), (second, whole.b)):
+        told += [f"{safe(name)}: {text}." for text in in_words(own.flags)]
     if len(found.contrasts) > 2:
-        told.append("Intervals are 95 %, each by itself: of 20 tasks that do not differ one seems to, by chance.")
+        told.append(
+            f"{2 * len(found.contrasts)} intervals are in the table, each 95 % by itself: one in twenty leaves out the "
+            "truth by chance."
+        )
     return told
 
 
@@ -58,11 +79,13 @@ def as_object(found: Comparison, first: str, second: str) -> dict[str, Any]:
     return {
         "a": _side(found.a, first),
         "b": _side(found.b, second),
-        "paired": found.paired,
+        "paired": found.whole.paired,
         "verdict": verdict(found, first, second),
+        "workload_factor": _factor(found) if found.a.grade == "modelled" else None,
         "comparisons": [_contrast(each) for each in found.contrasts],
         "not_shared": list(found.apart),
-        "notes": notes(found),
+        "failed": list(found.failed),
+        "notes": notes(found, first, second),
     }
 
 
@@ -73,23 +96,36 @@ def print_comparison(found: Comparison, first: str, second: str, *, file: TextIO
     console.print()
     console.print(Text(plain(verdict(found, first, second)), style="bold"))
     console.print(_table(found.contrasts, plain))
-    for note in notes(found):
+    for note in notes(found, first, second):
         lines = Text(plain(note), style="dim").wrap(console, console.width - 4)
         for place, line in enumerate(lines):
             console.print(Text("    " if place else "  - ", style="dim") + line)
+
+
+def _may_be_otherwise(found: Comparison) -> str:
+    """Where a ratio of modelled energies is no larger than what the power model may feign."""
+    effect, factor = found.whole.energy, _factor(found)
+    if effect is None or found.a.grade != "modelled" or max(effect.value, 1 / effect.value) >= factor:
+        return ""
+    return " In joules it may be the other way round."
+
+
+def _factor(found: Comparison) -> float:
+    return workload_factor(max(found.whole.a.workload, found.whole.b.workload))
 
 
 def _of_grade(found: Comparison) -> list[str]:
     """What the way in which joules were obtained leaves open between two models."""
     if found.a.grade is None:
         return ["Energy: none was measured."]
-    names = joined([safe(meter.id) for meter in found.a.meters]) if found.a.meters else "an unnamed meter"
+    meters = sorted({meter.id for own in (found.a, found.b) for meter in own.meters})
+    names = joined([safe(name) for name in meters]) if meters else "an unnamed meter"
+    scale = "cancels" if found.one_meter else "does not cancel between them, and is in the intervals"
     if found.a.grade != "modelled":
-        return [f"Energy: {found.a.grade} ({names}); the meter's scale is the same for both and is in no ratio."]
-    factor = workload_factor(max(found.whole.a.workload, found.whole.b.workload))
+        return [f"Energy: {found.a.grade} ({names}); the meter's own scale {scale}."]
     return [
-        f"Energy: modelled ({names}), not measured joules; a ratio of less than about {times(factor)} between "
-        "models may come from the power model."
+        f"Energy: modelled ({names}), not measured joules; a ratio of less than about {times(_factor(found))} between "
+        "models may come from the power model, which is in no interval."
     ]
 
 
@@ -175,9 +211,11 @@ def _contrast(each: Contrast) -> dict[str, Any]:
         "items": each.items,
         "dropped_items": each.dropped,
         "repeats": each.repeats,
+        "paired": each.paired,
     }
     for name, figures in (("a", each.a), ("b", each.b)):
-        values |= {f"quality_{name}": _value(figures), f"energy_wh_per_1k_{name}": _wh(figures)}
+        values |= _spread(f"quality_{name}", figures.quality) | _spread(f"energy_wh_per_1k_{name}", _wh(figures))
+        values |= {f"flags_{name}": list(figures.flags)}
     for name, effect in (
         ("quality_delta", each.quality),
         ("energy_ratio", each.energy),
@@ -192,14 +230,14 @@ def _contrast(each: Contrast) -> dict[str, Any]:
     return values
 
 
-def _value(figures: Figures) -> float | None:
-    return figures.quality.value if figures.quality else None
+def _spread(name: str, told: Estimate | None) -> dict[str, float | None]:
+    value, low, high = (told.value, told.low, told.high) if told else (None, None, None)
+    return {name: value, f"{name}_low": low, f"{name}_high": high}
 
 
-def _wh(figures: Figures) -> float | None:
-    from .stats import energy
-
-    return energy(figures.log).value if figures.log else None
+def _wh(figures: Figures) -> Estimate | None:
+    """With the meter's own error, as an absolute figure has it."""
+    return energy(figures.log, math.hypot(figures.scale, figures.workload)) if figures.log else None
 
 
 def json_text(found: Sequence[dict[str, Any]]) -> str:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from joulemark.meters.carbon import CarbonIntensity
 
 from .asides import Aside
+from .findings import workload_factor
 from .rows import Row
 from .views import View
 from .wording import TIMES, carbon_unit, fixed, number, percent, safe, span
@@ -20,6 +21,7 @@ __all__ = ["Chart", "Context", "World", "break_even_years", "make_context"]
 
 BATTERY_WH = 15.0
 """About what a telephone's battery holds: 4,000 mAh at 3.85 V are 15.4 Wh."""
+_BATTERY = " (a telephone's: about 4,000 mAh at 3.85 V)"
 
 _MOST_YEARS = 30.0
 _LARGE = ((1e12, "trillion"), (1e9, "billion"), (1e6, "million"))
@@ -77,7 +79,9 @@ def make_context(view: View, world: World) -> Context | None:
     if not rows:
         return None
     rebound = _rebound(view, world)
-    formulas = ["answers per charge = battery in Wh / (E / 1000), with E in watt-hours for 1,000 answers"]
+    formulas = [
+        f"answers per charge = {world.battery_wh:g} Wh{_BATTERY if world.battery_wh == BATTERY_WH else ''} / (E / 1000)"
+    ]
     if world.carbon:
         formulas.insert(0, f"grams of CO2e for 1,000 answers = E / 1000 \u00d7 {world.carbon}")
     if world.price_per_kwh is not None:
@@ -87,10 +91,13 @@ def make_context(view: View, world: World) -> Context | None:
         formulas.append(f"kWh a year = E / 1,000,000 \u00d7 {_amount(world.yearly_queries)} answers, as given")
     if rebound:
         formulas.append("break-even = E of the other / E of the choice; in years: ln(break-even) / ln(1 + growth)")
+    formulas.append("E is in watt-hours for 1,000 answers")
     notes = [
-        "Of the energy that the meters saw alone: no cooling, no network, and not what making the hardware took.",
-        *(["Energy was modelled, not measured, so all of this is as rough."] if view.grade == "modelled" else []),
+        "Of the energy that the meters saw alone: no cooling, no network, and not what making the hardware took. A battery "
+        "would have to feed no more than that.",
+        *([_modelled(view)] if view.grade == "modelled" else []),
         *([_REBOUND] if rebound else []),
+        *([_NO_REBOUND] if world.growth and not rebound else []),
     ]
     tables = (_spent(rows, world), *([rebound] if rebound else []))
     return Context(tables=tables, formulas=tuple(formulas), notes=tuple(notes), chart=_chart(view, world))
@@ -104,6 +111,18 @@ def break_even_years(ratio: float, growth: float) -> float | None:
     return math.log(ratio) / math.log1p(growth) if growth > 0 else None
 
 
+def _modelled(view: View) -> str:
+    factor = workload_factor(max(row.rel_u_workload or 0.0 for row in view.rows))
+    return (
+        "Energy was modelled, not measured: between models it may be off by a factor of "
+        f"{number(factor, 2)}, which is in no break-even and no interval of one."
+    )
+
+
+_NO_REBOUND = (
+    "No break-even is told: nobody surely takes more energy an answer than the first model of the table, or one repeat "
+    "does not tell."
+)
 _REBOUND = (
     "What takes less an answer is often asked more. From the break-even on, a saving is no saving any more: Jevons, "
     "The Coal Question, 1865; Sorrell, Jevons' Paradox revisited, Energy Policy 37 (2009), 1456\u20131469. That use "
@@ -191,18 +210,23 @@ def _rebound(view: View, world: World) -> Aside | None:
     if not (others := _others(view)):
         return None
     heads = ["Saving an answer", "Break-even: times as many answers"]
+    heads += ["Break-even: answers a year"] if world.yearly_queries else []
     heads += [f"In years, at {percent(world.growth).lstrip(chr(177))} a year"] if world.growth else []
     lines = []
     for row in others:
         ratio, low, high = row.energy_ratio_to_first, row.energy_ratio_to_first_low, row.energy_ratio_to_first_high
         assert ratio is not None
         cells = [f"{100 * (1 - 1 / ratio):.0f} %", f"{number(ratio)}{TIMES} ({span(low, high)})"]
+        cells += [_amount(float(f"{world.yearly_queries * ratio:.3g}"))] if world.yearly_queries else []
         if world.growth and low is not None and high is not None:
             after, least, most = (break_even_years(each, world.growth) for each in (ratio, low, high))
             cells.append(f"{fixed(after)} ({span(least, most, 1)})")
         lines.append((safe(row.label), tuple(cells)))
     first = safe(view.rows[0].label)
-    note = f"Asked more often than that, {first} takes more in all than the other did before."
+    note = (
+        f"Asked more often than that, {first} takes more in all than the other did before. Intervals are of these "
+        "models on this machine, without the meter's own error, which both share."
+    )
     return Aside(title=f"What undoes the saving of {first}", note=note, heads=tuple(heads), lines=tuple(lines))
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from joulemark.meters.types import Grade
 
+from .contest import By
 from .entrants import Entrant
 from .rows import Row
 from .wording import energy_unit, joined, number, safe
@@ -17,6 +18,7 @@ from .wording import energy_unit, joined, number, safe
 __all__ = ["Filters"]
 
 _NAMED = 6
+_BY = {"correct_per_wh": "right answers per Wh", "quality": "quality", "energy": "energy"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +49,7 @@ class Filters:
             notes.append(_sentence(what, _names(lost), _names(dark)))
         return kept, tuple(notes)
 
-    def within_budget(self, rows: Sequence[Row]) -> tuple[list[int], tuple[str, ...]]:
+    def within_budget(self, rows: Sequence[Row], by: By) -> tuple[list[int], tuple[str, ...]]:
         """Places of the rows that keep to the budget, and a sentence on the others."""
         if self.budget_wh is None:
             return list(range(len(rows))), ()
@@ -55,7 +57,7 @@ class Filters:
         lost = [row for row in rows if (row.energy_wh_per_1k or 0.0) > self.budget_wh]
         near = [row for row in rows if row not in lost and (row.energy_wh_per_1k_within_high or 0.0) > self.budget_wh]
         unit = energy_unit([self.budget_wh])
-        what = f"at most {number(self.budget_wh * unit.factor)} {unit.name} per 1,000 answers"
+        what = f"at most {number(self.budget_wh * unit.factor)} {unit.name} per 1,000 answers, ranked by {_BY[by]}"
         notes = [_sentence(what, [safe(row.label) for row in lost], [safe(row.label) for row in dark])]
         if near:
             who = joined(_few([safe(row.label) for row in near]))

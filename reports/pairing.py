@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from .entrants import Entrant, gather
 from .names import name_entrants
 
 __all__ = ["Side", "names_of", "pair_up", "read_side"]
+
+_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,14 @@ def read_side(text: str) -> Side:
     names = {name.full: entrant for name, entrant in zip(name_entrants(found), found, strict=True)}
     if model is None:
         return Side(text=text, run=run, entrants=names, is_named=False)
-    meant = {name: entrant for name, entrant in names.items() if model in (name, entrant.model)}
+    meant = {name: entrant for name, entrant in names.items() if _is_meant(model, name, entrant)}
     if not meant:
         close = difflib.get_close_matches(model, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {', '.join(names)}."
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {_few(list(names))}."
         raise UsageError(f"{path} has no model {model!r}; {hint}")
     if len(meant) > 1:
-        raise UsageError(f"{path} has {model} in {len(meant)} settings; name one: {', '.join(map(repr, meant))}.")
+        told = _few([repr(name) for name in meant])
+        raise UsageError(f"{path} has {model} in {len(meant)} settings; name one: {told}.")
     return Side(text=text, run=run, entrants=meant, is_named=True)
 
 
@@ -87,6 +91,19 @@ def _split(text: str) -> tuple[Path, str | None]:
         if Path(text[:place]).is_dir():
             return Path(text[:place]), text[place + 1 :]
     return Path(text), None
+
+
+def _is_meant(text: str, name: str, entrant: Entrant) -> bool:
+    """Whether it is an entrant's name, its model's, or that with some of its settings, as tables of fewer have them."""
+    if text in (name, entrant.model):
+        return True
+    told = re.fullmatch(rf"{re.escape(entrant.model)} \((\w+=[^,]+(?:, \w+=[^,]+)*)\)", text)
+    pairs = [part.split("=", 1) for part in told[1].split(", ")] if told else []
+    return bool(pairs) and all(str(entrant.setting.get(key)) == value for key, value in pairs)
+
+
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _with_namesake(first: Side, second: Side) -> tuple[Entrant, Entrant]:

@@ -161,7 +161,7 @@ def make_views(
         called = name_entrants(group, _asked_alike(lost, group))
         rows, beyond = _rows(group, called, tasks, filters, by=by, floor=quality_floor, ranking=not mixed)
         if not rows:
-            only += beyond
+            only += beyond if key.task == ALL else ()
             continue
         mine = idle | {e.run_id for e in group}
         meters = {meter.id: meter for e in group for meter in e.meters}
@@ -189,7 +189,7 @@ def make_views(
                 carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
             )
         )
-    if not views:
+    if not any(view.task == ALL for view in views):
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
     return _told_apart(views)
 
@@ -312,7 +312,7 @@ def _rows(
     """Rows of a view, best first, and sentences on those that take more energy than is wanted."""
     figures = [measure(entrant, tasks) for entrant in entrants]
     rows = [plain_row(f, name.full, name.short) for f, name in zip(figures, names, strict=True)]
-    kept, notes = filters.within_budget(rows)
+    kept, notes = filters.within_budget(rows, by)
     figures, rows = [figures[at] for at in kept], [rows[at] for at in kept]
     if ranking:
         rows = list(place(figures, rows, by, floor))

@@ -113,9 +113,11 @@ def test_the_verdict_says_what_the_figures_say(make_run: Make) -> None:
     assert f"{whole['quality_delta']:.1f} points" in text
 
 
-def test_a_model_against_itself_shows_no_difference(make_run: Make) -> None:
+def test_a_model_is_not_compared_with_itself_and_its_twin_shows_no_difference(make_run: Make) -> None:
     a, _ = two(make_run(meter=COUNTER))
-    found = compare(a, a)
+    with pytest.raises(UsageError, match="the very same cells"):
+        compare(a, a)
+    found = compare(a, replace(a, run_id="another"))
     assert found.whole.quality is not None
     assert (found.whole.quality.value, energy_of(found)[1]) == (0.0, 1.0)
     text = verdict(found, "one", "the same")
@@ -138,7 +140,8 @@ def test_only_items_that_both_were_asked_count_and_the_others_are_told(make_run:
     # Energy is of all that was asked, so there is no ratio of it.
     assert found.whole.energy is None
     assert found.whole.correct_per_wh is None
-    assert any("80 items were asked of one of them alone" in note for note in notes(found))
+    assert found.whole.repeats is None
+    assert any("80 items were asked of one of them alone" in note for note in notes(found, "a", "b"))
 
 
 def test_tasks_that_were_asked_otherwise_are_left_out_by_name(make_run: Make) -> None:
@@ -147,9 +150,39 @@ def test_tasks_that_were_asked_otherwise_are_left_out_by_name(make_run: Make) ->
     samples["units"] = replace(samples["units"], question=json.dumps(["other", "{}"]))
     found = compare(a, replace(b, samples=samples))
     assert [each.task for each in found.contrasts] == ["dates"]
-    assert "Not asked of both in the same way, so left out: units." in notes(found)
+    assert "Not asked of both in the same way, so left out: units." in notes(found, "a", "b")
     with pytest.raises(Incomparable, match="asked no task in the same way"):
         compare(a, replace(b, samples={"units": samples["units"]}))
+
+
+def test_a_task_that_failed_is_called_failed_and_one_task_alone_leaves_none_out(make_run: Make) -> None:
+    def fail(cell: Cell) -> Cell:
+        lost = cell.model == "dense-240k" and cell.task == "units"
+        return cell.model_copy(update={"status": "failed", "error": "it broke"}) if lost else cell
+
+    found = compare(*two(make_run(meter=COUNTER, change=fail)))
+    assert (found.apart, found.failed) == ((), ("units",))
+    assert "Failed, so left out: units." in notes(found, "a", "b")
+    single = compare(*two(make_run("whole", meter=COUNTER)), task="dates")
+    assert (single.apart, single.failed) == ((), ())
+
+
+def test_modelled_energy_is_told_as_such_and_where_it_may_be_the_other_way_round(make_run: Make) -> None:
+    a, b = two(make_run())
+    text = verdict(compare(a, b), "a", "b")
+    assert text.startswith("By a power model, not measured joules: against a, b ")
+    close = with_energy(a, np.full((3, 2), 1.0)), with_energy(b, np.full((3, 2), 1.1))
+    assert verdict(compare(*close), "a", "b").endswith("In joules it may be the other way round.")
+    far = with_energy(a, np.full((3, 2), 1.0)), with_energy(b, np.full((3, 2), 10.0))
+    assert "the other way round" not in verdict(compare(*far), "a", "b")
+    assert as_object(compare(*close), "a", "b")["workload_factor"] > 1.1
+
+
+def test_what_may_be_wrong_with_cells_is_told_here_too(make_run: Make) -> None:
+    run = make_run(meter=COUNTER, change=lambda c: c.model_copy(update={"flags": ("busy_machine",)}))
+    told = as_object(compare(*two(run)), "a", "b")
+    assert told["comparisons"][0]["flags_a"] == ["busy_machine"]
+    assert any(note.startswith("a: other programs worked beside it") for note in told["notes"])
 
 
 def test_energies_of_different_kinds_are_never_compared(make_run: Make) -> None:
@@ -169,6 +202,8 @@ def test_a_scale_that_is_not_shared_widens_the_ratio_between_machines_of_one_kin
     moved = b.machine.model_copy(update={"machine_id": "m-2"})
     far = energy_of(compare(a, replace(b, run_id="another", machine=moved)))
     assert far[1] == near[1]
+    told = notes(compare(a, replace(b, run_id="another", machine=moved)), "a", "b")
+    assert any("scale does not cancel between them, and is in the intervals" in note for note in told)
     assert math.log(far[2] / far[0]) > 2 * 1.96 * math.hypot(0.02, 0.02)
     assert math.log(near[2] / near[0]) < math.log(far[2] / far[0])
 
@@ -177,7 +212,7 @@ def test_one_repeat_has_a_ratio_and_no_interval(make_run: Make) -> None:
     found = compare(*two(make_run(meter=COUNTER, repeats=1)))
     assert found.whole.energy == Effect(value=found.whole.energy.value)  # type: ignore[union-attr]
     assert "(no interval)" in verdict(found, "a", "b")
-    assert any(note.startswith("One repeat") for note in notes(found))
+    assert any(note.startswith("One repeat") for note in notes(found, "a", "b"))
 
 
 def test_a_model_without_energy_in_one_task_has_none_over_all(make_run: Make) -> None:
@@ -185,7 +220,9 @@ def test_a_model_without_energy_in_one_task_has_none_over_all(make_run: Make) ->
         lost = cell.model == "dense-240k" and cell.task == "units"
         return cell.model_copy(update={"energy": None}) if lost else cell
 
-    whole, dates, units = compare(*two(make_run(meter=COUNTER, change=lose))).contrasts
+    found = compare(*two(make_run(meter=COUNTER, change=lose)))
+    whole, dates, units = found.contrasts
+    assert "b has no energy in units, so none is compared." in notes(found, "a", "b")
     assert (whole.energy, units.energy) == (None, None)
     assert dates.energy is not None
     assert whole.quality is not None
@@ -213,6 +250,8 @@ def test_a_model_in_several_settings_is_named_with_its_own(make_sweep: Make) -> 
     run = make_sweep({"batch_size": [1, 8]}, {"dense-60k": MODELS["dense-60k"]}, meter=COUNTER)
     with pytest.raises(UsageError, match=r"in 2 settings; name one: 'dense-60k \(batch_size=1\)'"):
         read_side(f"{run.path}:dense-60k")
+    # As tables of one task may have it, with fewer or other settings.
+    assert read_side(f"{run.path}:dense-60k (batch_size=8, num_fewshot=0)").is_named
     [(a, b)] = pair_up(*(read_side(f"{run.path}:dense-60k (batch_size={size})") for size in (1, 8)))
     assert (a.setting["batch_size"], b.setting["batch_size"]) == (1, 8)
 

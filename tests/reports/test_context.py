@@ -108,6 +108,13 @@ def test_only_who_surely_takes_more_an_answer_is_in_the_rebound_and_its_chart(ma
     assert f"{name} after {years:.1f} years" in chart_alt(context.chart)
 
 
+def test_where_no_break_even_can_be_told_that_is_said(make_run: Make) -> None:
+    context = make_context(make_views([make_run(meter=COUNTER, repeats=1)])[0], ALL_TOLD)
+    assert context is not None
+    assert len(context.tables) == 1
+    assert any(note.startswith("No break-even is told") for note in context.notes)
+
+
 def test_the_report_has_the_section_where_it_is_asked_for_and_only_there(make_run: Make, tmp_path: Path) -> None:
     run = make_run(meter=COUNTER)
 
@@ -136,7 +143,14 @@ def test_a_run_that_was_told_of_carbon_need_not_be_told_again(make_run: Make, tm
 
 
 @pytest.mark.parametrize(
-    "wrong", [("--growth", "0"), ("--growth", "x"), ("--price-per-kwh", "-1"), ("--battery-wh", "0")]
+    "wrong",
+    [
+        ("--growth", "0"),
+        ("--growth", "30"),
+        ("--price-per-kwh", "nan"),
+        ("--battery-wh", "0"),
+        ("--yearly-queries", "inf"),
+    ],
 )
 def test_a_figure_that_cannot_be_is_refused(make_run: Make, tmp_path: Path, wrong: tuple[str, str]) -> None:
     result = CliRunner().invoke(report, [str(make_run().path), "--out", str(tmp_path / "r"), *wrong])

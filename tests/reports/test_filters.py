@@ -59,9 +59,9 @@ def test_a_budget_leaves_the_best_quality_within_it_first(make_run: Make) -> Non
     told = json.loads(CliRunner().invoke(rank, [str(run.path), "--budget-wh", str(budget), "--json"]).stdout)
     [whole, *_] = told["views"]
     assert (whole["by"], [row["model"] for row in whole["rows"]]) == ("quality", ["dense-60k", "ngram"])
-    assert any("per 1,000 answers (left out: dense-240k)." in note for note in whole["notes"])
+    assert any("per 1,000 answers, ranked by quality (left out: dense-240k)." in note for note in whole["notes"])
     shown = " ".join(CliRunner().invoke(rank, [str(run.path), "--budget-wh", str(budget)]).stdout.split())
-    assert "per 1,000 answers (left out: dense-240k)" in shown
+    assert "per 1,000 answers, ranked by quality (left out: dense-240k)" in shown
 
 
 def test_a_budget_that_an_interval_holds_is_told_as_such(make_run: Make) -> None:
@@ -83,4 +83,5 @@ def test_nobody_left_is_exit_code_4_and_says_why(make_run: Make) -> None:
         failed = CliRunner().invoke(rank, [str(run.path), *arguments])
         assert isinstance(failed.exception, Incomparable)
         assert str(failed.exception).startswith("nothing to rank: no model passes. Only ")
-    assert CliRunner().invoke(rank, [str(run.path), "--budget-wh", "0"]).exit_code == 2
+    for wrong in ("0", "nan", "inf", "x"):
+        assert CliRunner().invoke(rank, [str(run.path), "--budget-wh", wrong]).exit_code == 2

@@ -119,7 +119,7 @@ def test_tables_scroll_in_a_box_that_the_keyboard_reaches_and_that_has_a_name(wr
     reader = Reader()
     reader.feed((written / "report.html").read_text())
     boxes = [attributes for _, attributes in reader.tags if "scroll" in (attributes.get("class") or "").split()]
-    assert len(boxes) == 10
+    assert len(boxes) == 11
     assert all(box.get("tabindex") == "0" and box.get("role") == "region" and box.get("aria-label") for box in boxes)
 
 
