@@ -34,23 +34,18 @@ _RUNS = click.argument(
 )
 
 
-class _Positive(click.ParamType):
+class _Positive(click.FloatRange):
     """A finite number above 0."""
-
-    name = "number"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it."""
-        try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not 0 < number < math.inf:
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
             self.fail(f"{value!r}: write a number above 0.", param, ctx)
         return number
 
 
-_ABOVE_0 = _Positive()
+_ABOVE_0 = _Positive(min=0, min_open=True)
 _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 
 

@@ -79,9 +79,8 @@ def make_context(view: View, world: World) -> Context | None:
     if not rows:
         return None
     rebound = _rebound(view, world)
-    formulas = [
-        f"answers per charge = {world.battery_wh:g} Wh{_BATTERY if world.battery_wh == BATTERY_WH else ''} / (E / 1000)"
-    ]
+    holds = f"{world.battery_wh:g} Wh{_BATTERY if world.battery_wh == BATTERY_WH else ''}"
+    formulas = [f"answers per charge = {holds} / (E / 1000)"]
     if world.carbon:
         formulas.insert(0, f"grams of CO2e for 1,000 answers = E / 1000 \u00d7 {world.carbon}")
     if world.price_per_kwh is not None:
@@ -93,8 +92,8 @@ def make_context(view: View, world: World) -> Context | None:
         formulas.append("break-even = E of the other / E of the choice; in years: ln(break-even) / ln(1 + growth)")
     formulas.append("E is in watt-hours for 1,000 answers")
     notes = [
-        "Of the energy that the meters saw alone: no cooling, no network, and not what making the hardware took. A battery "
-        "would have to feed no more than that.",
+        "Of the energy that the meters saw alone: no cooling, no network, and not what making the hardware took. A "
+        "battery would have to feed no more than that.",
         *([_modelled(view)] if view.grade == "modelled" else []),
         *([_REBOUND] if rebound else []),
         *([_NO_REBOUND] if world.growth and not rebound else []),
