@@ -24,8 +24,6 @@ SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks", "power
 _DTYPE = re.compile(r"auto|half|float|double|b?float\d+(_\w+)?|u?int\d+")
 """What torch and lm-eval's backends call their types; a misspelt one need not be loaded to be found out."""
 
-_TABLES = ("run", "gate")
-
 Order = Literal["interleaved", "abba", "blocked"]
 
 
@@ -141,15 +139,15 @@ PRESETS: dict[str, dict[str, Any]] = {
 """What a preset says where neither the plan file nor the command line does; it names models as well."""
 
 
-def parse_share(text: str) -> float:
-    """``5%`` or ``0.05``, as a share.
+def parse_share(text: str, below: float = 1.0) -> float:
+    """``5%`` or ``0.05``, as a share; from 1 on only with the sign, or nobody knows whether 30 means 30 %.
 
     Raises:
-        ValueError: It is neither, or not between 0 and 1.
+        ValueError: It is neither, or not between 0 and ``below``.
     """
     share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    if not 0 < share < 1:
-        raise ValueError(f"{text} is not between 0 and 1")
+    if not 0 < share < (below if text.endswith("%") else 1):
+        raise ValueError(f"{text} is not between 0 and {below:g}")
     return share
 
 
@@ -200,7 +198,7 @@ def _read(file: Path) -> dict[str, Any]:
         # Tables of others are none of ours; but one that was meant for us would be a wish that nobody hears.
         if name in Plan.model_fields and "run" in content:
             raise UsageError(f"{file} has a table [{name}], which nothing reads; write [run.{name}].")
-        if name not in _TABLES and difflib.get_close_matches(name, ["run"]):
+        if name != "run" and difflib.get_close_matches(name, ["run"]):
             raise UsageError(f"{file} has a table [{name}]; did you mean [run]?")
     table = content.get("run")
     if not isinstance(table, dict):

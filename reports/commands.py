@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from joulemark.harness.plan import parse_share
 from joulemark.harness.store import Run, read_run, replace_file
 from joulemark.meters.errors import MeasuringFailed, UsageError
 from joulemark.meters.types import GRADES
@@ -144,12 +145,10 @@ def _growth(ctx: click.Context, param: click.Parameter, text: str | None) -> flo
     if text is None:
         return None
     try:
-        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+        return parse_share(text, below=100)
     except ValueError:
-        share = 0.0
-    if not 0 < share <= 100 or (share >= 1 and not text.endswith("%")):
-        raise click.BadParameter(f"{text!r}: write a share above 0, such as 30% or 0.3; doubling is 100%.")
-    return share
+        told = f"{text!r}: write a share above 0, such as 30% or 0.3; doubling is 100%."
+        raise click.BadParameter(told) from None
 
 
 @click.command()
