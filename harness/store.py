@@ -8,35 +8,31 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import gc
 import hashlib
 import json
 import os
-import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import pandas as pd
 from pydantic import ValidationError
 
 from joulemark.meters.errors import MeasuringFailed, UsageError
 
+from .items import COMPACTED, ITEMS, compact, gather, resume_command, stream
 from .record import Cell, RunHeader
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 __all__ = ["Run", "RunWriter", "canonical_json", "read_run", "refuse_used", "replace_file", "resume_command", "seal"]
 
-HEADER, CELLS, ITEMS, POWER, SAMPLES, LOGS, COMPACTED = (
-    "run.json",
-    "cells.jsonl",
-    "items",
-    "power",
-    "samples",
-    "logs",
-    "items.parquet",
-)
+HEADER, CELLS, POWER, SAMPLES, LOGS = "run.json", "cells.jsonl", "power", "samples", "logs"
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,11 @@ class Run:
             frame = pd.read_parquet(compacted)
             if set(finished) == set(frame["cell_id"].unique()):
                 return frame
-        return _gather(self.path, finished)
+        return gather(self.path, finished)
+
+    def item_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
+        """The same rows in a stream, whatever their number; see `items.stream`, whose errors it raises."""
+        return stream(self.path, [cell.cell_id for cell in self.cells if cell.status == "ok"], columns)
 
     def samples(self, cell_id: str) -> list[dict[str, Any]] | None:
         """What was asked and answered, item by item; None where the run keeps none (``--log-samples``)."""
@@ -89,11 +89,6 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def resume_command(path: Path) -> str:
-    """What to type to go on with a run."""
-    return f"joulemark run --resume {shlex.quote(str(path))}"
-
-
 def read_run(path: Path) -> Run:
     """Read a run directory.
 
@@ -111,15 +106,28 @@ def read_run(path: Path) -> Run:
     lines = _lines(path / CELLS)
     if lines[-1]:
         notes.append(f"{path / CELLS}: the last line was cut short by a crash and is left out.")
-    for number, line in enumerate(lines[:-1], start=1):
-        try:
-            cell = _read_cell(line, header.run_id)
-        except ValueError as problem:
-            notes.append(f"{path / CELLS}, line {number} is left out: {_first_line(problem)}")
-            continue
-        cells.pop(cell.cell_id, None)
-        cells[cell.cell_id] = cell
+    with _nothing_freed():
+        for number, line in enumerate(lines[:-1], start=1):
+            try:
+                cell = _read_cell(line, header.run_id)
+            except ValueError as problem:
+                notes.append(f"{path / CELLS}, line {number} is left out: {_first_line(problem)}")
+                continue
+            cells.pop(cell.cell_id, None)
+            cells[cell.cell_id] = cell
     return Run(path=path, header=header, cells=tuple(cells.values()), notes=tuple(notes))
+
+
+@contextmanager
+def _nothing_freed() -> Iterator[None]:
+    """While many objects are made and all are kept, looking for some to free takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def _lines(log: Path) -> list[bytes]:
@@ -140,10 +148,17 @@ def _read_cell(line: bytes, run_id: str) -> Cell:
     cell = Cell.model_validate_json(line)
     if cell.run_id != run_id:
         raise ValueError(f"it belongs to run {cell.run_id}")
-    content = json.loads(line)
-    if content.pop("sha256", None) != _digest(content):
+    if not _is_as_sealed(line, cell.sha256):
         raise ValueError("it was changed after it was written (its sha256 does not match)")
     return cell
+
+
+def _is_as_sealed(line: bytes, sha256: str | None) -> bool:
+    """Whether a line is what its ``sha256`` was made of; of a canonical one its bytes tell, without reading them."""
+    if hashlib.sha256(line.replace(f',"sha256":"{sha256}"'.encode(), b"", 1)).hexdigest() == sha256:
+        return True
+    content: dict[str, Any] = json.loads(line)
+    return bool(content.pop("sha256", None) == _digest(content))
 
 
 def refuse_used(path: Path) -> None:
@@ -193,7 +208,7 @@ class RunWriter:
     def has_items(self, cell: Cell) -> bool:
         """Whether a cell's items can be read; a power cut can take what was not yet on the disk."""
         try:
-            _gather(self.path, [cell.cell_id])
+            gather(self.path, [cell.cell_id])
         except UsageError:
             return False
         return True
@@ -213,7 +228,7 @@ class RunWriter:
     ) -> Cell:
         """Store a finished cell, its items, power trace and lines of samples first; returns it with its ``sha256``."""
         sealed = seal(cell)
-        line = sealed.model_dump_json(by_alias=True).encode() + b"\n"
+        line = canonical_json(sealed.model_dump(mode="json", by_alias=True)).encode() + b"\n"
         with self._disk():
             # What was gathered before may hold rows of an earlier attempt.
             (self.path / COMPACTED).unlink(missing_ok=True)
@@ -248,9 +263,8 @@ class RunWriter:
         """Gather all items of finished cells in one file, which is what `rank` starts from."""
         finished = [cell.cell_id for cell in read_run(self.path).cells if cell.status == "ok"]
         if finished:
-            content = _gather(self.path, finished).to_parquet(index=False)
-            with self._disk():
-                replace_file(self.path / COMPACTED, content)
+            with self._disk(), _replacing(self.path / COMPACTED) as file:
+                compact(self.path, finished, file)
 
     def close(self) -> None:
         """Let others write."""
@@ -281,26 +295,19 @@ class RunWriter:
             os.ftruncate(self._log.fileno(), whole)
 
 
-def _gather(path: Path, cell_ids: list[str]) -> pd.DataFrame:
-    frames = []
-    for cell_id in cell_ids:
-        try:
-            frame = pd.read_parquet(path / ITEMS / f"{cell_id}.parquet")
-        except (OSError, ValueError) as problem:
-            raise UsageError(
-                f"{path}: the items of cell {cell_id} are lost; `{resume_command(path)}` measures it again."
-            ) from problem
-        frame.insert(0, "cell_id", cell_id)
-        frames.append(frame)
-    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame({"cell_id": pd.Series(dtype="str")})
-
-
 def replace_file(path: Path, content: bytes) -> None:
     """Write, flush to disk, and only then take the place of what was there."""
+    with _replacing(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file to write, which takes the place of what was there once it is whole and on the disk."""
     beside = _beside(path)
     try:
         with beside.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         beside.replace(path)

@@ -15,8 +15,9 @@ from joulemark.harness.record import Carbon, Cell, Machine, MeterInfo, ModelInfo
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.types import Grade
 
+from .answers import read_answers
 from .progress import planned_repeats
-from .samples import ASKED, ItemScores, Sample, has_energy, make_sample, what_is_asked, without_quality
+from .samples import ASKED, Sample, has_energy, make_sample, what_is_asked, without_quality
 
 __all__ = ["Entrant", "asked_of", "belied", "gather", "tried", "without_quality_in"]
 
@@ -123,7 +124,6 @@ def without_quality_in(questions: set[tuple[str, str]], entrant: Entrant) -> Ent
 
 
 def _of_run(run: Run) -> list[Entrant]:
-    scores = ItemScores(run)
     planned = planned_repeats(run) or len({cell.repeat for cell in run.cells})
     by_trait: dict[Trait, list[Cell]] = defaultdict(list)
     split = _asked_twice(run.cells)
@@ -133,8 +133,12 @@ def _of_run(run: Run) -> list[Entrant]:
     finished = {trait: cells for trait, cells in by_trait.items() if any(c.status == "ok" for c in cells)}
     asked: dict[tuple[str, str], str] = {}
     samples: dict[Trait, dict[str, Sample]] = {}
+    tasks_of = {trait: _by_task(cells) for trait, cells in finished.items()}
+    answered = read_answers(run, {(trait, task): own for trait, by in tasks_of.items() for task, own in by.items()})
     for trait, cells in sorted(finished.items(), key=lambda pair: str(pair[0])):
-        samples[trait] = {task: make_sample(task, same, scores, invocations) for task, same in _by_task(cells).items()}
+        samples[trait] = {
+            task: make_sample(task, own, answered[trait, task], invocations) for task, own in tasks_of[trait].items()
+        }
         way = what_is_asked(cells[0])
         for task, sample in samples[trait].items():
             asked.setdefault((way, task), sample.question)

@@ -9,15 +9,18 @@ from typing import Any
 
 import numpy as np
 
-from .contest import By, Differences, Entries, ItemTable, differences, judge_frontier, rank_entries
-from .rows import Figures, Row, codes
+from .contest import By, Differences, Entries, ItemTable, differences, draw_jointly, judge_draws, rank_entries
+from .hypervolume import Hypervolume, cover
+from .rows import Figures, Row
 from .samples import Sample
 
 __all__ = ["entries_of", "order", "place", "tables_of"]
 
 
-def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float) -> list[Row]:
-    """The rows with frontier, ranks, and differences from the first.
+def place(
+    figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float
+) -> tuple[list[Row], Hypervolume | None]:
+    """The rows with frontier, ranks, and differences from the first; and what their frontier covers.
 
     Args:
         figures: Of the same entrants as ``rows``, in the same order.
@@ -30,15 +33,26 @@ def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float)
         i for i, row in enumerate(rows) if row.energy_wh_per_1k and row.quality_low is not None and row.quality_low > 0
     ]
     if not sure:
-        return rows
+        return rows, None
     entries = entries_of([figures[i] for i in sure])
-    repeated = [k for k, i in enumerate(sure) if rows[i].energy_wh_per_1k_low is not None]
+    covered = _judge(rows, sure, entries)
+    _rank(rows, sure, entries, by, floor)
+    return rows, covered
+
+
+def _judge(rows: list[Row], sure: list[int], entries: Entries) -> Hypervolume:
+    """Set each one's place on the frontier; where repeats do not tell, that is unclear."""
     for i in sure:
         rows[i] = replace(rows[i], frontier="unclear")
-    for k, share, name in zip(repeated, *judge_frontier(entries.only(np.array(repeated, dtype=np.int64))), strict=True):
+    repeated = [k for k, i in enumerate(sure) if rows[i].energy_wh_per_1k_low is not None]
+    draws = draw_jointly(entries.only(np.array(repeated, dtype=np.int64))) if repeated else None
+    for k, share, name in zip(repeated, *judge_draws(*draws), strict=True) if draws else ():
         rows[sure[k]] = replace(rows[sure[k]], frontier=name, p_frontier=float(share))
-    _rank(rows, sure, entries, by, floor)
-    return rows
+    whole, rel_u = len(repeated) == len(sure), max(rows[i].rel_u or 0.0 for i in sure)
+    covered, shares = cover(entries.log_energy, entries.quality, draws if whole else None, rel_u)
+    for i, share in zip(sure, shares.tolist(), strict=True):
+        rows[i] = replace(rows[i], hypervolume_share=share)
+    return covered
 
 
 def order(row: Row, by: By) -> tuple[Any, ...]:
@@ -121,12 +135,15 @@ def tables_of(figures: Sequence[Figures]) -> tuple[ItemTable, ...]:
 
 
 def _table(samples: Sequence[Sample], tasks: int) -> ItemTable:
-    docs = np.unique(np.concatenate([s.docs for s in samples]))
-    scores = np.full((len(docs), len(samples)), np.nan)
-    clusters = np.empty(len(docs), dtype=object)
-    for column, sample in enumerate(samples):
-        at = np.searchsorted(docs, sample.docs)
-        scores[at, column] = sample.scores
-        clusters[at] = sample.clusters
     points = np.array([100 / (1 - (s.chance or 0.0)) / tasks for s in samples])
-    return ItemTable(scores=scores, clusters=codes(clusters.astype(str)), points=points)
+    different = {id(s.asked): s.asked for s in samples}
+    docs = np.unique(np.concatenate([asked.docs for asked in different.values()]))
+    places, clusters = {}, np.empty(len(docs), dtype=object)
+    for name, asked in different.items():
+        places[name] = np.searchsorted(docs, asked.docs)
+        clusters[places[name]] = asked.clusters
+    scores = np.full((len(docs), len(samples)), np.nan)
+    for column, sample in enumerate(samples):
+        scores[places[id(sample.asked)], column] = sample.scores
+    codes = np.unique(clusters.astype(str), return_inverse=True)[1].astype(np.int64)
+    return ItemTable(scores=scores, clusters=codes, points=points)

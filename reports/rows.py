@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from .entrants import Entrant
 from .samples import Sample
-from .stats import Estimate, LogEnergy, accuracy, combine, energy, log_energy, quality, right_per_wh
+from .stats import Estimate, LogEnergy, Share, accuracy, combine, energy, log_energy, quality, right_per_wh
 
-__all__ = ["Figures", "Row", "codes", "measure", "plain_row"]
+__all__ = ["Figures", "Row", "measure", "plain_row"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,7 @@ class Row:
     (``carbon_g_per_kwh``), and has no interval: that is stated, with an error of its own that nobody told.
     Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
     alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
+    ``hypervolume_share`` is how much less the frontier would cover without it.
     ``phase_shares`` are parts of the gross energy; ``truncated`` is the share of answers that the token cap cut off,
     over the tasks that tell, and ``accuracy_finished`` the accuracy of the others, where all tasks tell. Peaks of
     memory are the largest of any cell.
@@ -71,6 +72,7 @@ class Row:
     rel_u_workload: float | None = None
     frontier: str | None = None
     p_frontier: float | None = None
+    hypervolume_share: float | None = None
     rank: int | None = None
     rank_low: int | None = None
     rank_high: int | None = None
@@ -146,7 +148,7 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
     unfinished = {task for task in tasks if task not in entrant.samples}
     flags |= {f"no_finished_cell:{task}" for task in unfinished}
     flags |= {f"failed:{cell.task}" for cell in entrant.failed if cell.task in unfinished}
-    points = [quality(accuracy(s.scores, codes(s.clusters)), s.chance) for s in samples if s.chance is not None]
+    points = [quality(accuracy(s.scores, s.asked.codes), s.chance) for s in samples if s.chance is not None]
     flags |= {f"no_quality:{s.task}" for s in samples if s.chance is None}
     flags |= {f"no_energy:{s.task}" for s in samples if not s.energy_wh}
     common = sorted(set.intersection(*(set(s.energy_wh) for s in samples))) if whole and samples else []
@@ -183,17 +185,18 @@ def _other_metrics(samples: Sequence[Sample]) -> Mapping[str, float]:
 
 def _levels(samples: Sequence[Sample]) -> dict[int, Level]:
     """By level: the mean of the tasks' qualities on its items, where every task has both."""
-    shared = sorted(set.intersection(*(set(s.levels) if s.chance is not None else set() for s in samples)))
+    shared = sorted(set.intersection(*(set(s.asked.levels) if s.chance is not None else set() for s in samples)))
     levels = {}
     for level in shared:
-        points = [_level_quality(s, s.levels[level]) for s in samples]
-        levels[level] = Level(quality=combine(points), items=sum(len(s.levels[level]) for s in samples))
+        at = [s.asked.levels[level] for s in samples]
+        points = [_level_quality(s, own) for s, own in zip(samples, at, strict=True)]
+        levels[level] = Level(quality=combine(points), items=sum(map(len, at)))
     return levels
 
 
-def _level_quality(sample: Sample, at: NDArray[np.int64]) -> Estimate:
+def _level_quality(sample: Sample, at: NDArray[np.int64]) -> Share:
     assert sample.chance is not None
-    return quality(accuracy(sample.scores[at], codes(sample.clusters[at])), sample.chance)
+    return quality(accuracy(sample.scores[at], sample.asked.codes[at]), sample.chance)
 
 
 def _log_energy(samples: Sequence[Sample], repeats: Sequence[int]) -> LogEnergy:
@@ -309,11 +312,6 @@ def _shares(f: Figures) -> dict[str, float]:
     return {task: part / math.fsum(parts.values()) for task, part in parts.items()}
 
 
-def codes(clusters: NDArray[np.str_]) -> NDArray[np.int64]:
-    """Numbers from 0 for the names of clusters."""
-    return np.unique(clusters, return_inverse=True)[1].astype(np.int64)
-
-
 def _most(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return max(known) if known and len(known) == len(values) else None
@@ -321,4 +319,4 @@ def _most(values: Sequence[float | None]) -> float | None:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from joulemark.harness.record import Cell, Computed, Invocation
-from joulemark.harness.store import Run, canonical_json
-from joulemark.meters.errors import UsageError
+from joulemark.harness.store import canonical_json
 
+from .answers import Answered, Asked
 from .stats import Floats
 
-__all__ = ["ASKED", "ItemScores", "Sample", "has_energy", "make_sample", "what_is_asked", "without_quality"]
+__all__ = ["ASKED", "Sample", "has_energy", "make_sample", "what_is_asked", "without_quality"]
 
 ASKED = frozenset(
     [
@@ -50,10 +49,8 @@ class Sample:
         metric: Name of the task's headline metric; None where its cells do not tell.
         is_share: Whether every cell has an accuracy, so that the metric may be a share of right answers.
         headline: Its value by its name, where it is an accuracy.
-        docs: Item numbers, ascending, shape (items,).
-        clusters: What each item shares with others, as text; an item alone has its own number.
+        asked: The items that it was asked.
         scores: Mean score of each item over the repeats, 0..1.
-        levels: Where the items of each level of difficulty stand in ``docs``; empty where a task has no levels.
         energy_wh: Gross watt-hours per 1,000 items, by repeat; empty where there is none.
         net_wh: Net watt-hours per 1,000 items, by repeat.
         independent_u: Relative standard uncertainty that differs from cell to cell, by repeat.
@@ -84,10 +81,8 @@ class Sample:
     metric: str | None
     is_share: bool
     headline: Mapping[str, float]
-    docs: NDArray[np.int64]
-    clusters: NDArray[np.str_]
+    asked: Asked
     scores: Floats
-    levels: Mapping[int, NDArray[np.int64]]
     energy_wh: Mapping[int, float]
     net_wh: Mapping[int, float]
     independent_u: Mapping[int, float]
@@ -110,17 +105,21 @@ class Sample:
     computed: Computed
     flags: tuple[str, ...]
 
+    @property
+    def docs(self) -> NDArray[np.int64]:
+        """Numbers of its items, ascending, shape (items,)."""
+        return self.asked.docs
 
-def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: Sequence[Invocation]) -> Sample:
+
+def make_sample(task: str, cells: Sequence[Cell], items: Answered, invocations: Sequence[Invocation]) -> Sample:
     """One task's finished cells as a sample.
 
     Args:
         task: Its name.
         cells: Of one entrant, by repeat.
-        scores: Of the run.
+        items: What these answered.
         invocations: Of the run.
     """
-    items = scores.of(cells)
     energies = {cell.repeat: cell for cell in cells if has_energy(cell) and cell.n_items}
     defined = all(c.chance is not None and c.quality is not None for c in cells) and bool(
         ((items.scores >= 0) & (items.scores <= 1)).all()
@@ -138,10 +137,8 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: S
         metric=cells[0].metric,
         is_share=all(cell.accuracy is not None for cell in cells),
         headline=headline,
-        docs=items.docs,
-        clusters=items.clusters,
+        asked=items.asked,
         scores=items.scores,
-        levels=items.levels,
         energy_wh={repeat: _wh_per_1k(cell, net=False) for repeat, cell in energies.items()},
         net_wh={repeat: _wh_per_1k(cell, net=True) for repeat, cell in clear.items()},
         independent_u={r: _relative_u(c) for r, c in energies.items()},
@@ -155,7 +152,7 @@ def make_sample(task: str, cells: list[Cell], scores: ItemScores, invocations: S
         tokens_per_s=_mean([_per_second(cell) for cell in cells]),
         phases=_phases(cells),
         truncated=items.truncated,
-        accuracy_finished=items.accuracy_finished if defined else None,
+        accuracy_finished=items.mean_finished if defined else None,
         wall_s_per_item=_mean([_wall_s(cell) for cell in cells]),
         peak_rss_mb=_most([cell.model_info.peak_rss_mb for cell in cells]),
         peak_gpu_mb=_most([cell.model_info.peak_gpu_mb for cell in cells]),
@@ -181,18 +178,18 @@ def _above_drift(cell: Cell, invocations: Sequence[Invocation]) -> bool:
     return (energy.net_j or 0.0) > abs(own.after_w - own.before_w) * (energy.window_s or 0.0)
 
 
-def _other_metrics(cells: list[Cell]) -> dict[str, float]:
+def _other_metrics(cells: Sequence[Cell]) -> dict[str, float]:
     means = {name: _mean([cell.other_metrics.get(name) for cell in cells]) for name in sorted(cells[0].other_metrics)}
     return {name: mean for name, mean in means.items() if mean is not None}
 
 
-def _headline(cells: list[Cell]) -> dict[str, float]:
+def _headline(cells: Sequence[Cell]) -> dict[str, float]:
     """An accuracy that no quality is made of, by its metric's name: F1 over all items, for instance."""
     mean = _mean([cell.accuracy for cell in cells])
     return {} if mean is None or cells[0].metric is None else {cells[0].metric: mean}
 
 
-def _computed(cells: list[Cell]) -> Computed:
+def _computed(cells: Sequence[Cell]) -> Computed:
     return Computed(
         layers_per_token=_mean([cell.computed.layers_per_token for cell in cells]),
         escalated=_mean([cell.computed.escalated for cell in cells]),
@@ -208,7 +205,7 @@ def _per_second(cell: Cell) -> float | None:
     return generated * energy.loops / energy.window_s if energy and energy.window_s and generated else None
 
 
-def _phases(cells: list[Cell]) -> dict[str, float]:
+def _phases(cells: Sequence[Cell]) -> dict[str, float]:
     """Shares of the gross energy, in the order of their names; empty unless every cell tells them."""
     shares: dict[str, list[float]] = defaultdict(list)
     for cell in cells:
@@ -255,78 +252,7 @@ def _most(values: Sequence[float | None]) -> float | None:
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return float(np.mean(known)) if known and len(known) == len(values) else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Items:
-    """What a `Sample` has from its items."""
-
-    docs: NDArray[np.int64]
-    clusters: NDArray[np.str_]
-    scores: Floats
-    levels: Mapping[int, NDArray[np.int64]]
-    truncated: float | None
-    accuracy_finished: float | None
-
-
-class ItemScores:
-    """Item scores of a run, found by cell."""
-
-    def __init__(self, run: Run) -> None:
-        try:
-            self._frame = run.items()
-        except (OSError, ValueError, KeyError) as problem:
-            raise UsageError(f"{run.path}: the items of a finished cell cannot be read: {problem}") from problem
-        grouped: Any = self._frame.groupby("cell_id", sort=False).indices if len(self._frame) else {}
-        self._rows: Mapping[str, NDArray[np.int64]] = grouped
-        self._path = run.path
-
-    def of(self, cells: list[Cell]) -> _Items:
-        """The items of these cells, each once, with its scores averaged."""
-        for cell in cells:
-            if cell.cell_id not in self._rows:
-                raise UsageError(
-                    f"{self._path}: the items of cell {cell.cell_id} are missing; run it again with --resume."
-                )
-        frame = self._frame.iloc[np.concatenate([self._rows[cell.cell_id] for cell in cells])]
-        docs, inverse = np.unique(frame["doc_id"].to_numpy(dtype=np.int64), return_inverse=True)
-        scores = frame["score"].to_numpy(dtype=float)
-        total, count = np.bincount(inverse, weights=scores), np.bincount(inverse)
-        clusters = np.empty(len(docs), dtype=object)
-        clusters[inverse] = _clusters(frame)
-        truncated, finished = _truncated(frame)
-        return _Items(
-            docs=docs,
-            clusters=clusters.astype(str),
-            scores=total / count,
-            levels=_levels(frame, inverse, len(docs)),
-            truncated=truncated,
-            accuracy_finished=finished,
-        )
-
-
-def _clusters(frame: pd.DataFrame) -> NDArray[np.object_]:
-    own = "item " + frame["doc_id"].astype(str)
-    named = frame["cluster"] if "cluster" in frame else pd.Series(None, index=frame.index, dtype=object)
-    return ("of " + named.astype("string")).fillna(own).to_numpy(dtype=object)
-
-
-def _truncated(frame: pd.DataFrame) -> tuple[float | None, float | None]:
-    """The share of answers that were cut off, and the mean score of the others; over all repeats."""
-    if "truncated" not in frame or frame["truncated"].isna().any():
-        return None, None
-    cut = frame["truncated"].to_numpy(dtype=bool)
-    return float(cut.mean()), float(frame["score"].to_numpy(dtype=float)[~cut].mean()) if not cut.all() else None
-
-
-def _levels(frame: pd.DataFrame, inverse: NDArray[np.int64], items: int) -> dict[int, NDArray[np.int64]]:
-    """Items by level, ascending; those of runs older than levels have none."""
-    if "level" not in frame:
-        return {}
-    level = np.full(items, np.nan)
-    level[inverse] = frame["level"].to_numpy(dtype=float, na_value=np.nan)
-    return {int(each): np.flatnonzero(level == each) for each in np.unique(level[~np.isnan(level)])}
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
 
 
 def has_energy(cell: Cell) -> bool:

@@ -43,6 +43,7 @@ __all__ = ["Columns", "print_views", "rank_text"]
 _MARKS = {"on": "on", "unclear": "unclear", "dominated": "dominated", None: MISSING}
 _ROOMY, _WIDE = 100, 124
 _FEW = 8
+_FAR_APART = 300
 _STYLES = {"on": "bold green", "unclear": "yellow", "dominated": "dim", None: "dim"}
 
 
@@ -52,10 +53,10 @@ class Columns:
     def __init__(self, view: View) -> None:
         self.energy: Unit = energy_unit(row.energy_wh_per_1k for row in view.rows)
         self.rate: Unit = rate_unit(row.correct_per_wh for row in view.rows)
-        smallest = min((row.correct_per_wh for row in view.rows if row.correct_per_wh), default=1.0)
-        self._rate_decimals = min(2, decimals_for(smallest * self.rate.factor, 2 if self.rate.factor == 1 else 3))
-        least = min((row.energy_wh_per_1k for row in view.rows if row.energy_wh_per_1k), default=1.0)
-        self._energy_decimals = min(3, decimals_for(least * self.energy.factor, 3))
+        rates = [row.correct_per_wh * self.rate.factor for row in view.rows if row.correct_per_wh]
+        self._rate_decimals = _decimals(rates, 2, 2 if self.rate.factor == 1 else 3)
+        energies = [row.energy_wh_per_1k * self.energy.factor for row in view.rows if row.energy_wh_per_1k]
+        self._energy_decimals = _decimals(energies, 3, 3)
         self._metric = view.metric
         self.judged = not view.unscored
         """Whether there are columns for right answers per Wh and the frontier: not where there is no quality."""
@@ -101,12 +102,19 @@ class Columns:
         return "Right answers beyond guessing per Wh" + (f", {self.rate.name}s" if self.rate.name else "")
 
     def _scaled(
-        self, value: float | None, low: float | None, high: float | None, unit: Unit, decimals: int
+        self, value: float | None, low: float | None, high: float | None, unit: Unit, decimals: int | None
     ) -> tuple[str, str]:
         if value is None:
             return MISSING, ""
         limits = "" if low is None or high is None else span(low * unit.factor, high * unit.factor, decimals)
-        return fixed(value * unit.factor, decimals), limits
+        own = decimals_for(value * unit.factor) if decimals is None else decimals
+        return fixed(value * unit.factor, own), limits
+
+
+def _decimals(values: Sequence[float], most: int, digits: int) -> int | None:
+    """So many that the least value has its digits; None, each its own, where values differ too much to share any."""
+    least, largest = min(values, default=1.0), max(values, default=1.0)
+    return min(most, decimals_for(least, digits)) if largest < _FAR_APART * least else None
 
 
 def rank_text(row: Row) -> str:

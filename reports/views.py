@@ -10,23 +10,24 @@ import json
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from joulemark.harness.record import Carbon, MeterInfo
 from joulemark.harness.store import Run
-from joulemark.meters.errors import Incomparable
+from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.meters.types import GRADES
 from joulemark.tasks.catalog import THREE_SHOT
 
 from .contest import By
 from .entrants import Entrant, asked_of, belied, tried, without_quality_in
 from .filters import Filters
+from .hypervolume import Hypervolume
 from .losses import left_out, losses
 from .names import Name, name_entrants
 from .placing import order, place
 from .progress import Progress, not_begun, progress
-from .rows import Row, measure, plain_row
+from .rows import Figures, Row, measure, plain_row
 from .wording import joined
 
 __all__ = ["ALL", "FLOOR", "View", "make_views"]
@@ -57,8 +58,11 @@ class View:
         notes: What a reader must know besides the rows, a sentence each.
         losses: A sentence for each entrant that lost cells of these tasks, or for several that lost them alike.
         rows: One for each entrant.
+        figures: What each of these rows was made of, in the same order.
         unfinished: Its runs that lack cells of their plan.
         peculiar: What tells it from the other views of the same tasks on the same hardware; else empty.
+        covered: What its frontier covers; None where nothing in it is judged.
+        apart: Tasks that its entrants did and that it does not cover.
     """
 
     task: str
@@ -77,6 +81,9 @@ class View:
     unfinished: tuple[Progress, ...] = ()
     carbon: tuple[Carbon, ...] = ()
     peculiar: str = ""
+    figures: tuple[Figures, ...] = field(default=(), repr=False, compare=False)
+    covered: Hypervolume | None = None
+    apart: tuple[str, ...] = ()
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -121,6 +128,7 @@ def make_views(
     quality_floor: float = FLOOR,
     mix: bool = False,
     filters: Filters = Filters(),  # noqa: B008 - frozen
+    task: str | None = None,
 ) -> list[View]:
     """All views of these runs; those over all tasks first, then task by task, best grade first.
 
@@ -130,10 +138,11 @@ def make_views(
         quality_floor: Points of quality below which nothing is ranked.
         mix: Put entrants of different hardware, scope or grade side by side, unranked.
         filters: Which entrants to look at; the others are as if they had not been measured.
+        task: Only views of this task, or only those over ``all``; None: every view, which takes that much longer.
 
     Raises:
         Incomparable: No run has a finished cell, or none of them passes the filters.
-        UsageError: A run's items cannot be read.
+        UsageError: A run's items cannot be read, or nobody did the task.
     """
     once = list({run.header.run_id: run for run in runs}.values())
     every = tried(once)
@@ -147,6 +156,9 @@ def make_views(
     entrants, only = filters.keep(entrants)
     if not entrants:
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(only)}")
+    done = sorted({name for entrant in entrants for name in entrant.samples})
+    if task not in (None, ALL, *done):
+        raise UsageError(f"no task {task!r} in these runs; they have {', '.join(done)}.")
     names = [name.full for name in name_entrants(lost, entrants)]
     notes = (*only, *left_out(lost, names), *not_begun(once))
     unscored = _unscored(entrants)
@@ -154,14 +166,18 @@ def make_views(
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
     views = []
     for key, group in sorted(_grouped(entrants, set(unscored), mix).items(), key=lambda pair: _order(pair[0])):
+        if task not in (None, key.task):
+            continue
         kinds = {(e.hardware, e.scope, e.grade) for e in group}
         mixed = len(kinds) > 1
         hardware, scope, grade = (_one({kind[i] for kind in kinds}) for i in range(3))
         tasks = tuple(task for task, _ in key.asked)
         called = name_entrants(group, _asked_alike(lost, group))
-        rows, beyond = _rows(group, called, tasks, filters, by=by, floor=quality_floor, ranking=not mixed)
+        figures, rows, covered, beyond = _rows(
+            group, called, tasks, filters, by=by, floor=quality_floor, ranking=not mixed
+        )
         if not rows:
-            only += beyond if key.task == ALL else ()
+            only += beyond if key.task in (ALL, task) else ()
             continue
         mine = idle | {e.run_id for e in group}
         meters = {meter.id: meter for e in group for meter in e.meters}
@@ -187,9 +203,12 @@ def make_views(
                 rows=rows,
                 unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
                 carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
+                figures=figures,
+                covered=covered,
+                apart=tuple(sorted({name for e in group for name in e.samples} - set(tasks))),
             )
         )
-    if not any(view.task == ALL for view in views):
+    if not any(view.task == (task or ALL) for view in views):
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
     return _told_apart(views)
 
@@ -308,15 +327,15 @@ def _rows(
     by: By,
     floor: float,
     ranking: bool,
-) -> tuple[tuple[Row, ...], tuple[str, ...]]:
-    """Rows of a view, best first, and sentences on those that take more energy than is wanted."""
+) -> tuple[tuple[Figures, ...], tuple[Row, ...], Hypervolume | None, tuple[str, ...]]:
+    """Figures and rows of a view, best first; what they cover; sentences on those that take more energy than wanted."""
     figures = [measure(entrant, tasks) for entrant in entrants]
     rows = [plain_row(f, name.full, name.short) for f, name in zip(figures, names, strict=True)]
     kept, notes = filters.within_budget(rows, by)
     figures, rows = [figures[at] for at in kept], [rows[at] for at in kept]
-    if ranking:
-        rows = list(place(figures, rows, by, floor))
-    return tuple(sorted(rows, key=lambda row: order(row, by))), notes
+    rows, covered = place(figures, rows, by, floor) if ranking else (rows, None)
+    best_first = sorted(range(len(rows)), key=lambda at: order(rows[at], by))
+    return tuple(figures[at] for at in best_first), tuple(rows[at] for at in best_first), covered, notes
 
 
 def _remetered(entrants: Sequence[Entrant]) -> tuple[str, ...]:

@@ -86,6 +86,28 @@ def test_the_compacted_items_are_the_same_rows(run: Path) -> None:
     pd.testing.assert_frame_equal(before, read_run(run).items())
 
 
+def test_items_of_versions_with_fewer_columns_are_compacted_with_the_others(run: Path) -> None:
+    with RunWriter(run) as writer:
+        writer.append(cell("c"), items().drop(columns=["ttft_s", "truncated"]))
+        before = read_run(run).items()
+        writer.compact()
+    after = read_run(run).items()
+    assert list(after.columns) == ["cell_id", *ITEM_COLUMNS]
+    pd.testing.assert_frame_equal(before[after.columns], after)
+
+
+def test_items_in_a_stream_are_all_rows_whether_compacted_or_not(run: Path) -> None:
+    def rows() -> list[tuple[str, int]]:
+        batches = read_run(run).item_batches(["doc_id", "not_there"])
+        return [(row["cell_id"], row["doc_id"]) for batch in batches for row in batch.to_pylist()]
+
+    told = rows()
+    assert told == [(name, doc) for name in "ab" for doc in range(3)]
+    with RunWriter(run) as writer:
+        writer.compact()
+    assert rows() == told
+
+
 def test_a_line_that_a_crash_cut_short_is_left_out_and_said_so_and_later_ones_are_whole(run: Path) -> None:
     with (run / "cells.jsonl").open("ab") as log:
         log.write(b'{"schema":"joulemark.cell/1","run_id"')
@@ -117,6 +139,15 @@ def test_a_cell_that_was_changed_by_hand_is_left_out_and_said_so(run: Path) -> N
     found = read_run(run)
     assert [c.cell_id for c in found.cells] == ["b"]
     assert "line 1 is left out: it was changed after it was written" in found.notes[0]
+
+
+def test_a_line_of_an_older_version_with_its_keys_in_another_order_is_the_same_cell(run: Path) -> None:
+    lines = [json.loads(line) for line in (run / "cells.jsonl").read_text().splitlines()]
+    text = "".join(json.dumps(dict(reversed(line.items()))) + "\n" for line in lines)
+    (run / "cells.jsonl").write_text(text)
+    found = read_run(run)
+    assert [c.cell_id for c in found.cells] == ["a", "b"]
+    assert not found.notes
 
 
 def test_a_line_without_a_checksum_is_left_out_and_said_so(run: Path) -> None:
@@ -289,7 +320,7 @@ ENDED_ANYWHERE = """
             writer.write_header(header())
             writer.compact()
 
-    WRITING = {{"append", "write_header", "compact", "replace_file", "_flush_folder"}}
+    WRITING = {{"append", "write_header", "compact", "replace_file", "_replacing", "_flush_folder"}}
 
     def end_at(line):
         left = line

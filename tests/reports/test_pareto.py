@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import time
-
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -40,12 +38,3 @@ def test_rows_are_independent_of_each_other(points: np.ndarray) -> None:
 def test_the_order_of_the_points_does_not_matter(points: np.ndarray, random: object) -> None:
     order = np.random.default_rng(id(random) % 2**32).permutation(12)
     assert (frontier(points[0], points[1])[order] == frontier(points[0][order], points[1][order])).all()
-
-
-def test_a_million_points_take_about_a_second_at_most() -> None:
-    rng = np.random.default_rng(3)
-    energy, quality = rng.random(1_000_000), rng.random(1_000_000)
-    start = time.process_time()
-    on = frontier(energy, quality)
-    assert time.process_time() - start < 2
-    assert 1 < on.sum() < 100

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from joulemark.harness.record import Cell, Computed
 from joulemark.harness.store import Run
+from joulemark.reports.answers import Asked
 from joulemark.reports.documents import as_markdown
 from joulemark.reports.entrants import Entrant, gather
 from joulemark.reports.rows import Row, measure, plain_row
@@ -35,10 +36,12 @@ def answering(entrant: Entrant, task: str, answers: list[tuple[float, int]], cha
     sample = replace(
         entrant.samples[task],
         chance=chance,
-        docs=np.arange(len(answers)),
-        clusters=np.arange(len(answers)).astype(str),
+        asked=Asked(
+            docs=np.arange(len(answers)),
+            clusters=np.arange(len(answers)).astype(str),
+            levels={int(each): np.flatnonzero(level == each) for each in np.unique(level)},
+        ),
         scores=np.array([score for score, _ in answers]),
-        levels={int(each): np.flatnonzero(level == each) for each in np.unique(level)},
     )
     return replace(entrant, samples={**entrant.samples, task: sample})
 
