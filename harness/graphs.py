@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ class OnnxEngine:
             batch_size: Prompts answered at once.
             threshold: For a graph with early exits: how probable a character must be for the layers after it to
                 be skipped.
-            confident: Tell for each answer how probable it was, which takes a little computing of its own.
+            confident: Compute how probable each answer was while answering, for an engine that decides by it. Without,
+                `note` keeps what it takes and `confidences` computes it afterwards.
         """
         import onnxruntime
 
@@ -55,6 +57,7 @@ class OnnxEngine:
         self.batch_size, self.threshold, self.confident = batch_size, threshold, confident
         self.prefill_s = self.decode_s = 0.0
         caches = [entry for entry in self.session.get_inputs() if entry.name.startswith("past_")]
+        self._noting, self._noted = False, _Noted()
         self._empty_cache = {entry.name: (entry.shape[1], entry.shape[3]) for entry in caches}
         self._cache_inputs = [entry.name for entry in caches]
         self._outputs = ["logits", *(name.replace("past", "present") for name in self._cache_inputs)]
@@ -64,14 +67,28 @@ class OnnxEngine:
     def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
         """See `Engine.generate`."""
         order = sorted(range(len(prompts)), key=lambda at: (len(prompts[at]), at))
+        noted, self._noting = _Noted(order) if self._noting else None, False
         answers: dict[int, Answer] = {}
         for begin in range(0, len(order), self.batch_size):
             chosen = order[begin : begin + self.batch_size]
-            batch = self._batch([prompts[at] for at in chosen], until, max_tokens)
+            batch = self._batch([prompts[at] for at in chosen], until, max_tokens, noted)
             answers |= zip(chosen, batch, strict=True)
+        if noted is not None:
+            self._noted = noted
         return [answers[at] for at in range(len(prompts))]
 
-    def _batch(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
+    def note(self) -> None:
+        """See `Noting.note`."""
+        self._noting = True
+
+    def confidences(self) -> list[float]:
+        """See `Noting.confidences`: the product of the characters' probabilities."""
+        noted, self._noted = self._noted, _Noted()
+        return noted.confidences()
+
+    def _batch(
+        self, prompts: Sequence[str], until: Sequence[str], max_tokens: int, noted: _Noted | None
+    ) -> list[Answer]:
         began, cpu = time.monotonic(), time.process_time()
         rows = [encode(prompt, CONTEXT - max_tokens) for prompt in prompts]
         state = _Batch(rows, self._empty_cache)
@@ -80,7 +97,13 @@ class OnnxEngine:
         prefilled = time.process_time()
         self.prefill_s += prefilled - cpu
         log_p = np.zeros(len(rows))
+        steps: list[Logits] = []
+        if noted is not None:
+            noted.batches.append((growing, steps))
         while True:
+            if noted is not None:
+                # No more than that, since it is in the window; see `_Noted`.
+                steps.append(logits)
             if self.confident:
                 log_p += _log_probability(logits, [row.done for row in growing])
             now = time.monotonic() - began
@@ -111,6 +134,27 @@ class OnnxEngine:
         layers = int(rest.pop()[0]) if self.threshold is not None else 0
         state.cache = dict(zip(self._cache_inputs, rest, strict=True))
         return np.asarray(logits), layers
+
+
+@dataclass
+class _Noted:
+    """What one pass leaves to compute its answers' probabilities from: logits of each step, shape (rows, characters).
+
+    ``order`` tells which prompt each row is of, batch after batch.
+    """
+
+    order: Sequence[int] = ()
+    batches: list[tuple[Sequence[Growing], list[Logits]]] = field(default_factory=list)
+
+    def confidences(self) -> list[float]:
+        """By prompt."""
+        found: list[float] = []
+        for growing, steps in self.batches:
+            log_p = np.zeros(len(growing))
+            for number, logits in enumerate(steps):
+                log_p += _log_probability(logits, [number >= row.tokens for row in growing])
+            found += np.exp(log_p).tolist()
+        return [sure for _, sure in sorted(zip(self.order, found, strict=True))]
 
 
 def _log_probability(logits: Logits, done: Sequence[bool]) -> npt.NDArray[np.float64]:

@@ -28,6 +28,7 @@ from . import shares
 from .index import asked_without_examples, expand_tasks, find_tasks, not_generating, refuse_examples
 from .metered import MeteredLM
 from .samples import sample_lines
+from .sureness import of_choice
 from .types import Answer, Asking, Item, RequestMeter, TaskResult
 from .watch import Watch
 
@@ -153,7 +154,7 @@ def ask(
     samples = {
         name: [sample for sample in results["samples"][name] if sample["filter"] == chosen] for name in question.tasks
     }
-    items = _items(samples, metric, _by_doc(metered.told))
+    items = _items(question.tasks, samples, metric, _by_doc(metered.told))
     # Values out of range belie what a task says; reports then take no cell of the question for one with quality.
     is_share = shares.is_share(question.tasks.values(), metric) and _fits([value, *(item.score for item in items)])
     guessed = _chance_over(question, samples)
@@ -292,6 +293,12 @@ def chance(task: Any) -> float:
     return max(constant, sum(choices) / len(choices))
 
 
+def _confidence(task: Any, sample: dict[str, Any], metric: str, mine: Sequence[Answer]) -> float | None:
+    if task.OUTPUT_TYPE == "multiple_choice":
+        return of_choice(task, sample, metric)
+    return mine[0].confidence if len(mine) == 1 else None
+
+
 def _total(counts: Sequence[Any]) -> Any:
     """Their sum; None where one of them is not told."""
     told = [count for count in counts if count is not None]
@@ -313,20 +320,23 @@ def _by_doc(told: Sequence[tuple[Any, Answer]]) -> dict[tuple[str, int], list[An
 
 
 def _items(
-    samples: Mapping[str, Sequence[dict[str, Any]]], metric: str, answers: Mapping[tuple[str, int], list[Answer]]
+    tasks: Mapping[str, Any],
+    samples: Mapping[str, Sequence[dict[str, Any]]],
+    metric: str,
+    answers: Mapping[tuple[str, int], list[Answer]],
 ) -> list[Item]:
     """All items, those of a group's tasks one after another, with numbers and clusters that no two tasks share."""
     items: list[Item] = []
     for name, own in samples.items():
         prefix, first = (f"{name}/", len(items)) if len(samples) > 1 else ("", 0)
         items += [
-            _item(sample, metric, answers.get((name, sample["doc_id"]), []), prefix=prefix, first=first)
+            _item(tasks[name], sample, metric, answers.get((name, sample["doc_id"]), []), prefix=prefix, first=first)
             for sample in own
         ]
     return items
 
 
-def _item(sample: dict[str, Any], metric: str, mine: Sequence[Answer], *, prefix: str, first: int) -> Item:
+def _item(task: Any, sample: dict[str, Any], metric: str, mine: Sequence[Answer], *, prefix: str, first: int) -> Item:
     document = sample["doc"] if isinstance(sample["doc"], dict) else {}
     level = document.get("level")
     return Item(
@@ -344,6 +354,6 @@ def _item(sample: dict[str, Any], metric: str, mine: Sequence[Answer], *, prefix
         ttft_s=max((a.ttft_s for a in mine if a.ttft_s is not None), default=None),
         share_s=_total([a.share_s for a in mine]),
         layers=_total([a.layers for a in mine]),
-        confidence=mine[0].confidence if len(mine) == 1 else None,
+        confidence=_confidence(task, sample, metric, mine),
         escalated=any(a.escalated for a in mine) if mine and mine[0].escalated is not None else None,
     )

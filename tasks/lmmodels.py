@@ -19,7 +19,7 @@ from joulemark.meters.errors import UsageError
 
 from .ownargs import split_args
 from .servers import ServerWatch
-from .types import Answer, Engine
+from .types import Answer, Engine, Noting
 from .watch import PlainWatch, TorchWatch, Watch
 from .wrongargs import in_plain_words, refuse_ignored
 
@@ -127,7 +127,7 @@ class EngineLM(LM):  # type: ignore[misc]
 
 
 class _EngineWatch:
-    """For our own engines, which tell everything."""
+    """For our own engines, which tell everything; how sure they were once the window is over."""
 
     may_be_cached = False
 
@@ -137,7 +137,8 @@ class _EngineWatch:
         self._told: list[Answer] = []
 
     def begin(self) -> None:
-        """Nothing."""
+        if isinstance(self.lm.engine, Noting):
+            self.lm.engine.note()
 
     def end(self) -> None:
         self._told = self.lm.answers
@@ -146,6 +147,9 @@ class _EngineWatch:
         return self.lm.engine.prefill_s, self.lm.engine.decode_s, time.process_time()
 
     def answers(self, requests: Sequence[Any], answers: Sequence[Any]) -> list[Answer]:  # noqa: ARG002
+        if isinstance(self.lm.engine, Noting):
+            sure = self.lm.engine.confidences()
+            self._told = [replace(told, confidence=own) for told, own in zip(self._told, sure, strict=True)]
         # Our tokens are characters, and the first of those that the model has no room for never go in.
         asked = zip(self._told, requests, strict=True)
         return [replace(told, cut=(told.prompt_tokens or 0) < len(request.args[0])) for told, request in asked]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
-__all__ = ["Answer", "Asking", "Engine", "Item", "Part", "Passes", "RequestMeter", "TaskResult"]
+__all__ = ["Answer", "Asking", "Engine", "Item", "Noting", "Part", "Passes", "RequestMeter", "TaskResult"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,8 @@ class Answer:
         share_s: Seconds of the window that count as its own where requests overlap: those in which `n` were under way
             count as a share of `1 / n` for each.
         layers: Layers computed for the generated tokens, where the model decides on that.
-        confidence: How probable the model found its answer, where it tells; 0 to 1.
+        confidence: How probable the model found its answer, where it tells; 0 to 1. Of generated text the product of
+            its tokens' probabilities.
         escalated: Whether a larger model was asked as well; None where there is no larger one.
     """
 
@@ -58,6 +59,17 @@ class Engine(Protocol):
 
     def generate(self, prompts: Sequence[str], until: Sequence[str], max_tokens: int) -> list[Answer]:
         """Answer the prompts, in their order."""
+
+
+@runtime_checkable
+class Noting(Protocol):
+    """An engine that can tell afterwards how sure it was, so that the computing of that is in no window."""
+
+    def note(self) -> None:
+        """Keep of the next `Engine.generate`, and of that alone, what `confidences` needs."""
+
+    def confidences(self) -> list[float]:
+        """How probable each answer of the noted pass was, in the order of its prompts; 0 to 1."""
 
 
 Part = Literal["warm_up", "requests"]
@@ -124,7 +136,11 @@ class Passes:
 
 @dataclass(frozen=True, kw_only=True)
 class Item:
-    """One question's outcome; None where the model does not tell."""
+    """One question's outcome; None where the model does not tell.
+
+    ``confidence`` is the `Answer`'s where one was generated, and of multiple choice what `sureness.of_choice` makes of
+    the choices' log-likelihoods.
+    """
 
     doc_id: int
     doc_hash: str

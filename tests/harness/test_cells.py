@@ -67,7 +67,16 @@ def test_a_cell_of_a_model_with_early_exits_tells_how_many_layers_a_character_to
 def test_a_cell_of_a_model_that_chooses_nothing_says_so(run: Run) -> None:
     cell, items = cell_of(run, "ref/dense-60k")
     assert (cell.computed.layers_per_token, cell.computed.escalated) == (None, None)
-    assert items[["layers", "confidence", "escalated"]].isna().all(axis=None)
+    assert items[["layers", "escalated"]].isna().all(axis=None)
+
+
+def test_a_model_tells_how_sure_it_was_of_each_answer_without_computing_that_in_the_window(run: Run) -> None:
+    _, small = cell_of(run, "ref/dense-60k")
+    _, both = cell_of(run, "ref/cascade-60k-800k")
+    # The cascade decides by the same number, so that it computes it while it answers.
+    assert small["confidence"].to_numpy() == pytest.approx(both["confidence"].to_numpy(), rel=1e-6)
+    _, exits = cell_of(run, "ref/exit-800k-t90")
+    assert exits["confidence"].between(0, 1, inclusive="right").all()
 
 
 def test_a_cascades_items_carry_what_both_of_its_models_took(run: Run) -> None:

@@ -182,6 +182,33 @@ def probability(session: onnxruntime.InferenceSession, prompt: str) -> float:
     return float(product)
 
 
+NEURAL = [name for name in reference_models() if card(name)["kind"] in ("dense", "moe", "early-exit", "int8")]
+
+
+@pytest.mark.parametrize("name", NEURAL)
+def test_how_sure_it_was_is_told_of_the_noted_pass_afterwards(name: str) -> None:
+    engine, alike = (load_engine(name, 8, threads=1) for _ in range(2))
+    # An engine of a cascade computes it as it answers.
+    alike.confident = True
+    wanted = [answer.confidence for answer in alike.generate(PROMPTS, ["\n"], 24)]
+    engine.note()
+    assert [answer.confidence for answer in engine.generate(PROMPTS, ["\n"], 24)] == [None] * len(PROMPTS)
+    # Passes after the noted one are not kept.
+    engine.generate(PROMPTS[:9], ["\n"], 24)
+    assert engine.confidences() == pytest.approx(wanted)
+    assert engine.confidences() == []
+
+
+def test_whoever_does_not_choose_is_surer_of_what_is_right() -> None:
+    rows = [json.loads(line) for line in (Path(reference.__file__).parent / "data" / "units.jsonl").open()][:150]
+    engine = load_engine("dense-60k", 32, threads=1)
+    engine.note()
+    found = engine.generate([row["prompt"] for row in rows], ["\n"], 24)
+    right = np.array([answer.text == row["answer"] for answer, row in zip(found, rows, strict=True)])
+    sure = np.array(engine.confidences())
+    assert sure[right].mean() > sure[~right].mean() + 0.1
+
+
 # In 8 bits a character's probability depends on what is computed beside it: the whole text here, itself in the engine.
 @pytest.mark.parametrize("name", [name for name in CASCADES if not in_8_bits(name)])
 def test_confidence_is_the_product_of_the_probabilities_of_an_answers_characters(name: str) -> None:
