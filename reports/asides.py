@@ -12,6 +12,8 @@ from .views import View
 from .wording import energy_unit, fixed, number, safe, share
 
 __all__ = [
+    "PHASES",
+    "WHERE_NOTE",
     "Aside",
     "all_asides",
     "asides",
@@ -22,9 +24,15 @@ __all__ = [
     "metric_in_words",
     "other_metrics",
     "pace",
+    "phase_cells",
     "where_it_goes",
 ]
 
+PHASES = {"prefill": "Prompts", "decode": "Further tokens", "other": "Around the model", "idle": "Idle"}
+"""Of the gross energy, in time's order."""
+WHERE_NOTE = (
+    "Around the model: lm-eval's and Python's own work. Loading and warming up are outside, in the cells' phases."
+)
 _CHOICES = "What models chose to compute"
 _MANY_CUT = 0.01
 """A smaller share of answers cut off is told in a clause."""
@@ -132,17 +140,21 @@ def where_it_goes(view: View) -> Aside | None:
     unit = energy_unit(_token_wh(row) for row in view.rows)
     return Aside(
         title="Where the energy goes",
-        note="Shares of the gross energy, by the time of each part. Around the model: lm-eval's and Python's own work. "
-        "Loading and warming up are outside, in the cells' phases.",
-        heads=("Prompts", "Further tokens", "Around the model", "Idle", f"{unit.name} a generated token"),
-        lines=_lines(
-            view,
-            [
-                *(partial(_phase, name) for name in ("prefill", "decode", "other", "idle")),
-                lambda row: number(_scaled(_token_wh(row), unit.factor)),
-            ],
-        ),
+        note=f"Shares of the gross energy, by the time of each part. {WHERE_NOTE}",
+        heads=(*PHASES.values(), f"{unit.name} a generated token"),
+        lines=_lines(view, _phase_writers(view)),
     )
+
+
+def phase_cells(view: View, rows: Sequence[Row]) -> list[tuple[str, ...]]:
+    """What `where_it_goes` says of each of these rows."""
+    writers = _phase_writers(view)
+    return [tuple(write(row) for write in writers) for row in rows]
+
+
+def _phase_writers(view: View) -> list[Callable[[Row], str]]:
+    unit = energy_unit(_token_wh(row) for row in view.rows)
+    return [*(partial(_phase, name) for name in PHASES), lambda row: number(_scaled(_token_wh(row), unit.factor))]
 
 
 def pace(view: View) -> Aside | None:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from xml.sax.saxutils import escape
+import math
 
+from .chart import Scale, line, mark, path, text
 from .context import Chart
 from .wording import fixed
 
-__all__ = ["chart_alt", "chart_svg"]
+__all__ = ["chart_alt", "chart_caption", "chart_svg"]
 
-_WIDTH, _HEIGHT = 640, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 16, 26, 44
+_WIDTH, _HEIGHT = 640, 270
+_LEFT, _RIGHT, _TOP, _BOTTOM = 52, 624, 14, 236
 _STEPS = 48
-_APART = 13
+_APART = 25
 """Lines that are nearer to each other have one name; all are in the words beside the chart."""
 
 
@@ -22,50 +23,38 @@ def chart_alt(chart: Chart) -> str:
     return f"Yearly energy of {chart.label}, whose use grows by {_percent(chart)} a year, reaches that of {met}."
 
 
+def chart_caption(chart: Chart) -> str:
+    """What is drawn, for below it."""
+    return (
+        f"{chart_alt(chart)} Upwards: energy a year, in what {chart.label} takes in the first. "
+        f"To the right: years, {_percent(chart)} more use in each."
+    )
+
+
 def chart_svg(chart: Chart) -> str:
-    """An SVG that takes its colours from the page; the same bytes for the same figures."""
+    """An SVG that takes its colours and its font's size from the page; the same bytes for the same figures."""
     highest = max(1.15 * max(ratio for _, ratio, _ in chart.others), 1.3)
-
-    def at(years: float, energy: float) -> tuple[str, str]:
-        x = _LEFT + (_WIDTH - _LEFT - _RIGHT) * years / chart.years
-        y = _HEIGHT - _BOTTOM - (_HEIGHT - _TOP - _BOTTOM) * energy / highest
-        return f"{x:.1f}", f"{y:.1f}"
-
-    parts = []
-    for tick in range(int(highest) + 1):
-        (left, y), (right, _) = at(0, tick), at(chart.years, tick)
-        parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="var(--grid)"/>')
-        parts.append(_text(_LEFT - 8, y, f"{tick}\u00d7", anchor="end", middle=True))
-    named_at = float(_HEIGHT)
-    for number, (name, ratio, years) in enumerate(chart.others, start=2):
-        (left, y), (right, _), colour = at(0, ratio), at(chart.years, ratio), f"var(--kind{(number - 1) % 6 + 1})"
-        parts.append(f'<line x1="{left}" x2="{right}" y1="{y}" y2="{y}" stroke="{colour}" stroke-dasharray="5 4"/>')
-        if named_at - float(y) > _APART:
-            named_at = float(y)
-            parts.append(_text(_LEFT + 6, named_at - 6, name, fill=colour))
-        x, _ = at(years, ratio)
-        parts.append(f'<circle cx="{x}" cy="{y}" r="4" fill="var(--paper)" stroke="{colour}" stroke-width="2"/>')
-    curve = []
-    for step in range(_STEPS + 1):
-        years = chart.years * step / _STEPS
-        energy = (1 + chart.growth) ** years
-        if energy <= highest:
-            curve.append(" ".join(at(years, energy)))
-    parts.append(f'<path d="M{" L".join(curve)}" fill="none" stroke="var(--kind1)" stroke-width="2"/>')
+    x = Scale(low=0, high=chart.years, start=_LEFT, end=_RIGHT, log=False)
+    y = Scale(low=0, high=highest, start=_BOTTOM, end=_TOP, log=False)
+    parts = [path([((x.start, y.at(tick)), (x.end, y.at(tick))) for tick in range(int(highest) + 1)], "var(--grid)", 1)]
+    parts += [
+        text(_LEFT - 8, y.at(tick), f"{tick}\u00d7", anchor="end", middle=True) for tick in range(int(highest) + 1)
+    ]
+    named_at = math.inf
+    for number, (name, ratio, years) in enumerate(chart.others):
+        at, tint = y.at(ratio), f"var(--kind{(number + 1) % 6 + 1})"
+        parts.append(line((x.start, x.end), (at, at), tint, ' stroke-dasharray="5 4"'))
+        if named_at - at > _APART:
+            named_at = at
+            parts.append(text(_LEFT + 6, at - 6, name, fill=tint))
+        parts.append(mark(x.at(years), at, "o", tint, size=4, hollow=True))
+    moments = [chart.years * step / _STEPS for step in range(_STEPS + 1)]
+    curve = [(years, (1 + chart.growth) ** years) for years in moments]
+    reached = [(x.at(years), y.at(energy)) for years, energy in curve if energy <= highest]
+    parts.append(path([reached], "var(--kind1)", 2))
     for year in range(0, int(chart.years) + 1, max(1, round(chart.years / 6))):
-        x, y = at(year, 0)
-        parts.append(_text(float(x), float(y) + 18, str(year), anchor="middle"))
-    below = f"years, {chart.label} used {_percent(chart)} more each"
-    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 6, below, anchor="end"))
-    parts.append(_text(_LEFT - 44, 14, f"Energy a year, in what {chart.label} takes in the first"))
-    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" font-size="12">{"".join(parts)}</svg>'
-
-
-def _text(
-    x: float, y: float | str, text: str, *, anchor: str = "start", fill: str = "var(--muted)", middle: bool = False
-) -> str:
-    place = f'x="{x:.1f}" y="{float(y):.1f}"' + (' dominant-baseline="middle"' if middle else "")
-    return f'<text {place} text-anchor="{anchor}" fill="{fill}">{escape(text)}</text>'
+        parts.append(text(x.at(year), _BOTTOM + 24, str(year), anchor="middle"))
+    return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}">{"".join(parts)}</svg>'
 
 
 def _percent(chart: Chart) -> str:

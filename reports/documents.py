@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -18,9 +18,11 @@ from .caveats import caveats
 from .context import Context
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import flags_of, in_words
+from .hypervolume import REFERENCE_QUALITY, REFERENCE_WH, sentence
 from .method import method
 from .names import together
 from .provenance import again, machines, meters
+from .routingwords import RoutingText
 from .rows import Row
 from .table import Columns, rank_text
 from .views import ALL, View
@@ -46,9 +48,10 @@ def as_json(views: Sequence[View]) -> dict[str, Any]:
     return {"schema": RANK_SCHEMA, "views": [_view_json(view) for view in views]}
 
 
-def json_text(views: Sequence[View]) -> str:
-    """`as_json` as text with a newline; no control character of a name survives as such."""
-    return json.dumps(as_json(views), indent=2, allow_nan=False) + "\n"
+def json_text(views: Sequence[View], routing: Mapping[str, Any] | None = None) -> str:
+    """`as_json` as text with a newline, a report's ``routing`` beside; no control character of a name survives."""
+    more = {"routing": routing} if routing else {}
+    return json.dumps(as_json(views) | more, indent=2, allow_nan=False) + "\n"
 
 
 def as_csv(views: Sequence[View]) -> str:
@@ -71,7 +74,7 @@ def told_once(views: Sequence[View]) -> list[View]:
 
 
 def as_markdown(
-    views: Sequence[View], runs: Sequence[Run] = (), context: Context | None = None, bound: Aside | None = None
+    views: Sequence[View], runs: Sequence[Run] = (), context: Context | None = None, bound: RoutingText | None = None
 ) -> str:
     """The report for a pull request or a model card; ``runs`` are what the views were made from."""
     views = told_once(views)
@@ -86,14 +89,15 @@ def as_markdown(
         more = unfinished_sentence(view)
         parts += [f"**{_md(more)}**"] if more and more != lacking else []
         parts += [] if view is first else [_md(finding(view))]
-        parts += [_md_table(view), _md(interval_sentence(view))]
+        covers = sentence(view.covered, view.rows) if view.task == ALL or view is first else ""
+        parts += [_md_table(view), _md(" ".join(filter(None, (interval_sentence(view), covers))))]
         notes = caveats(view, views[:place])
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
         for aside in _asides(view):
             parts += [_md(f"{aside.title}. {aside.note}"), _md_aside(aside)]
         flagged = [f"- {_md(who)}: {_md(words)}" for who, words in _flags_told(view)]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
-    parts += [f"## {_md(bound.title)}", _md(bound.note), _md_aside(bound)] if bound else []
+    parts += _md_routing(bound) if bound else []
     parts += _md_context(context) if context else []
     parts += _md_method(views) + _md_meters(runs) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"
@@ -140,6 +144,10 @@ def _view_json(view: View) -> dict[str, Any]:
         "asked": {task: _asked_json(question) for task, question in view.asked.items()},
         "meters": [meter.model_dump(mode="json") for meter in view.meters],
         "carbon": [carbon.model_dump(mode="json") for carbon in view.carbon],
+        "hypervolume": view.covered.value if view.covered else None,
+        "hypervolume_low": view.covered.low if view.covered else None,
+        "hypervolume_high": view.covered.high if view.covered else None,
+        "hypervolume_reference": {"quality": REFERENCE_QUALITY, "energy_wh_per_1k": REFERENCE_WH},
         "rows": [asdict(row) | {"flags": list(row.flags)} for row in view.rows],
     }
 
@@ -222,6 +230,12 @@ def _md_aside(aside: Aside) -> str:
     lines = ["| " + " | ".join(["Model", *map(_md, aside.heads)]) + " |", "|---|" + "--:|" * len(aside.heads)]
     lines += ["| " + " | ".join([_md(label), *cells]) + " |" for label, cells in aside.lines]
     return "\n".join(lines)
+
+
+def _md_routing(bound: RoutingText) -> list[str]:
+    parts = [f"## {_md(bound.title)}", _md(bound.introduction), _md_aside(bound.table)]
+    parts += ["\n".join(f"- {_md(column)}" for column in bound.columns)]
+    return parts + (["\n".join(f"- {_md(words)}" for words in bound.cascades)] if bound.cascades else [])
 
 
 def _md_context(context: Context) -> list[str]:

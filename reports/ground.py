@@ -13,7 +13,7 @@ from .rows import Row
 from .scene import GRID, MUTED, Scene, energy_ends, extent
 from .wording import Unit
 
-__all__ = ["draw_axes", "draw_curves", "draw_floor", "energy_range"]
+__all__ = ["draw_axes", "draw_curves", "draw_floor", "energy_range", "log_range"]
 
 _FAR = 4.0
 """How many times less or more energy than all that is ranked is off the axis."""
@@ -26,7 +26,12 @@ def energy_range(rows: Sequence[Row], unit: Unit) -> tuple[float, float]:
     A guesser that needs a hundredth of the energy would else press all others into a corner.
     """
     spans = [energy_ends(row, unit) or 2 * ((row.energy_wh_per_1k or 0.0) * unit.factor,) for row in rows]
-    ranked = [ends for row, ends in zip(rows, spans, strict=True) if row.rank is not None] or spans
+    return log_range(spans, [row.rank is not None for row in rows])
+
+
+def log_range(spans: Sequence[tuple[float, float]], ranked_are: Sequence[bool]) -> tuple[float, float]:
+    """The ends of a log axis for intervals above 0: all of what is ranked, and the others as far as they are near."""
+    ranked = [ends for ends, is_ranked in zip(spans, ranked_are, strict=True) if is_ranked] or spans
     low, high = min((ends[0] for ends in ranked), default=0.1), max((ends[1] for ends in ranked), default=10.0)
     near = [ends for ends in spans if low / _FAR <= ends[0] and ends[1] <= high * _FAR]
     low, high = min((ends[0] for ends in near), default=low), max((ends[1] for ends in near), default=high)
@@ -97,7 +102,7 @@ def draw_floor(scene: Scene) -> list[Box]:
         textcoords="offset points",
         ha="right",
         va="top",
-        fontsize=scene.layout.font - 2,
+        fontsize=scene.layout.least,
         color=MUTED,
     )
     ((_, at),) = scene.pixels([(scene.reach[0], view.quality_floor)]).tolist()
@@ -112,7 +117,7 @@ def _ticks(scene: Scene, decades: float) -> None:
     axis.set_major_locator(LogLocator(subs=steps))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
-    scene.axes.tick_params(labelsize=scene.layout.font - 1, length=3)
+    scene.axes.tick_params(labelsize=max(scene.layout.font - 1, scene.layout.least), length=3)
 
 
 def _name_curve(scene: Scene, rate: float, named: list[Box]) -> None:
@@ -126,7 +131,7 @@ def _name_curve(scene: Scene, rate: float, named: list[Box]) -> None:
         textcoords="offset points",
         ha="center",
         va="bottom",
-        fontsize=scene.layout.font - 2,
+        fontsize=scene.layout.least,
         color=MUTED,
         annotation_clip=False,
     )

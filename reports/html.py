@@ -11,18 +11,23 @@ from markupsafe import Markup
 
 from joulemark.harness.store import Run
 
-from .asides import Aside, all_asides, chosen
+from .asides import Aside, all_asides, asides, chosen, pace
 from .caveats import caveats
 from .context import Context
-from .contextplot import chart_alt, chart_svg
+from .contextplot import chart_alt, chart_caption, chart_svg
 from .documents import told_once, view_title
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import flags_of, in_words
+from .flow import flow
+from .hypervolume import sentence
 from .method import method
 from .plots import alt_text, caption, page_svg
 from .provenance import again, describe_run, machines, meters
+from .routingwords import RoutingText
 from .rows import Row
+from .scatter import Picture, latency_against_energy, quality_against_computing, too_alike
 from .table import Columns, rank_text
+from .tasksplot import multiples
 from .views import ALL, View
 from .wording import draws_share, fixed, number, reach, safe
 
@@ -38,14 +43,16 @@ class Bar:
     at: float
 
 
-def page(views: Sequence[View], runs: Sequence[Run], context: Context | None = None, bound: Aside | None = None) -> str:
+def page(
+    views: Sequence[View], runs: Sequence[Run], context: Context | None = None, bound: RoutingText | None = None
+) -> str:
     """The whole page.
 
     Args:
         views: As `make_views` gives them; the first one leads.
         runs: What they were made from, for the method, the machines and how to reproduce.
         context: What the energies of the first view come to in the world, where that is asked for.
-        bound: How far the first view's entrants are from a perfect choice among them.
+        bound: What the first view's entrants could reach together.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -56,7 +63,7 @@ def page(views: Sequence[View], runs: Sequence[Run], context: Context | None = N
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"reach": reach, "safe_text": safe}
+    environment.filters |= {"reach": reach, "safe_text": safe, "drawn": Markup}
     views = told_once(views)
     in_order = sorted(runs, key=lambda run: run.header.run_id)
     one_kind = len({(view.task, view.hardware, view.scope, view.grade) for view in views}) == len(
@@ -80,6 +87,7 @@ def page(views: Sequence[View], runs: Sequence[Run], context: Context | None = N
         bound=bound,
         chart=Markup(chart_svg(context.chart)) if context and context.chart else "",  # noqa: S704
         chart_alt=chart_alt(context.chart) if context and context.chart else "",
+        chart_caption=chart_caption(context.chart) if context and context.chart else "",
         method=method(views),
         runs=[describe_run(run) for run in in_order],
         again=again(in_order),
@@ -101,6 +109,7 @@ def _section(view: View, place: int, views: Sequence[View], one_kind: bool) -> d
         "finding": finding(view),
         "grade": grade_sentence(view),
         "intervals": interval_sentence(view),
+        "covers": sentence(view.covered, view.rows),
         "caveats": caveats(view, views[:place]),
         "caption": caption(view) if pictured else "",
         "judged": columns.judged,
@@ -109,12 +118,27 @@ def _section(view: View, place: int, views: Sequence[View], one_kind: bool) -> d
         "energy_title": f"{columns.energy.name} per 1,000 answers",
         "rate_title": columns.rate_title,
         "rows": [_line(view, row, columns, bar) for row, bar in zip(view.rows, _bars(view.rows), strict=True)],
-        "asides": all_asides(view),
+        "multiples": multiples(view, views) if pictured else None,
+        "flow": flow(view) if pictured else None,
+        "pictures": _pictures(view, views) if pictured else [],
+        "alike": too_alike(view, views) if pictured else "",
+        "asides": _whole_asides(view) if pictured else all_asides(view),
         "computed": chosen(view),
         "wide": Markup(page_svg(view, prefix=f"{name}w")) if pictured else "",  # noqa: S704
         "narrow": Markup(page_svg(view, narrow=True, prefix=f"{name}n")) if pictured else "",  # noqa: S704
         "alt": alt_text(view),
     }
+
+
+def _pictures(view: View, views: Sequence[View]) -> list[Picture]:
+    latency = latency_against_energy(view)
+    return quality_against_computing(view, views) + ([latency] if latency else [])
+
+
+def _whole_asides(view: View) -> list[Aside]:
+    """The small tables without where the energy goes, which is drawn."""
+    paced = pace(view) if len(view.tasks) == 1 else None
+    return asides(view) + ([paced] if paced else [])
 
 
 def _line(view: View, row: Row, columns: Columns, bar: Bar | None) -> dict[str, Any]:

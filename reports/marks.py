@@ -10,12 +10,15 @@ import numpy as np
 from .labels import Box, Spot, place_labels
 from .names import all_of, cut_apart
 from .pareto import frontier
+from .rows import Row
 from .scene import FRONT, INK, MUTED, PAPER, SHADE, Scene, extent
 from .stats import Floats
 from .wording import number
 
-__all__ = ["draw_legend", "draw_names", "draw_points", "draw_steps"]
+__all__ = ["MOST_BARS", "draw_legend", "draw_names", "draw_points", "draw_steps"]
 
+MOST_BARS = 100
+"""So many rows have their intervals drawn."""
 _MOST_NAMES = 25
 _LONGEST_NAME = 34
 
@@ -43,27 +46,30 @@ def draw_steps(scene: Scene) -> None:
 def draw_points(scene: Scene) -> None:
     """A point for each row, hollow where its energy is modelled, with its intervals both ways.
 
-    An arrow at the end of the axis for one that is far off.
+    An arrow at the end of the axis for one that is far off. Of very many rows those on the frontier have intervals.
     """
     axes = scene.axes
+    alike: dict[tuple[str, str, float, str, bool], list[tuple[float, float]]] = {}
     for row, (colour, mark, _), x, y in zip(scene.rows, scene.kinds(), scene.x.tolist(), scene.y.tolist(), strict=True):
-        bars: dict[str, Any] = {"color": colour, "linewidth": 1.3, "capsize": 3, "zorder": 3}
-        if row.quality_low is not None and row.quality_high is not None:
-            axes.errorbar(x, y, yerr=_arms(y, (row.quality_low, row.quality_high)), **bars)
-        if ends := scene.bar(row):
-            axes.errorbar(x, y, xerr=_arms(x, ends), **bars)
+        if len(scene.rows) <= MOST_BARS or row.frontier == "on":
+            _draw_bars(scene, row, x, y, colour)
         far = scene.far_off(row)
-        axes.plot(
-            [x],
-            [y],
-            ("<" if x == scene.reach[0] else ">") if far else mark,
-            clip_on=not far,
-            markersize=6.5 if row.frontier in ("dominated", None) else 8.0,
-            markerfacecolor=PAPER if row.grade == "modelled" else colour,
-            markeredgecolor=colour,
-            markeredgewidth=2.0,
-            zorder=4,
-        )
+        shape = ("<" if x == scene.reach[0] else ">") if far else mark
+        size = 6.5 if row.frontier in ("dominated", None) else 8.0
+        face = PAPER if row.grade == "modelled" else colour
+        alike.setdefault((colour, shape, size, face, far), []).append((x, y))
+    for (colour, shape, size, face, far), spots in alike.items():
+        look: dict[str, Any] = {"markersize": size, "markerfacecolor": face, "markeredgecolor": colour}
+        xs, ys = zip(*spots, strict=True)
+        axes.plot(xs, ys, shape, clip_on=not far, markeredgewidth=2.0, zorder=4, **look)
+
+
+def _draw_bars(scene: Scene, row: Row, x: float, y: float, colour: str) -> None:
+    look: dict[str, Any] = {"color": colour, "linewidth": 1.3, "capsize": 3, "zorder": 3}
+    if row.quality_low is not None and row.quality_high is not None:
+        scene.axes.errorbar(x, y, yerr=_arms(y, (row.quality_low, row.quality_high)), **look)
+    if ends := scene.bar(row):
+        scene.axes.errorbar(x, y, xerr=_arms(x, ends), **look)
 
 
 def draw_names(scene: Scene, blocked: list[Box], curves: list[Box]) -> None:
@@ -127,7 +133,7 @@ def draw_legend(scene: Scene) -> list[Box]:
         style = {"linewidth": 0.9, "linestyle": (0, (1, 2.4))}
         entries.append(Line2D([], [], color=MUTED, label="equal right answers per Wh", **style))
     if scene.view.mixed:
-        legend = scene.axes.legend(handles=entries, loc="lower right", frameon=False, fontsize=layout.font - 2)
+        legend = scene.axes.legend(handles=entries, loc="lower right", frameon=False, fontsize=layout.least)
         return [extent(scene.axes, legend)]
     lift = (layout.font + 7) / 72 / (layout.height - layout.top - layout.bottom)
     scene.axes.legend(
@@ -136,7 +142,7 @@ def draw_legend(scene: Scene) -> list[Box]:
         bbox_to_anchor=(-0.01, 1 + lift),
         ncols=2 if layout.small else 7,
         frameon=False,
-        fontsize=layout.font - (1.5 if len(entries) < 6 else 2.2 if len(entries) < 7 else 2.8),
+        fontsize=layout.least if layout.small else layout.font - min(2.8, 1.5 + 0.65 * max(0, len(entries) - 5)),
         handletextpad=0.4,
         columnspacing=1.3,
         borderaxespad=0,

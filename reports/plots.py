@@ -16,7 +16,7 @@ import numpy as np
 
 from .findings import finding, headline
 from .ground import draw_axes, draw_curves, draw_floor, energy_range
-from .marks import draw_legend, draw_names, draw_points, draw_steps
+from .marks import MOST_BARS, draw_legend, draw_names, draw_points, draw_steps
 from .names import legend
 from .rows import Row
 from .scene import INK, MUTED, PAPER, VARIABLES, Layout, Scene
@@ -30,7 +30,7 @@ __all__ = ["alt_text", "caption", "page_svg", "picture", "saved", "style", "wrap
 
 _FILE = Layout(width=9.0, height=5.9, font=10.5, left=0.8, right=0.3, top=1.12, bottom=1.12)
 _WIDE = Layout(width=8.6, height=4.7, font=10.5, left=0.72, right=0.2, top=0.54, bottom=0.62)
-_NARROW = Layout(width=4.0, height=4.5, font=10.5, left=0.62, right=0.14, top=0.74, bottom=0.62, small=True)
+_NARROW = Layout(width=4.0, height=4.65, font=10.5, left=0.62, right=0.14, top=0.89, bottom=0.62, small=True)
 _MOST_IN_WORDS = 25
 _EDGE, _TITLE, _SUBTITLE, _NOTE = 0.16, 14.5, 10.0, 8.3
 _MOST_LINES = 3
@@ -97,7 +97,9 @@ def caption(view: View) -> str:
     if not rows:
         return _NOTHING
     told = {
-        "Quality against energy, with 95\u00a0% intervals for comparing points.": True,
+        "Quality against energy, with 95\u00a0% intervals for comparing points.": len(rows) <= MOST_BARS,
+        f"Quality against energy of {len(rows):,} entrants, with 95\u00a0% intervals for comparing those on the "
+        "frontier.": len(rows) > MOST_BARS,
         "The line joins the best found; a point in the shaded part would move the frontier.": _has_frontier(view),
         "Dotted curves join equal right answers beyond guessing per watt-hour.": True,
         "Hollow points: modelled energy.": any(row.grade == "modelled" for row in rows),
@@ -223,8 +225,9 @@ def _footnote(view: View) -> str:
     modelled = f"modelled from {view.modelled_by}, not measured joules"
     grade = modelled if view.modelled_by else (view.grade or "none")
     error = f"the true value lies within {reach(rel_u)} (95 %), which is not in the bars"
+    crowd = " (on the frontier only)" if len(_drawn(view)) > MOST_BARS else ""
     parts = [
-        f"Bars: 95 % intervals for comparing points; quality over items, {bars}.",
+        f"Bars{crowd}: 95 % intervals for comparing points; quality over items, {bars}.",
         f"Energy: {grade}; {error}.",
         "Right answers are counted beyond guessing.",
     ]

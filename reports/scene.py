@@ -15,7 +15,20 @@ from .wording import Unit, safe
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["FRONT", "GRID", "INK", "MUTED", "PAPER", "SHADE", "VARIABLES", "Layout", "Scene", "energy_ends", "extent"]
+__all__ = [
+    "FRONT",
+    "GRID",
+    "INK",
+    "MUTED",
+    "PAPER",
+    "SHADE",
+    "VARIABLES",
+    "Layout",
+    "Scene",
+    "energy_ends",
+    "extent",
+    "kinds",
+]
 
 INK, MUTED, GRID, PAPER, FRONT, SHADE = "#1b1f24", "#57606a", "#e3e7eb", "#ffffff", "#c04f00", "#fbf3ee"
 _STATUS = {
@@ -53,6 +66,11 @@ class Layout:
     bottom: float
     small: bool = False
 
+    @property
+    def least(self) -> float:
+        """The smallest font: on a telephone 11 pixels, which has 328 for the width."""
+        return self.font - (0.8 if self.small else 2)
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -88,11 +106,8 @@ class Scene:
         return not self.reach[0] <= energy <= self.reach[1]
 
     def kinds(self) -> list[tuple[str, str, str]]:
-        """Colour, shape and name for each row: its place on the frontier; in a mixed view what measured it."""
-        if not self.view.mixed:
-            return [_STATUS[row.frontier] for row in self.rows]
-        names = sorted({_kind(row) for row in self.rows})
-        return [(*_KINDS[names.index(_kind(row)) % len(_KINDS)], _kind(row)) for row in self.rows]
+        """Colour, shape and name for each row."""
+        return kinds(self.rows, mixed=self.view.mixed)
 
     def pixels(self, points: Floats | Sequence[tuple[float, float]]) -> Floats:
         """Pixel positions of points given in the axes' units, shape (points, 2)."""
@@ -104,6 +119,14 @@ class Scene:
         """The axes' rectangle in pixels."""
         box = self.axes.get_window_extent()
         return Box(box.x0, box.y0, box.x1, box.y1)
+
+
+def kinds(rows: Sequence[Row], *, mixed: bool) -> list[tuple[str, str, str]]:
+    """Colour, shape and name for each row: its place on the frontier; in a mixed view what measured it."""
+    if not mixed:
+        return [_STATUS[row.frontier] for row in rows]
+    names = sorted({_kind(row) for row in rows})
+    return [(*_KINDS[names.index(_kind(row)) % len(_KINDS)], _kind(row)) for row in rows]
 
 
 def energy_ends(row: Row, unit: Unit) -> tuple[float, float] | None:
