@@ -7,7 +7,7 @@ import json
 import math
 import shutil
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,9 +74,9 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
               help="Only energy of this grade; repeatable.")  # fmt: skip
 @click.option("--mix", is_flag=True, help="Put unlike hardware, scope or grade side by side, unranked.")
 @click.option("--carbon", is_flag=True, help="Also show carbon, of runs that were told what a kWh stands for.")
-@click.option("--csv", "form", flag_value="csv", help="Print a line for each row of each table.")
-@click.option("--markdown", "form", flag_value="markdown", help="Print the tables and what they mean as Markdown.")
-@click.option("--json", "form", flag_value="json", help="Print one JSON object.")
+@click.option("--csv", is_flag=True, help="Print a line for each row of each table.")
+@click.option("--markdown", is_flag=True, help="Print the tables and what they mean as Markdown.")
+@click.option("--json", is_flag=True, help="Print one JSON object.")
 def rank(
     runs: tuple[Path, ...],
     task: str | None,
@@ -84,7 +84,6 @@ def rank(
     quality_floor: float,
     mix: bool,
     carbon: bool,
-    form: str | None,
     **limits: Any,
 ) -> None:
     """Rank the models of one run or several by right answers beyond guessing, per watt-hour.
@@ -92,15 +91,17 @@ def rank(
     In --json, an interval that ends in _within_low and _within_high compares models that were measured
     together, as the table does; _low and _high hold the meter's own error as well.
     """
+    form = _one_form([name for name in _FORMS if limits.pop(name)])
     if not 0 <= quality_floor <= 100:
         raise UsageError(f"--quality-floor {quality_floor:g}: give points from 0 (guessing) to 100 (perfect).")
+    shown = task or (ALL if form is None else None)
     by = by or ("correct_per_wh" if limits["budget_wh"] is None else "quality")
-    views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix, filters=Filters(**limits))
-    chosen = _of_task(views, task)
+    filters = Filters(**limits)
+    views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix, filters=filters, task=shown)
     if form is not None:
-        click.echo({"csv": as_csv, "json": json_text, "markdown": tables_as_markdown}[form](chosen), nl=False)
+        click.echo(_FORMS[form](views), nl=False)
         return
-    print_views(chosen if task else _leading(chosen), carbon=carbon)
+    print_views(views, carbon=carbon)
     if not task:
         _tell_apart(views)
     if not task and len(views[0].tasks) > 1:
@@ -110,6 +111,16 @@ def rank(
             f"One task: --task {names}", width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
         )
         click.echo("\n".join(wrapped), err=True)
+
+
+_FORMS: dict[str, Callable[[list[View]], str]] = {"csv": as_csv, "markdown": tables_as_markdown, "json": json_text}
+
+
+def _one_form(names: Sequence[str]) -> str | None:
+    """The one that was asked for, if any."""
+    if len(names) > 1:
+        raise UsageError(f"{' and '.join(f'--{name}' for name in names)}: print one form at a time.")
+    return names[0] if names else None
 
 
 @click.command()
@@ -196,8 +207,8 @@ def _world(runs: Sequence[Path], told: dict[str, Any]) -> World:
 def show_table(run_paths: Sequence[Path]) -> None:
     """Print the table over all tasks of these runs, as ``joulemark rank`` does; with carbon where they have any."""
     runs = _read(run_paths)
-    views = make_views(runs)
-    print_views(_leading(views), carbon=any(run.header.carbon for run in runs))
+    views = make_views(runs, task=ALL)
+    print_views(views, carbon=any(run.header.carbon for run in runs))
     _tell_apart(views)
 
 
@@ -215,17 +226,19 @@ def write_report(run_paths: Sequence[Path], out: Path, world: World | None = Non
     from .html import page
     from .plots import picture
     from .routing import headroom
+    from .routingwords import routing_json, routing_text
 
     runs = _read(run_paths)
     views = make_views(runs)
-    context, bound = make_context(views[0], world) if world else None, headroom(views[0], runs)
+    context, found = make_context(_leading(views), world) if world else None, headroom(views[0], runs)
+    bound, routing = (routing_text(found), routing_json(found)) if found else (None, None)
     contents = {
         "report.html": page(views, runs, context, bound).encode(),
         "report.md": as_markdown(views, runs, context, bound).encode(),
         "pareto.png": picture(views[0], "png"),
         "pareto.svg": picture(views[0], "svg"),
         "results.csv": as_csv(views).encode(),
-        "results.json": json_text(views).encode(),
+        "results.json": json_text(views, routing).encode(),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -264,23 +277,13 @@ def _read(paths: Sequence[Path]) -> list[Run]:
     return list(runs.values())
 
 
-def _of_task(views: list[View], task: str | None) -> list[View]:
-    if task is None:
-        return views
-    chosen = [view for view in views if view.task == task]
-    if not chosen:
-        known = sorted({view.task for view in views if view.task != ALL})
-        raise UsageError(f"no task {task!r} in these runs; they have {', '.join(known)}.")
-    return chosen
-
-
 def _leading(views: list[View]) -> list[View]:
     return [view for view in views if view.task == ALL]
 
 
 def _tell_apart(views: list[View]) -> None:
     """Name the tasks that the view over all tasks leaves out."""
-    whole = {task for view in _leading(views) for task in view.tasks}
-    apart = sorted({view.task for view in views if view.task != ALL} - whole)
+    whole = {task for view in views for task in view.tasks}
+    apart = sorted({task for view in views for task in view.apart} - whole)
     if apart:
         click.echo(f"Also measured, by themselves: {', '.join(map(safe, apart))} (joulemark rank RUN --task NAME).")

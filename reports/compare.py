@@ -23,7 +23,7 @@ from .entrants import Entrant, belied, without_quality_in
 from .placing import tables_of
 from .rows import Figures, measure
 from .samples import Sample
-from .stats import Floats, half_width, log_energy, t_quantile
+from .stats import Floats, half_width, holm, log_energy, t_quantile, two_sided_p
 from .views import ALL
 
 __all__ = ["Comparison", "Contrast", "Effect", "compare", "detectable"]
@@ -42,12 +42,17 @@ class Effect:
         high: Upper end.
         detectable: The smallest true effect that a comparison like this would call different with 80 % probability; of
             a ratio how far it is above 1.
+        p: P value of no difference, of the test that the interval stands for.
+        significant: Whether it is one also after Holm's correction over all tasks, quality and energy; None over all
+            tasks together, and where there is no interval.
     """
 
     value: float
     low: float | None = None
     high: float | None = None
     detectable: float | None = None
+    p: float | None = None
+    significant: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +68,8 @@ class Contrast:
         paired: Whether they are compared one by one.
         a: Figures of the first on these items.
         b: Those of the second.
-        quality: Points that the second has more; None where one of them has no quality.
+        quality: Points that the second has more; None where one of them has no quality. The same answers, metered
+            twice, have no interval of it.
         energy: Energy of the second over that of the first; None where one has none, or they were asked other items.
         correct_per_wh: The same of right answers per watt-hour; None where one may be guessing.
     """
@@ -107,6 +113,16 @@ class Comparison:
         """Whether both were measured by the same meters on the same machine, whose scale is then in no ratio."""
         return self.a.yardstick == self.b.yardstick
 
+    @property
+    def one_sitting(self) -> bool:
+        """Whether both were measured in one run, be it that its energy was taken anew from a trace."""
+        return _sitting(self.a) == _sitting(self.b)
+
+    @property
+    def same_answers(self) -> bool:
+        """Whether both are the same cells, metered twice: then only their energies can differ."""
+        return _same_answers(self.a, self.b)
+
 
 def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
     """The second entrant against the first; on one task alone if that is named.
@@ -122,9 +138,9 @@ def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
     a, b = without_quality_in(wrong, a), without_quality_in(wrong, b)
     shared = sorted(task for task in a.samples.keys() & b.samples.keys() if _alike(a.samples[task], b.samples[task]))
     if not shared:
-        raise Incomparable(f"{a.model} and {b.model} were asked no task in the same way, so nothing compares them.")
+        raise Incomparable(f"{_both(a, b)} were asked no task in the same way, so nothing compares them.")
     if task is not None and task not in shared:
-        raise UsageError(f"{a.model} and {b.model} share no task {task!r}; they share {', '.join(shared)}.")
+        raise UsageError(f"{_both(a, b)} share no task {task!r}; they share {', '.join(shared)}.")
     chosen = shared if task is None else [task]
     plain = [task for task in chosen if task not in _VARIANTS] or chosen
     whole = [task for task in plain if _has_quality(a, b, task)]
@@ -135,7 +151,7 @@ def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
     return Comparison(
         a=a,
         b=b,
-        contrasts=tuple(_contrast(a, b, name, tasks) for name, tasks in views),
+        contrasts=_corrected([_contrast(a, b, name, tasks) for name, tasks in views]),
         apart=tuple(sorted((a.samples.keys() | b.samples.keys()) - set(shared) - failed)),
         failed=tuple(sorted(failed)),
     )
@@ -163,9 +179,24 @@ def _refuse_unlike(a: Entrant, b: Entrant) -> None:
     ):
         if first != second:
             raise Incomparable(
-                f"{a.model} and {b.model} differ in {what} ({first}; {second}), so that no figure compares the models; "
+                f"{_both(a, b)} differ in {what} ({first}; {second}), so that no figure compares the models; "
                 "`joulemark rank --mix` shows them side by side."
             )
+
+
+def _both(a: Entrant, b: Entrant) -> str:
+    return (
+        f"{a.model} of {a.run_name} and {b.model} of {b.run_name}" if a.model == b.model else f"{a.model} and {b.model}"
+    )
+
+
+def _sitting(entrant: Entrant) -> str:
+    """The run in which it answered."""
+    return entrant.remetered_from or entrant.run_id
+
+
+def _same_answers(a: Entrant, b: Entrant) -> bool:
+    return _sitting(a) == _sitting(b) and _key(a)[1:] == _key(b)[1:]
 
 
 def _key(entrant: Entrant) -> tuple[str, str, str]:
@@ -209,22 +240,41 @@ def _contrast(a: Entrant, b: Entrant, name: str, tasks: Sequence[str]) -> Contra
     )
 
 
+def _corrected(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
+    """With what is significant: the tasks' qualities and energies are one family, of which 5 % have a wrong mark."""
+    told = [
+        (place, name, effect.p)
+        for place, each in enumerate(contrasts)
+        for name, effect in (("quality", each.quality), ("energy", each.energy))
+        if each.task != ALL and effect is not None and effect.p is not None
+    ]
+    marked = list(contrasts)
+    if told:
+        for (place, name, _), yes in zip(told, holm(np.array([p for *_, p in told])), strict=True):
+            effect = replace(getattr(marked[place], name), significant=bool(yes))
+            marked[place] = replace(marked[place], **{name: effect})
+    return tuple(marked)
+
+
 def _only(entrant: Entrant, common: dict[str, np.ndarray]) -> Entrant:
     """The entrant with these items alone; energy is of all that it was asked."""
     samples = {}
     for task, docs in common.items():
         sample = entrant.samples[task]
         at = np.searchsorted(sample.docs, docs)
-        samples[task] = replace(sample, docs=docs, scores=sample.scores[at], clusters=sample.clusters[at], levels={})
+        samples[task] = replace(sample, asked=sample.asked.only(docs), scores=sample.scores[at])
     return replace(entrant, samples=samples)
 
 
 def _qualities(a: Figures, b: Figures) -> Effect:
     """Paired by item, cluster-robust, with one made-up disagreement each way (`contest.differences`)."""
+    if _same_answers(a.entrant, b.entrant):
+        return Effect(value=0.0)
     pairs = differences(_without_energy(a, b), "quality")
     value, var, df = (float(each[1, 0]) for each in (pairs.value, pairs.var, pairs.df))
     half = t_quantile(df) * math.sqrt(var)
-    return Effect(value=value, low=value - half, high=value + half, detectable=detectable(var, df))
+    p = _p_value(value, math.sqrt(var), df)
+    return Effect(value=value, low=value - half, high=value + half, detectable=detectable(var, df), p=p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,8 +300,8 @@ def _energies(a: Figures, b: Figures) -> _Energies | None:
     """Energy per item of both; None where one has none."""
     if not a.log or not b.log:
         return None
-    same_run = a.entrant.run_id == b.entrant.run_id
-    common = sorted(set(a.repeats) & set(b.repeats)) if same_run else []
+    together = _sitting(a.entrant) == _sitting(b.entrant)
+    common = sorted(set(a.repeats) & set(b.repeats)) if together else []
     of_a, of_b = (common, common) if len(common) > 1 else (a.repeats, b.repeats)
     (first, u_first), (second, u_second) = _by_repeat(a, of_a), _by_repeat(b, of_b)
     scale = 0.0 if a.entrant.yardstick == b.entrant.yardstick else a.scale**2 + b.scale**2
@@ -283,6 +333,8 @@ def _rates(a: Figures, b: Figures, energy: _Energies) -> Effect | None:
     assert b.quality
     if any(points.low is None or points.low <= 0 for points in (a.quality, b.quality)):
         return None
+    if _same_answers(a.entrant, b.entrant):
+        return _ratio(-energy.log_ratio, energy.variances, energy.dfs)
     pairs = differences(_without_energy(a, b), "correct_per_wh")
     variances = None if energy.variances is None else (float(pairs.var[1, 0]), *energy.variances)
     return _ratio(float(pairs.value[1, 0]) - energy.log_ratio, variances, (float(pairs.df[1, 0]), *energy.dfs))
@@ -293,8 +345,21 @@ def _ratio(log: float, variances: Sequence[float] | None, dfs: Sequence[float]) 
         return Effect(value=math.exp(log))
     half, df = half_width(variances, dfs)
     # Of a test that calls different what this very interval tells from 1, be it wider than Satterthwaite's.
-    seen = math.expm1(detectable((half / t_quantile(df)) ** 2, df))
-    return Effect(value=math.exp(log), low=math.exp(log - half), high=math.exp(log + half), detectable=seen)
+    error = half / t_quantile(df)
+    return Effect(
+        value=math.exp(log),
+        low=math.exp(log - half),
+        high=math.exp(log + half),
+        detectable=math.expm1(detectable(error**2, df)),
+        p=_p_value(log, error, df),
+    )
+
+
+def _p_value(value: float, error: float, df: float) -> float:
+    """Two-sided, of Student's t; 1 where there is neither a difference nor an error."""
+    if error == 0:
+        return float(value == 0)
+    return float(two_sided_p(np.array(value / error), np.array(df)))
 
 
 def _without_energy(a: Figures, b: Figures) -> Entries:

@@ -16,31 +16,26 @@ from .compare import Comparison, Contrast, Effect
 from .findings import workload_factor
 from .flags import in_words
 from .rows import Figures
-from .stats import Estimate, energy
+from .stats import LEVEL, Estimate, energy
 from .views import ALL
 from .wording import MISSING, ascii_only, fixed, joined, number, safe, span, times
 
 __all__ = ["as_object", "notes", "print_comparison", "verdict"]
 
+_MARK = "*"
+
 
 def verdict(found: Comparison, first: str, second: str) -> str:
-    """What comes out, in a sentence or two."""
-    whole = found.whole
-    parts = [text for text in (_quality(whole.quality), _energy(whole.energy)) if text]
-    if not parts:
-        return f"Nothing can be said of {safe(second)} against {safe(first)}: neither quality nor energy is in both."
-    where = "" if whole.task == ALL else f" on {safe(whole.task)}"
-    modelled = "By a power model, not measured joules: against" if found.a.grade == "modelled" else "Against"
-    told = f"{modelled} {safe(first)}, {safe(second)} {' and '.join(parts)}{where}."
-    if whole.correct_per_wh:
-        told += f" Right answers per watt-hour: {_rate(whole.correct_per_wh)}."
-    return told + _may_be_otherwise(found)
+    """What comes out over all, in a sentence or two."""
+    return _verdict(found, found.whole, first, second)
 
 
 def notes(found: Comparison, first: str, second: str) -> list[str]:
     """What else a reader must know."""
     whole, told = found.whole, []
-    if found.a.run_id != found.b.run_id:
+    if found.same_answers:
+        told.append("Both hold the same answers, metered twice: only their energies can differ.")
+    elif not found.one_sitting:
         between = "on the machine between them" if found.a.machine == found.b.machine else "between the machines"
         told.append(f"Measured in two runs: what else differed {between} is in no interval.")
     told += [f"Failed, so left out: {joined([safe(task) for task in found.failed])}."] if found.failed else []
@@ -52,26 +47,15 @@ def notes(found: Comparison, first: str, second: str) -> list[str]:
             "energies, which are of all items."
         )
     elif whole.energy is None:
-        lacking = {
-            name: [task for task in whole.tasks if not own.samples[task].energy_wh]
-            for name, own in ((first, found.a), (second, found.b))
-        }
-        told += [
-            f"{safe(name)} has no energy in {joined(tasks)}, so none is compared."
-            for name, tasks in lacking.items()
-            if tasks
-        ]
+        told += _without_energy(found, first, second)
     if whole.repeats == 1:
         told.append("One repeat: no interval for energy.")
-    told += _of_grade(found)
+    told += _remetered(found)
+    told += _of_grade(found) if any(each.energy for each in found.contrasts) else []
     for name, own in ((first, whole.a), (second, whole.b)):
-        told += [f"{safe(name)}: {text}." for text in in_words(own.flags)]
-    if len(found.contrasts) > 2:
-        told.append(
-            f"{2 * len(found.contrasts)} intervals are in the table, each 95 % by itself: one in twenty leaves out the "
-            "truth by chance."
-        )
-    return told
+        flags = [flag for flag in own.flags if not flag.startswith("no_energy:")]
+        told += [f"{safe(name)}: {text}." for text in in_words(flags)]
+    return told + _of_many(found)
 
 
 def as_object(found: Comparison, first: str, second: str) -> dict[str, Any]:
@@ -82,7 +66,10 @@ def as_object(found: Comparison, first: str, second: str) -> dict[str, Any]:
         "paired": found.whole.paired,
         "verdict": verdict(found, first, second),
         "workload_factor": _factor(found) if found.a.grade == "modelled" else None,
-        "comparisons": [_contrast(each) for each in found.contrasts],
+        "same_answers": found.same_answers,
+        "comparisons": [
+            _contrast(each) | {"verdict": _verdict(found, each, first, second)} for each in found.contrasts
+        ],
         "not_shared": list(found.apart),
         "failed": list(found.failed),
         "notes": notes(found, first, second),
@@ -102,9 +89,75 @@ def print_comparison(found: Comparison, first: str, second: str, *, file: TextIO
             console.print(Text("    " if place else "  - ", style="dim") + line)
 
 
-def _may_be_otherwise(found: Comparison) -> str:
+def _verdict(found: Comparison, each: Contrast, first: str, second: str) -> str:
+    same = found.same_answers and each.quality is not None
+    parts = ["gives the same answers" if same else _quality(each.quality), _energy(each.energy)]
+    where = "" if each.task == ALL else f" on {safe(each.task)}"
+    if not any(parts):
+        who = f"{safe(second)} against {safe(first)}{where}"
+        return f"Nothing can be said of {who}: neither quality nor energy is in both."
+    modelled = each.energy is not None and found.a.grade == "modelled"
+    start = "By a power model, not measured joules: against" if modelled else "Against"
+    told = f"{start} {safe(first)}, {safe(second)} {' and '.join(filter(None, parts))}{where}."
+    if each.correct_per_wh:
+        told += f" Right answers per watt-hour: {_rate(each.correct_per_wh)}."
+    return told + _may_be_otherwise(found, each) + _by_itself(each)
+
+
+def _by_itself(each: Contrast) -> str:
+    """Where a task's own interval says more than Holm's correction over all of them lets stand."""
+    named = {"quality": each.quality, "energy": each.energy}
+    lost = [name for name, effect in named.items() if effect and effect.significant is False and _tells(effect)]
+    return f" Among all tasks, the difference in {joined(lost)} may be chance." if lost else ""
+
+
+def _tells(effect: Effect) -> bool:
+    """Whether its own interval leaves out that there is no difference."""
+    return effect.p is not None and effect.p <= 1 - LEVEL
+
+
+def _without_energy(found: Comparison, first: str, second: str) -> list[str]:
+    """Who lacks energy of which tasks."""
+    lacking: dict[tuple[str, ...], list[str]] = {}
+    for name, own in ((first, found.a), (second, found.b)):
+        tasks = tuple(safe(task) for task in found.whole.tasks if not own.samples[task].energy_wh)
+        if tasks:
+            lacking.setdefault(tasks, []).append(safe(name))
+    end = (
+        "so none is compared over all tasks."
+        if any(each.energy for each in found.contrasts)
+        else "so none is compared."
+    )
+    return [
+        f"{joined(names)} {'has' if len(names) == 1 else 'have'} no energy in {joined(tasks)}, {end}"
+        for tasks, names in lacking.items()
+    ]
+
+
+def _remetered(found: Comparison) -> list[str]:
+    """Whose energy was not measured while it ran."""
+    names = sorted({safe(own.run_name) for own in (found.a, found.b) if own.remetered_from is not None})
+    return [f"The energy of {joined(names)} was taken afterwards from a recorded trace."] if names else []
+
+
+def _of_many(found: Comparison) -> list[str]:
+    """What the marks in the table mean, where there are several tasks."""
+    effects = [effect for each in found.contrasts for effect in (each.quality, each.energy) if effect]
+    judged = [effect for effect in effects if effect.significant is not None]
+    if len(found.contrasts) < 3 or not judged:
+        return []
+    if not any(effect.significant for effect in judged):
+        return [f"By Holm's correction for {len(judged)} intervals, each 95 % by itself, no task surely differs."]
+    model = " Those of energy are the power model's." if found.a.grade == "modelled" else ""
+    return [
+        f"{_MARK} differs also by Holm's correction for the {len(judged)} intervals of single tasks, each 95 % by "
+        f"itself: at most one comparison in twenty has a wrong mark.{model}"
+    ]
+
+
+def _may_be_otherwise(found: Comparison, each: Contrast) -> str:
     """Where a ratio of modelled energies is no larger than what the power model may feign."""
-    effect, factor = found.whole.energy, _factor(found)
+    effect, factor = each.energy, _factor(found)
     if effect is None or found.a.grade != "modelled" or max(effect.value, 1 / effect.value) >= factor:
         return ""
     return " In joules it may be the other way round."
@@ -116,8 +169,6 @@ def _factor(found: Comparison) -> float:
 
 def _of_grade(found: Comparison) -> list[str]:
     """What the way in which joules were obtained leaves open between two models."""
-    if found.a.grade is None:
-        return ["Energy: none was measured."]
     meters = sorted({meter.id for own in (found.a, found.b) for meter in own.meters})
     names = joined([safe(name) for name in meters]) if meters else "an unnamed meter"
     scale = "cancels" if found.one_meter else "does not cancel between them, and is in the intervals"
@@ -177,10 +228,21 @@ def _cells(each: Contrast) -> tuple[str, ...]:
     return (
         f"all {len(each.tasks)} tasks" if each.task == ALL else safe(each.task),
         f"{each.items:,}",
-        MISSING if quality is None else f"{_signed(quality.value)}\n({span(quality.low, quality.high, 1)})",
-        MISSING if energy is None else f"{number(energy.value)}\n({span(energy.low, energy.high) or 'no interval'})",
+        _points(quality),
+        MISSING if energy is None else _marked(energy, number(energy.value), span(energy.low, energy.high)),
         f"{MISSING if quality is None else fixed(quality.detectable)}, {_percent_seen(energy)}",
     )
+
+
+def _points(quality: Effect | None) -> str:
+    if quality is None:
+        return MISSING
+    told = span(quality.low, quality.high, 1)
+    return _marked(quality, _signed(quality.value), told) if told else "same answers"
+
+
+def _marked(effect: Effect, value: str, interval: str) -> str:
+    return f"{f'{_MARK} ' if effect.significant else ''}{value}\n({interval or 'no interval'})"
 
 
 def _percent_seen(energy: Effect | None) -> str:
@@ -227,6 +289,8 @@ def _contrast(each: Contrast) -> dict[str, Any]:
             f"{name}_high": effect and effect.high,
             f"{name}_detectable": effect and effect.detectable,
         }
+        if name != "correct_per_wh_ratio":
+            values[f"{name}_significant_holm"] = effect and effect.significant
     return values
 
 

@@ -7,7 +7,8 @@ and repeats. A meter's scale cancels between entrants of one machine and meter, 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Literal
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .pareto import frontier
-from .stats import Floats, holm, satterthwaite, t_quantile, two_sided_p
+from .stats import Floats, holm, p_of_sum, satterthwaite, t_quantile
 
 __all__ = [
     "By",
@@ -108,11 +109,20 @@ class Differences:
         value: Log ratio of right answers per Wh, points of quality, or minus the log ratio of energies.
         var: Its variance; NaN where one repeat says nothing about energy.
         df: Degrees of freedom.
+        scatter: The part of the variance that repeats tell.
+        scatter_df: Degrees of freedom of that part.
     """
 
     value: Floats
     var: Floats
     df: Floats
+    scatter: Floats
+    scatter_df: Floats
+
+    def only(self, keep: Sequence[int]) -> Differences:
+        """Those of these entrants among each other."""
+        some = np.ix_(keep, keep)
+        return Differences(**{field.name: getattr(self, field.name)[some] for field in fields(self)})
 
     def interval(self, row: int, column: int) -> tuple[float, float] | None:
         """95 % interval of one difference, by itself; None where there is none."""
@@ -157,10 +167,10 @@ def rank_entries(pairs: Differences, worth: Floats) -> Ranks:
     """
     n = len(worth)
     upper = np.triu_indices(n, k=1)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        t = pairs.value[upper] / np.sqrt(pairs.var[upper])
     significant = np.zeros((n, n), dtype=bool)
-    significant[upper] = holm(two_sided_p(t, pairs.df[upper]))
+    significant[upper] = holm(
+        p_of_sum(*(part[upper] for part in (pairs.value, pairs.var, pairs.df, pairs.scatter, pairs.scatter_df)))
+    )
     better = (significant | significant.T) & (pairs.value > 0)
     rank = 1 + np.sum(worth[None, :] > worth[:, None], axis=1)
     return Ranks(rank=rank, low=1 + better.sum(axis=0), high=n - better.sum(axis=1), better=better)
@@ -195,7 +205,8 @@ def _quality_covariance(tables: tuple[ItemTable, ...]) -> tuple[Floats, float]:
     """Covariance of the entrants' qualities over items, and its degrees of freedom.
 
     Cluster-robust (arXiv 2411.00640, paired by item). One item's worth is added to the diagonal, which
-    adds two made-up disagreements to a pair (Bonett and Price 2012): equal answers prove no equality.
+    adds two made-up disagreements to a pair (Bonett and Price 2012): equal answers prove no equality. Where items
+    share sources it is a whole source's.
     """
     n = tables[0].scores.shape[1]
     covariance, df = np.zeros((n, n)), 0.0
@@ -206,7 +217,7 @@ def _quality_covariance(tables: tuple[ItemTable, ...]) -> tuple[Floats, float]:
         sums = _by_cluster(residual, table.clusters) * (table.points / count)
         groups = len(sums)
         covariance += sums.T @ sums * (groups / max(groups - 1, 1))
-        covariance += np.diag((table.points / (groups + 2)) ** 2)
+        covariance += np.diag(table.points**2 / ((groups + 2) * (len(table.scores) + 2)))
         df += max(groups - 1, 1)
     return covariance, df
 
@@ -222,14 +233,16 @@ def _pair_variance(covariance: Floats, weight: Floats) -> Floats:
 
 def _sum_up(entries: Entries, spread: Floats, df: float, *, with_energy: bool) -> dict[str, Floats]:
     if not with_energy:
-        return {"var": spread, "df": np.full(spread.shape, df)}
+        never = np.full(spread.shape, np.inf)
+        return {"var": spread, "df": np.full(spread.shape, df), "scatter": np.zeros_like(spread), "scatter_df": never}
     var, freedom = entries.energy_var, np.where(entries.energy_df > 0, entries.energy_df, np.nan)
     apart = entries.yardstick[:, None] != entries.yardstick[None, :]
     scale = apart * (entries.scale_var[:, None] + entries.scale_var[None, :])
+    scatter, scatter_df = satterthwaite([var[:, None], var[None, :]], [freedom[:, None], freedom[None, :]])
     total, dfs = satterthwaite(
         [spread, var[:, None], var[None, :], scale], [df, freedom[:, None], freedom[None, :], np.inf]
     )
-    return {"var": total, "df": dfs}
+    return {"var": total, "df": dfs, "scatter": scatter, "scatter_df": scatter_df}
 
 
 def _outer_minus(values: Floats) -> Floats:
@@ -275,10 +288,11 @@ def _offset(tables: tuple[ItemTable, ...]) -> Floats:
 
 
 def _drawn_energy(entries: Entries, draws: int, seed: int) -> Floats:
-    """Log energies, shape (draws, entrants). Each entrant's draws depend on its own figures alone."""
+    """Log energies, shape (draws, entrants). Each entrant's draws depend on its own figures alone, and on no unit."""
     columns = []
-    for mean, var, df in zip(entries.log_energy, entries.energy_var, entries.energy_df, strict=True):
-        own = hashlib.sha256(np.array([mean, var, df]).tobytes()).digest()
+    figures = zip(entries.log_energy, entries.energy_var, entries.energy_df, entries.quality, strict=True)
+    for mean, var, df, quality in figures:
+        own = hashlib.sha256(f"{var:.9g} {df} {quality}".encode()).digest()
         rng = np.random.default_rng([seed, *np.frombuffer(own[:16], dtype=np.uint32).tolist()])
         columns.append(mean + rng.standard_t(df, size=draws) * var**0.5)
     logs = np.stack(columns, axis=1)

@@ -6,7 +6,7 @@ Each figure has its formula and the source of what it rests on beside it, and no
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from joulemark.meters.carbon import CarbonIntensity
@@ -73,33 +73,35 @@ class Context:
     chart: Chart | None
 
 
-def make_context(view: View, world: World) -> Context | None:
-    """What the energies of a view come to; None where nobody in it has any."""
-    rows = [row for row in view.rows if row.energy_wh_per_1k is not None]
-    if not rows:
+def make_context(views: Sequence[View], world: World) -> Context | None:
+    """What the energies of these views come to, each by itself; None where nobody in them has any.
+
+    Args:
+        views: Those over all tasks; tables name the view where there are several.
+        world: What the reader says.
+    """
+    views = [view for view in views if _with_energy(view)]
+    if not views:
         return None
-    rebound = _rebound(view, world)
-    holds = f"{world.battery_wh:g} Wh{_BATTERY if world.battery_wh == BATTERY_WH else ''}"
-    formulas = [f"answers per charge = {holds} / (E / 1000)"]
-    if world.carbon:
-        formulas.insert(0, f"grams of CO2e for 1,000 answers = E / 1000 \u00d7 {world.carbon}")
-    if world.price_per_kwh is not None:
-        price = number(world.price_per_kwh)
-        formulas.insert(0, f"cost = answers \u00d7 E / 1,000,000 \u00d7 {price} per kWh, as given")
-    if world.yearly_queries is not None:
-        formulas.append(f"kWh a year = E / 1,000,000 \u00d7 {_amount(world.yearly_queries)} answers, as given")
-    if rebound:
-        formulas.append("break-even = E of the other / E of the choice; in years: ln(break-even) / ln(1 + growth)")
-    formulas.append("E is in watt-hours for 1,000 answers")
+    spent = [_spent(view, world, _place(view, views)) for view in views]
+    rebounds = [_rebound(view, world, _place(view, views)) for view in views]
+    known = [aside for aside in rebounds if aside]
+    charts = [(view, chart) for view in views if (chart := _chart(view, world))]
     notes = [
         "Of the energy that the meters saw alone: no cooling, no network, and not what making the hardware took. A "
         "battery would have to feed no more than that.",
-        *([_modelled(view)] if view.grade == "modelled" else []),
-        *([_REBOUND] if rebound else []),
-        *([_NO_REBOUND] if world.growth and not rebound else []),
+        *(_modelled(view, _place(view, views)) for view in views if view.grade == "modelled"),
+        *([_REBOUND] if known else []),
+        *([_NO_REBOUND] if world.growth and not known else []),
+        *([f"The chart is of the models{_place(charts[0][0], views)}."] if charts and len(views) > 1 else []),
     ]
-    tables = (_spent(rows, world), *([rebound] if rebound else []))
-    return Context(tables=tables, formulas=tuple(formulas), notes=tuple(notes), chart=_chart(view, world))
+    pairs = zip(spent, rebounds, strict=True)
+    return Context(
+        tables=tuple(aside for pair in pairs for aside in pair if aside),
+        formulas=_formulas(world, is_undone=bool(known)),
+        notes=tuple(notes),
+        chart=charts[0][1] if charts else None,
+    )
 
 
 def break_even_years(ratio: float, growth: float) -> float | None:
@@ -110,10 +112,39 @@ def break_even_years(ratio: float, growth: float) -> float | None:
     return math.log(ratio) / math.log1p(growth) if growth > 0 else None
 
 
-def _modelled(view: View) -> str:
+def _with_energy(view: View) -> list[Row]:
+    return [row for row in view.rows if row.energy_wh_per_1k is not None]
+
+
+def _place(view: View, views: Sequence[View]) -> str:
+    """What tells a view from the others, for the end of a title; empty where there are no others."""
+    if len(views) == 1:
+        return ""
+    traits = [f"{len(view.tasks)} tasks"] if len({other.tasks for other in views}) > 1 else []
+    if len([other for other in views if other.hardware == view.hardware]) > 1:
+        traits.append(safe(view.peculiar or f"{view.grade} energy"))
+    return f" on {safe(view.hardware)}" + (f" ({', '.join(traits)})" if traits else "")
+
+
+def _formulas(world: World, *, is_undone: bool) -> tuple[str, ...]:
+    holds = f"{world.battery_wh:g} Wh{_BATTERY if world.battery_wh == BATTERY_WH else ''}"
+    formulas = [f"answers per charge = {holds} / (E / 1000)"]
+    if world.carbon:
+        formulas.insert(0, f"grams of CO2e for 1,000 answers = E / 1000 \u00d7 {world.carbon}")
+    if world.price_per_kwh is not None:
+        price = number(world.price_per_kwh)
+        formulas.insert(0, f"cost = answers \u00d7 E / 1,000,000 \u00d7 {price} per kWh, as given")
+    if world.yearly_queries is not None:
+        formulas.append(f"kWh a year = E / 1,000,000 \u00d7 {_amount(world.yearly_queries)} answers, as given")
+    if is_undone:
+        formulas.append("break-even = E of the other / E of the choice; in years: ln(break-even) / ln(1 + growth)")
+    return (*formulas, "E is in watt-hours for 1,000 answers")
+
+
+def _modelled(view: View, place: str) -> str:
     factor = workload_factor(max(row.rel_u_workload or 0.0 for row in view.rows))
     return (
-        "Energy was modelled, not measured: between models it may be off by a factor of "
+        f"Energy{place} was modelled, not measured: between models it may be off by a factor of "
         f"{number(factor, 2)}, which is in no break-even and no interval of one."
     )
 
@@ -129,7 +160,8 @@ _REBOUND = (
 )
 
 
-def _spent(rows: list[Row], world: World) -> Aside:
+def _spent(view: View, world: World, place: str) -> Aside:
+    rows = _with_energy(view)
     columns: list[tuple[str, list[str]]] = []
     if world.price_per_kwh is not None:
         name, each = _how_many(rows, world.price_per_kwh)
@@ -145,7 +177,7 @@ def _spent(rows: list[Row], world: World) -> Aside:
         columns.append(("kWh a year", _figures(rows, lambda wh: wh * queries / 1e6)))
     cells = zip(*(texts for _, texts in columns), strict=True)
     return Aside(
-        title="What it comes to",
+        title=f"What it comes to{place}",
         note="Intervals are 95 % and hold the meter's own error.",
         heads=tuple(head for head, _ in columns),
         lines=tuple((safe(row.label), own) for row, own in zip(rows, cells, strict=True)),
@@ -205,7 +237,7 @@ def _others(view: View) -> list[Row]:
     return [row for row in view.rows[1:] if (row.energy_ratio_to_first_low or 0.0) > 1]
 
 
-def _rebound(view: View, world: World) -> Aside | None:
+def _rebound(view: View, world: World, place: str) -> Aside | None:
     if not (others := _others(view)):
         return None
     heads = ["Saving an answer", "Break-even: times as many answers"]
@@ -226,7 +258,7 @@ def _rebound(view: View, world: World) -> Aside | None:
         f"Asked more often than that, {first} takes more in all than the other did before. Intervals are of these "
         "models on this machine, without the meter's own error, which both share."
     )
-    return Aside(title=f"What undoes the saving of {first}", note=note, heads=tuple(heads), lines=tuple(lines))
+    return Aside(title=f"What undoes the saving of {first}{place}", note=note, heads=tuple(heads), lines=tuple(lines))
 
 
 def _chart(view: View, world: World) -> Chart | None:

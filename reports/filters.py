@@ -42,11 +42,12 @@ class Filters:
     def keep(self, entrants: Sequence[Entrant]) -> tuple[list[Entrant], tuple[str, ...]]:
         """Those that pass all but the budget, and a sentence for each filter on whom it leaves out."""
         kept, notes = list(entrants), []
-        for what, known, passes in self._tests():
-            lost = [e for e in entrants if known(e) is not None and not passes(e)]
-            dark = [e for e in entrants if known(e) is None]
+        for test in self._tests():
+            lost = [e for e in entrants if test.known(e) is not None and not test.passes(e)]
+            dark = [e for e in entrants if test.known(e) is None]
             kept = [e for e in kept if e not in lost and e not in dark]
-            notes.append(_sentence(what, _names(lost), _names(dark)))
+            there = test.there(lost) if test.is_named and len(lost) + len(dark) == len(entrants) else ""
+            notes.append(_sentence(test.what, _names(lost), _names(dark)) + there)
         return kept, tuple(notes)
 
     def within_budget(self, rows: Sequence[Row], by: By) -> tuple[list[int], tuple[str, ...]]:
@@ -64,19 +65,39 @@ class Filters:
             notes.append(f"The budget lies inside the interval of {who}.")
         return [place for place, row in enumerate(rows) if row not in lost and row not in dark], tuple(notes)
 
-    def _tests(self) -> list[tuple[str, Callable[[Entrant], object], Callable[[Entrant], bool]]]:
-        tests: list[tuple[str, Callable[[Entrant], object], Callable[[Entrant], bool]]] = []
+    def _tests(self) -> list[_Test]:
+        tests: list[_Test] = []
         if (params := self.max_params) is not None:
-            tests.append((f"at most {params:,} parameters", _params, lambda e: (_params(e) or 0) <= params))
+            what = f"at most {params:,} parameters"
+            tests.append(_Test(what=what, known=_params, passes=lambda e: (_params(e) or 0) <= params))
         if (memory := self.max_memory_mb) is not None:
-            tests.append((f"at most {memory:,.0f} MiB of memory", _memory, lambda e: (_memory(e) or 0.0) <= memory))
+            what = f"at most {memory:,.0f} MiB of memory"
+            tests.append(_Test(what=what, known=_memory, passes=lambda e: (_memory(e) or 0.0) <= memory))
         if self.licences:
-            wanted = {licence.lower() for licence in self.licences}
-            told = f"licence {' or '.join(self.licences)}"
-            tests.append((told, _licence, lambda e: (_licence(e) or "").lower() in wanted))
+            what, low = f"licence {' or '.join(self.licences)}", [licence.lower() for licence in self.licences]
+            tests.append(
+                _Test(what=what, known=_licence, passes=lambda e: (_licence(e) or "").lower() in low, is_named=True)
+            )
         if self.grades:
-            tests.append((f"energy of grade {' or '.join(self.grades)}", _grade, lambda e: e.grade in self.grades))
+            what = f"energy of grade {' or '.join(self.grades)}"
+            tests.append(_Test(what=what, known=_grade, passes=lambda e: e.grade in self.grades, is_named=True))
         return tests
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Test:
+    """One filter: what it asks for, what is known of an entrant, and whether that will do."""
+
+    what: str
+    known: Callable[[Entrant], object]
+    passes: Callable[[Entrant], bool]
+    is_named: bool = False
+    """Whether it asks for one of a few names."""
+
+    def there(self, entrants: Sequence[Entrant]) -> str:
+        """A sentence on the names that may be asked for; empty where there are none."""
+        names = _few(sorted({safe(str(self.known(entrant))) for entrant in entrants}))
+        return f" Known here: {joined(names)}." if names else ""
 
 
 def _params(entrant: Entrant) -> int | None:

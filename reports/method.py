@@ -44,10 +44,10 @@ def method(views: Sequence[View]) -> list[Section]:
         title="Intervals",
         paragraphs=(
             "All are 95 %. Quality: Wilson's interval with cluster-robust standard errors over items (arXiv "
-            "2411.00640) and Student's t; tasks combine by their half-widths' squares. Energy: the geometric mean "
-            "over repeats with a t interval on the log scale; one repeat has no interval. The ratio: on the log "
-            "scale, between Satterthwaite's interval and the sum of squared half-widths, which covers 94 to 97 % "
-            "from three repeats on.",
+            "2411.00640) and Student's t; over tasks variances add, and their mean has such an interval as a whole. "
+            "Energy: the geometric mean over repeats with a t interval on the log scale; one repeat has no interval. "
+            "The ratio: on the log scale, between Satterthwaite's interval and the sum of squared half-widths, which "
+            "covers 94 to 97 % from three repeats on.",
             "Tables and pictures show what differs between entrants measured together. In results.csv and "
             "results.json these intervals end in _within_low and _within_high; those in _low and _high hold the "
             "meter's own error as well, and are for figures that leave this machine.",

@@ -74,11 +74,13 @@ def pair_up(first: Side, second: Side) -> list[tuple[Entrant, Entrant]]:
         pairs = [_with_namesake(first, second)]
     else:
         pairs = [(first.entrants[name], second.entrants[name]) for name in first.entrants if name in second.entrants]
-    have = f"{first.text} has {', '.join(first.entrants)}"
+    has = f"has {_few(list(first.entrants))}"
     if first.run.header.run_id == second.run.header.run_id and not (first.is_named or second.is_named):
-        raise UsageError(f"{first.text} and {second.text} are one run; name two of its models as RUN:MODEL: {have}.")
+        both = f"{first.text} and {second.text} are" if first.text != second.text else f"{first.text} is"
+        raise UsageError(f"{both} one run; name two of its models as RUN:MODEL: it {has}.")
     if not pairs:
-        raise UsageError(f"no model is in both: {have}, {second.text} {', '.join(second.entrants)}; name RUN:MODEL.")
+        other = f"{second.text} has {_few(list(second.entrants))}"
+        raise UsageError(f"no model is in both: {first.text} {has}; {other}; name two as RUN:MODEL.")
     return pairs
 
 
@@ -114,7 +116,7 @@ def _with_namesake(first: Side, second: Side) -> tuple[Entrant, Entrant]:
     elif name in other.entrants:
         namesake = other.entrants[name]
     else:
-        raise UsageError(f"{other.text} has no {name!r}; say which is meant of {', '.join(other.entrants)}.")
+        raise UsageError(f"{other.text} has no {name!r}; say which is meant of {_few(list(other.entrants))}.")
     return (entrant, namesake) if first.is_named else (namesake, entrant)
 
 

@@ -66,12 +66,7 @@ def _rank(rows: list[Row], sure: list[int], entries: Entries, by: By, floor: flo
     if not able:
         return
     pairs = {name: differences(entries, name) for name in _every_by()}
-    some = np.ix_(able, able)
-    mine = pairs[by]
-    ranks = rank_entries(
-        Differences(value=mine.value[some], var=mine.var[some], df=mine.df[some]),
-        np.array([worth(rows[sure[k]], by) for k in able]),
-    )
+    ranks = rank_entries(pairs[by].only(able), np.array([worth(rows[sure[k]], by) for k in able]))
     first = int(np.argmin(ranks.rank))
     for place, k in enumerate(able):
         rows[sure[k]] = replace(

@@ -4,10 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from scipy.special import erfinv
 
-from joulemark.reports.contest import Entries, ItemTable, differences, judge_frontier, rank_entries
+from joulemark.reports.contest import By, Entries, ItemTable, differences, judge_frontier, rank_entries
 
-DRAWS = 600
+BYS: tuple[By, ...] = ("correct_per_wh", "quality", "energy")
+DRAWS = 2000
 MARGIN = 3 * math.sqrt(0.95 * 0.05 / DRAWS)
 
 
@@ -19,14 +21,15 @@ def simulated(
     items: int = 300,
     repeats: int = 3,
     spread: float = 0.03,
+    cluster: int = 1,
 ) -> Entries:
     """Entrants with known truth that answer the same items, the harder ones wrong more often in all."""
-    difficulty = rng.normal(size=items)
-    scores = np.empty((items, len(accuracy)))
-    for column, rate in enumerate(accuracy):
-        own = 0.6 * difficulty + 0.8 * rng.normal(size=items)
-        cut = math.sqrt(2) * _erf_inverse(2 * rate - 1)
-        scores[:, column] = own < cut
+    clusters = np.repeat(np.arange(items // cluster), cluster)
+    difficulty = rng.normal(size=(items, 1))
+    if cluster > 1:
+        difficulty = math.sqrt(0.5) * (difficulty + rng.normal(size=(items // cluster, 1))[clusters])
+    own = 0.6 * difficulty + 0.8 * rng.normal(size=(items, len(accuracy)))
+    scores = (own < math.sqrt(2) * erfinv(2 * np.array(accuracy) - 1)).astype(float)
     logs = np.log(wh) + rng.normal(0, spread, size=(repeats, len(wh)))
     return Entries(
         quality=100 * scores.mean(axis=0),
@@ -35,46 +38,58 @@ def simulated(
         energy_df=np.full(len(wh), repeats - 1.0),
         scale_var=np.full(len(wh), 0.16),
         yardstick=np.zeros(len(wh), dtype=np.int64),
-        items=(ItemTable(scores=scores, clusters=np.arange(items), points=np.full(len(wh), 100.0)),),
+        items=(ItemTable(scores=scores, clusters=clusters, points=np.full(len(wh), 100.0)),),
     )
 
 
-def _erf_inverse(x: float) -> float:
-    from scipy.special import erfinv
-
-    return float(erfinv(x))
-
-
-@pytest.mark.parametrize("by", ["correct_per_wh", "quality", "energy"])
-def test_entrants_of_equal_worth_are_called_different_in_at_most_5_percent(by: str) -> None:
-    rng, false_alarms = np.random.default_rng(21), 0
+@pytest.mark.parametrize(
+    ("entrants", "items", "repeats", "spread", "clusters"),
+    [(4, 300, 3, 0.03, 1), (10, 50, 3, 0.05, 1), (4, 300, 10, 0.01, 5), (2, 50, 2, 0.05, 1)],
+)
+def test_entrants_of_equal_worth_are_called_different_in_at_most_5_percent(
+    entrants: int, items: int, repeats: int, spread: float, clusters: int
+) -> None:
+    rng, false_alarms = np.random.default_rng(21), dict.fromkeys(BYS, 0)
     for _ in range(DRAWS):
-        entries = simulated(rng, [0.7] * 4, [1.0] * 4)
-        worth = {"quality": entries.quality, "energy": -entries.log_energy}.get(
-            by, entries.quality / np.exp(entries.log_energy)
+        e = simulated(
+            rng, [0.7] * entrants, [1.0] * entrants, items=items, repeats=repeats, spread=spread, cluster=clusters
         )
-        false_alarms += bool(rank_entries(differences(entries, by), worth).better.any())  # type: ignore[arg-type]
-    assert false_alarms / DRAWS <= 0.05 + MARGIN
+        worth = {"quality": e.quality, "energy": -e.log_energy, "correct_per_wh": np.log(e.quality) - e.log_energy}
+        for by in BYS:
+            false_alarms[by] += bool(rank_entries(differences(e, by), worth[by]).better.any())
+    assert {by: share / DRAWS <= 0.05 + MARGIN for by, share in false_alarms.items()} == dict.fromkeys(BYS, True)
 
 
-@pytest.mark.parametrize("by", ["correct_per_wh", "quality", "energy"])
-def test_intervals_of_differences_cover_95_percent(by: str) -> None:
-    rng, hits = np.random.default_rng(22), 0
-    truth = {"quality": 10.0, "energy": math.log(0.5) * -1}.get(by, math.log(0.7 / 0.6 / 0.5))
+@pytest.mark.parametrize(
+    ("accuracy", "items", "repeats", "spread"),
+    [([0.7, 0.6], 300, 3, 0.03), ([0.9, 0.88], 1000, 5, 0.01), ([0.1, 0.15], 300, 10, 0.05)],
+)
+def test_intervals_of_differences_cover_95_percent(
+    accuracy: list[float], items: int, repeats: int, spread: float
+) -> None:
+    rng, hits = np.random.default_rng(22), dict.fromkeys(BYS, 0)
+    first, second = accuracy
+    half = math.log(2)
+    truth = {"quality": 100 * (first - second), "energy": half, "correct_per_wh": math.log(first / second) + half}
     for _ in range(DRAWS):
-        entries = simulated(rng, [0.7, 0.6], [0.5, 1.0])
-        low, high = differences(entries, by).interval(0, 1) or (math.nan, math.nan)  # type: ignore[arg-type]
-        hits += low <= truth <= high
-    assert 0.935 - MARGIN <= hits / DRAWS <= 0.985
+        entries = simulated(rng, accuracy, [0.5, 1.0], items=items, repeats=repeats, spread=spread)
+        for by in BYS:
+            low, high = differences(entries, by).interval(0, 1) or (math.nan, math.nan)
+            hits[by] += low <= truth[by] <= high
+    covered = {by: 0.935 - MARGIN <= share / DRAWS <= 0.965 + MARGIN for by, share in hits.items()}
+    assert covered == dict.fromkeys(BYS, True)
 
 
-def test_members_of_the_true_frontier_are_called_dominated_in_at_most_5_percent() -> None:
-    rng, lost, rounds = np.random.default_rng(23), 0, 150
+@pytest.mark.parametrize(("items", "repeats", "spread", "cluster"), [(300, 3, 0.03, 1), (50, 3, 0.01, 5)])
+def test_members_of_the_true_frontier_are_called_dominated_in_at_most_5_percent(
+    items: int, repeats: int, spread: float, cluster: int
+) -> None:
+    rng, lost = np.random.default_rng(23), 0
     accuracy, wh = [0.45, 0.55, 0.56, 0.7, 0.71], [0.5, 1.0, 1.03, 2.0, 2.05]
-    for _ in range(rounds):
-        _, named = judge_frontier(simulated(rng, accuracy, wh), draws=300)
-        lost += named.count("dominated")
-    assert lost / (rounds * len(wh)) <= 0.05
+    for _ in range(DRAWS):
+        entries = simulated(rng, accuracy, wh, items=items, repeats=repeats, spread=spread, cluster=cluster)
+        lost += judge_frontier(entries, draws=200)[1].count("dominated")
+    assert lost / (DRAWS * len(wh)) <= 0.05
 
 
 def test_a_clear_loser_is_dominated_and_clear_winners_are_on() -> None:

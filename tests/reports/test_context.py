@@ -37,7 +37,7 @@ def figure(text: str) -> float:
 
 def test_each_figure_is_what_its_formula_says(make_run: Make) -> None:
     view = make_views([make_run(meter=COUNTER)])[0]
-    context = make_context(view, ALL_TOLD)
+    context = make_context([view], ALL_TOLD)
     assert context is not None
     table = context.tables[0]
     assert len(table.heads) == 4
@@ -58,7 +58,7 @@ def test_each_figure_is_what_its_formula_says(make_run: Make) -> None:
 
 def test_nothing_that_was_not_said_is_assumed(make_run: Make) -> None:
     view = make_views([make_run(meter=COUNTER)])[0]
-    context = make_context(view, World())
+    context = make_context([view], World())
     assert context is not None
     assert context.tables[0].heads[0].startswith("Answers per charge of 15 Wh")
     assert len(context.tables[0].heads) == 1
@@ -70,11 +70,11 @@ def test_a_model_without_energy_is_in_no_table_and_nobody_with_any_is_no_section
     def lose(cell: Cell) -> Cell:
         return cell.model_copy(update={"energy": None}) if cell.model == "ngram" else cell
 
-    context = make_context(make_views([make_run(meter=COUNTER, change=lose)])[0], ALL_TOLD)
+    context = make_context(make_views([make_run(meter=COUNTER, change=lose)])[:1], ALL_TOLD)
     assert context is not None
     assert {label for label, _ in context.tables[0].lines} == {"dense-60k", "dense-240k"}
     none = make_run("none", meter=COUNTER, change=lambda c: c.model_copy(update={"energy": None}))
-    assert make_context(make_views([none])[0], ALL_TOLD) is None
+    assert make_context(make_views([none])[:1], ALL_TOLD) is None
 
 
 @given(ratio=st.floats(1.01, 100), growth=st.floats(0.01, 5))
@@ -90,7 +90,7 @@ def test_use_that_does_not_grow_never_undoes_a_saving() -> None:
 
 def test_only_who_surely_takes_more_an_answer_is_in_the_rebound_and_its_chart(make_run: Make) -> None:
     view = make_views([make_run(meter=COUNTER)])[0]
-    context = make_context(view, ALL_TOLD)
+    context = make_context([view], ALL_TOLD)
     assert context is not None
     first, *others = view.rows
     surely = [row for row in others if (row.energy_ratio_to_first_low or 0) > 1]
@@ -109,7 +109,7 @@ def test_only_who_surely_takes_more_an_answer_is_in_the_rebound_and_its_chart(ma
 
 
 def test_where_no_break_even_can_be_told_that_is_said(make_run: Make) -> None:
-    context = make_context(make_views([make_run(meter=COUNTER, repeats=1)])[0], ALL_TOLD)
+    context = make_context(make_views([make_run(meter=COUNTER, repeats=1)])[:1], ALL_TOLD)
     assert context is not None
     assert len(context.tables) == 1
     assert any(note.startswith("No break-even is told") for note in context.notes)
@@ -131,6 +131,39 @@ def test_the_report_has_the_section_where_it_is_asked_for_and_only_there(make_ru
         assert "Jevons" in page
     assert pages("--context", "--battery-wh", "60")[0].count("Answers per charge of 60 Wh") == 1
     assert '<svg viewBox="0 0 640' in html
+
+
+def test_each_view_over_all_tasks_has_tables_of_its_own_that_name_it(make_run: Make, tmp_path: Path) -> None:
+    here = make_run("here", meter=COUNTER)
+    there = make_run("there", meter=COUNTER, machine={"cpu_model": "Apple <M3>", "machine_id": "m-2"}, seed=2)
+    views = [view for view in make_views([here, there]) if view.task == "all"]
+    assert len(views) == 2
+    both = make_context(views, ALL_TOLD)
+    alone = [make_context([view], ALL_TOLD) for view in views]
+    assert both is not None
+    assert [table.lines for table in both.tables] == [table.lines for own in alone if own for table in own.tables]
+    for view, table in zip(views, both.tables[::2], strict=True):
+        assert table.title == f"What it comes to on {view.hardware}"
+    assert all(own and own.tables[0].title == "What it comes to" for own in alone)
+    assert both.formulas == (alone[0] and alone[0].formulas)
+    assert f"The chart is of the models on {views[0].hardware}." in both.notes
+    arguments = [str(here.path), str(there.path), "--out", str(tmp_path / "r"), "--context"]
+    assert CliRunner().invoke(report, arguments).exit_code == 0
+    for name in ("report.html", "report.md"):
+        text = (tmp_path / "r" / name).read_text()
+        for hardware in ("AMD EPYC 7B13", "Apple"):
+            assert f"What it comes to on {hardware}" in text
+        assert "<M3>" not in text
+
+
+def test_two_grades_of_energy_on_one_machine_are_told_apart(make_run: Make) -> None:
+    views = [view for view in make_views([make_run("a", meter=COUNTER), make_run("b")]) if view.task == "all"]
+    context = make_context(views, World())
+    assert context is not None
+    titles = [table.title for table in context.tables]
+    assert len(set(titles)) == len(titles) == 4
+    assert "counter energy" in titles[0]
+    assert "modelled energy" in titles[2]
 
 
 def test_a_run_that_was_told_of_carbon_need_not_be_told_again(make_run: Make, tmp_path: Path) -> None:

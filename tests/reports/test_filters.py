@@ -77,6 +77,21 @@ def test_a_model_without_energy_is_within_no_budget(make_run: Make) -> None:
     assert names(run, budget_wh=1000.0) == {"dense-60k", "dense-240k"}
 
 
+def test_where_a_name_fits_nobody_the_refusal_tells_those_that_would(make_run: Make) -> None:
+    def licensed(cell: Cell) -> Cell:
+        licence = {"ngram": "MIT", "dense-60k": "Apache-2.0"}.get(cell.model)
+        return cell.model_copy(update={"model_info": cell.model_info.model_copy(update={"licence": licence})})
+
+    run = make_run(meter=COUNTER, change=licensed)
+    with pytest.raises(Incomparable, match=r"not known, .*: dense-240k\). Known here: Apache-2\.0 and MIT\.$"):
+        names(run, licences=("GPL-3.0",))
+    with pytest.raises(Incomparable, match=r"Known here: counter\.$"):
+        names(run, grades=("wall", "polled"))
+    # Where one fits, the others need no telling.
+    [whole, *_] = make_views([run], filters=Filters(licences=("mit",)))
+    assert not any("Known here" in note for note in whole.notes)
+
+
 def test_nobody_left_is_exit_code_4_and_says_why(make_run: Make) -> None:
     run = make_run(meter=COUNTER)
     for arguments in (["--budget-wh", "1e-9"], ["--max-params", "1"], ["--grade", "wall"], ["--licence", "MIT"]):

@@ -7,10 +7,12 @@ import io
 import json
 from collections.abc import Callable
 
+import pytest
 from click.testing import CliRunner
 from made_runs import COUNTER
 
 from joulemark.harness.store import Run
+from joulemark.meters.errors import UsageError
 from joulemark.reports.commands import rank
 from joulemark.reports.findings import finding
 from joulemark.reports.views import make_views
@@ -45,3 +47,11 @@ def test_markdown_has_the_tables_and_what_they_mean(make_run: Make) -> None:
     one = printed(run, "--task", "dates", "--markdown")
     assert one.count("### ") == 1
     assert "Task dates" in one
+
+
+@pytest.mark.parametrize("forms", [("--csv", "--json"), ("--json", "--markdown"), ("--csv", "--csv", "--markdown")])
+def test_two_forms_at_once_are_refused(make_run: Make, forms: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(rank, [str(make_run().path), *forms])
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).endswith(": print one form at a time.")
+    assert result.stdout == ""
