@@ -32,11 +32,14 @@ tasks: .venv/installed
 claims: .venv/installed
 	$(BIN)/python tools/claims.py
 
-# What measuring itself costs, beside the same work without it; what selective models save; how far off the meters are,
-# beside their peers (as root, for the tree of counters that it mounts).
+# What measuring itself costs, beside the same work without it; what selective models save; how often intervals hold the
+# truth; how ranking bears many entrants; how far off the meters are, beside their peers (as root, for the tree of
+# counters that it mounts).
 bench: .venv/installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/selective.py
+	$(BIN)/python benchmarks/simulations.py
+	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/meters.py
 
 clean:

@@ -4,9 +4,9 @@
 
 Runs with known truth are drawn 2,000 times (or DRAWS) and judged as `rank` judges real ones. Parts:
 quality, energy, ratio (intervals of one entrant), difference (of two, paired by item), equal (entrants of one worth,
-of which any two are called different), frontier (its members that are called dominated). Prints a line for each
-figure beside its limits, which allow 3 Monte Carlo standard errors. Exit code 1 where a figure is off and no reason is
-known for it; those with a reason are printed with it.
+of which any two are called different), frontier (its members that are called dominated), hypervolume (its interval).
+Prints a line for each figure beside its limits, which allow 3 Monte Carlo standard errors. Exit code 1 where a figure
+is off and no reason is known for it; those with a reason are printed with it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.special import erfinv
 
-from joulemark.reports.contest import By, Entries, ItemTable, differences, judge_frontier, rank_entries
+from joulemark.reports.contest import By, Entries, ItemTable, differences, draw_jointly, judge_frontier, rank_entries
+from joulemark.reports.hypervolume import hypervolume, interval
 from joulemark.reports.stats import LogEnergy, Share, accuracy, combine, energy, log_energy, quality, right_per_wh
 
 DRAWS = 2000
@@ -168,6 +169,18 @@ def called_dominated(design: Design, draws: int = DRAWS) -> float:
     return lost / (draws * len(design.right))
 
 
+def hypervolume_held(design: Design, draws: int = DRAWS) -> float:
+    """In what share of draws the interval of what the frontier covers holds it."""
+    rng, hits = design.rng(), 0
+    truth = float(hypervolume(np.log(design.wh), np.array(design.points)))
+    for _ in range(draws):
+        entries = draw(rng, design)
+        value = float(hypervolume(entries.log_energy, entries.quality))
+        low, high = interval(value, *draw_jointly(entries, draws=300))
+        hits += low <= truth <= high
+    return hits / draws
+
+
 def _quality(design: Design, entries: Entries) -> Share:
     return combine([quality(accuracy(t.scores[:, 0], t.clusters), design.chance) for t in entries.items])
 
@@ -254,6 +267,10 @@ def _of_several() -> Iterator[tuple[str, Design, str, Figure]]:
     ):  # fmt: skip
         design = replace(near, items=items, repeats=repeats, spread=spread, cluster=cluster)
         yield "frontier", design, "", called_dominated
+    spread_out = Design(right=(0.4, 0.6, 0.8, 0.9), wh=(0.001, 0.01, 0.1, 1.0))
+    alike = Design(right=(0.6,) * 8, wh=(1.0,) * 8)
+    for design, reason in ((spread_out, ""), (near, ""), (alike, "all alike")):
+        yield "hypervolume", design, reason, hypervolume_held
 
 
 def _difference(by: By) -> Figure:

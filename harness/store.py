@@ -30,7 +30,17 @@ from .record import Cell, RunHeader
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Run", "RunWriter", "canonical_json", "read_run", "refuse_used", "replace_file", "resume_command", "seal"]
+__all__ = [
+    "Run",
+    "RunWriter",
+    "canonical_json",
+    "nothing_freed",
+    "read_run",
+    "refuse_used",
+    "replace_file",
+    "resume_command",
+    "seal",
+]
 
 HEADER, CELLS, POWER, SAMPLES, LOGS = "run.json", "cells.jsonl", "power", "samples", "logs"
 
@@ -74,6 +84,18 @@ class Run:
         return [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
 
 
+@contextmanager
+def nothing_freed() -> Iterator[None]:
+    """While very many objects are made and all are kept, looking for some to free takes most of the time."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
 def canonical_json(value: Any) -> str:
     """One text for one value: sorted keys, no spaces, UTF-8, shortest floats."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -106,7 +128,7 @@ def read_run(path: Path) -> Run:
     lines = _lines(path / CELLS)
     if lines[-1]:
         notes.append(f"{path / CELLS}: the last line was cut short by a crash and is left out.")
-    with _nothing_freed():
+    with nothing_freed():
         for number, line in enumerate(lines[:-1], start=1):
             try:
                 cell = _read_cell(line, header.run_id)
@@ -116,18 +138,6 @@ def read_run(path: Path) -> Run:
             cells.pop(cell.cell_id, None)
             cells[cell.cell_id] = cell
     return Run(path=path, header=header, cells=tuple(cells.values()), notes=tuple(notes))
-
-
-@contextmanager
-def _nothing_freed() -> Iterator[None]:
-    """While many objects are made and all are kept, looking for some to free takes most of the time."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _lines(log: Path) -> list[bytes]:

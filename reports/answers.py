@@ -88,9 +88,28 @@ def read_answers(run: Run, groups: Mapping[Key, Sequence[Cell]]) -> dict[Key, An
     return folds.answered()
 
 
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of one cell, in one batch.
+
+    Attributes:
+        docs: Their items' numbers, in any order.
+        scores: 0..1; NaN where there is none.
+        cut: 1 where the token cap cut an answer off, 0 where not, NaN where that is not known; None: it cut off none.
+        batch: Where they are.
+        place: And where in it.
+    """
+
+    docs: Ints
+    scores: Floats
+    cut: Floats | None
+    batch: pa.RecordBatch
+    place: slice
+
+
 @dataclass
 class _Fold:
-    """A group while its cells come in; ``answers`` of one are those of which it is known whether they were cut."""
+    """A group while its cells come in: sums and counts by item, and of all rows those ``told`` to be cut off or not."""
 
     asked: Asked | None = None
     total: Floats = field(default_factory=lambda: np.zeros(0))
@@ -119,17 +138,14 @@ class _Fold:
         total[at], count[at] = self.total, self.count
         self.total, self.count = total, count
 
-    def count_cut(self, pieces: Sequence[pa.RecordBatch], scores: Floats) -> None:
+    def count_cut(self, rows: _Rows) -> None:
         """Count the answers that were cut off, and sum the scores of the others."""
-        self.rows += len(scores)
-        told = [piece["truncated"] for piece in pieces if "truncated" in piece.schema.names]
-        self.told += sum(len(column) - column.null_count for column in told)
-        cut = sum(column.true_count for column in told)
+        self.rows += len(rows.scores)
+        self.told += len(rows.scores) if rows.cut is None else int(np.count_nonzero(~np.isnan(rows.cut)))
+        at = rows.cut == 1 if rows.cut is not None else np.zeros(0, dtype=bool)
+        cut = int(np.count_nonzero(at))
         self.cut += cut
-        self.finished += float(scores.sum())
-        if cut:
-            at = np.concatenate([column.fill_null(False).to_numpy(zero_copy_only=False) for column in told])
-            self.finished -= float(scores[at].sum()) if len(at) == len(scores) else 0.0
+        self.finished += float(rows.scores[~at].sum() if cut else rows.scores.sum())
 
     def answered(self) -> Answered:
         assert self.asked is not None
@@ -149,7 +165,7 @@ class _Folds(Generic[Key]):
         self._folds = {key: _Fold() for key in groups}
         self._of = {cell.cell_id: (key, cell.task) for key, cells in groups.items() for cell in cells}
         self._known: dict[str, list[Asked]] = defaultdict(list)
-        self._open: tuple[str, list[pa.RecordBatch]] | None = None
+        self._open: tuple[str, list[_Rows]] | None = None
         self._seen: set[str] = set()
 
     def take(self, batch: pa.RecordBatch) -> None:
@@ -172,53 +188,75 @@ class _Folds(Generic[Key]):
         """Fold in the cell whose rows are all there."""
         if self._open is None:
             return
-        (cell_id, pieces), self._open = self._open, None
+        (cell_id, parts), self._open = self._open, None
         self._seen.add(cell_id)
         key, task = self._of[cell_id]
-        docs, scores = _numbers(pieces, "doc_id"), _numbers(pieces, "score")
-        self._folds[key].count_cut(pieces, scores)
+        rows = parts[0] if len(parts) == 1 else _all(parts)
+        self._folds[key].count_cut(rows)
+        docs, scores = rows.docs, rows.scores
         if (docs[1:] <= docs[:-1]).any():
             docs, at = np.unique(docs, return_inverse=True)
             scores = np.bincount(at, weights=scores) / np.bincount(at)
-        self._folds[key].add(self._asked(task, docs, pieces), scores)
+        self._folds[key].add(self._asked(task, docs, parts), scores)
 
-    def _asked(self, task: str, docs: Ints, pieces: Sequence[pa.RecordBatch]) -> Asked:
+    def _asked(self, task: str, docs: Ints, parts: Sequence[_Rows]) -> Asked:
         """The items, as one object where these were met before: a task's clusters and levels are those of its items."""
         for known in self._known[task]:
             if np.array_equal(known.docs, docs):
                 return known
-        self._known[task].append(_make_asked(docs, pieces))
+        self._known[task].append(_make_asked(docs, parts))
         return self._known[task][-1]
 
 
-def _by_cell(batch: pa.RecordBatch) -> Iterator[tuple[str, pa.RecordBatch]]:
+def _by_cell(batch: pa.RecordBatch) -> Iterator[tuple[str, _Rows]]:
     names: pa.DictionaryArray = batch["cell_id"]
     at = names.indices.to_numpy()
     starts = [0, *(np.flatnonzero(np.diff(at)) + 1).tolist()] if len(at) else []
-    known = names.dictionary.to_pylist()
+    known, docs, scores, cut = (
+        names.dictionary.to_pylist(),
+        _numbers(batch, "doc_id"),
+        _numbers(batch, "score"),
+        _cut(batch),
+    )
     for start, end in zip(starts, [*starts[1:], len(at)], strict=True):
-        yield known[at[start]], batch.slice(start, end - start)
+        own = slice(start, end)
+        yield known[at[start]], _Rows(docs[own], scores[own], None if cut is None else cut[own], batch, own)
 
 
-def _numbers(pieces: Sequence[pa.RecordBatch], name: str) -> NDArray[Any]:
-    parts = [piece[name].to_numpy(zero_copy_only=False) for piece in pieces]
-    return parts[0] if len(parts) == 1 else np.concatenate(parts)
+def _numbers(batch: pa.RecordBatch, name: str) -> NDArray[Any]:
+    numbers: NDArray[Any] = batch[name].to_numpy(zero_copy_only=False)
+    return numbers
 
 
-def _make_asked(docs: Ints, pieces: Sequence[pa.RecordBatch]) -> Asked:
+def _cut(batch: pa.RecordBatch) -> Floats | None:
+    """See `_Rows`."""
+    if "truncated" not in batch.schema.names:
+        return np.full(len(batch), np.nan)
+    told = batch["truncated"]
+    if told.null_count == 0 and told.true_count == 0:
+        return None
+    return np.asarray(told.cast("int8").to_numpy(zero_copy_only=False), dtype=float)
+
+
+def _all(parts: Sequence[_Rows]) -> _Rows:
+    """The rows of a cell that came in several batches."""
+    cut = [np.zeros(len(part.docs)) if part.cut is None else part.cut for part in parts]
+    docs, scores = np.concatenate([part.docs for part in parts]), np.concatenate([part.scores for part in parts])
+    return _Rows(docs, scores, np.concatenate(cut), parts[0].batch, parts[0].place)
+
+
+def _make_asked(docs: Ints, parts: Sequence[_Rows]) -> Asked:
     """The items with what their rows say of them; ``docs`` are these rows' numbers, ascending."""
-    at = np.searchsorted(docs, _numbers(pieces, "doc_id"))
     clusters = np.array([f"item {doc}" for doc in docs], dtype=object)
     level = np.full(len(docs), np.nan)
-    start = 0
-    for piece in pieces:
-        own = at[start : start + len(piece)]
-        start += len(piece)
-        if "cluster" in piece.schema.names:
-            for place, name in zip(own, piece["cluster"].to_pylist(), strict=True):
+    for part in parts:
+        at = np.searchsorted(docs, part.docs)
+        rows = part.batch.slice(part.place.start, len(at))
+        if "cluster" in rows.schema.names:
+            for place, name in zip(at, rows["cluster"].to_pylist(), strict=True):
                 clusters[place] = clusters[place] if name is None else f"of {name}"
-        if "level" in piece.schema.names:
-            level[own] = piece["level"].to_numpy(zero_copy_only=False)
+        if "level" in rows.schema.names:
+            level[at] = _numbers(rows, "level")
     return Asked(docs=docs, clusters=clusters.astype(str), levels=_places(level))
 
 

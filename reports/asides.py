@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -208,10 +209,10 @@ def _lines(
     """A line for each of these rows, or of all; a single one for a model whose rows all read the same."""
     told = [(row, tuple(write(row) for write in writers)) for row in (view.rows if rows is None else rows)]
     lines: dict[tuple[str, tuple[str, ...]], None] = {}
+    own, alike = Counter(row.model for row in view.rows), Counter((row.model, cells) for row, cells in told)
     for row, cells in told:
-        own = [other.model == row.model for other in view.rows]
-        alike = [other.model == row.model and same == cells for other, same in told]
-        label = f"{safe(row.model)} {all_of(sum(own))}" if 1 < sum(own) == sum(alike) else safe(row.label)
+        many = own[row.model]
+        label = f"{safe(row.model)} {all_of(many)}" if 1 < many == alike[row.model, cells] else safe(row.label)
         lines[label, cells] = None
     return tuple(lines)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import json
 import math
 import shutil
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from joulemark.harness.plan import parse_share
-from joulemark.harness.store import Run, read_run, replace_file
+from joulemark.harness.store import Run, nothing_freed, read_run, replace_file
 from joulemark.meters.errors import MeasuringFailed, UsageError
 from joulemark.meters.types import GRADES
 
@@ -270,7 +271,10 @@ def conclude(path: Path, *, as_json: bool) -> None:
 
 
 def _read(paths: Sequence[Path]) -> list[Run]:
-    runs = {run.header.run_id: run for run in map(read_run, dict.fromkeys(paths))}
+    with nothing_freed():
+        runs = {run.header.run_id: run for run in map(read_run, dict.fromkeys(paths))}
+        # What was read lives as long as the command: it is not looked through again.
+        gc.freeze()
     for run in runs.values():
         for note in run.notes:
             click.echo(note, err=True)

@@ -31,11 +31,7 @@ def read_confidences(runs: Sequence[Run], figures: Sequence[Figures]) -> list[li
     """
     parts: dict[tuple[int, int], list[_Part]] = defaultdict(list)
     for run in runs:
-        wanted: dict[str, tuple[int, int]] = {}
-        for at, own in enumerate(figures):
-            if own.entrant.run_id == run.header.run_id:
-                wanted |= {cell.cell_id: (at, task) for cell in run.cells if (task := _task_of(own, cell)) is not None}
-        if wanted:
+        if wanted := _wanted(run, figures):
             for cell_id, part in _read(run, frozenset(wanted)):
                 parts[wanted[cell_id]].append(part)
     return [
@@ -44,12 +40,24 @@ def read_confidences(runs: Sequence[Run], figures: Sequence[Figures]) -> list[li
     ]
 
 
-def _task_of(own: Figures, cell: Cell) -> int | None:
-    """Which of the entrant's tasks a cell is a finished repeat of; None where it is not its own."""
-    if cell.status != "ok" or cell.model != own.entrant.model or _how(cell.setting) != _how(own.entrant.setting):
-        return None
+def _wanted(run: Run, figures: Sequence[Figures]) -> dict[str, tuple[int, int]]:
+    """Of the run's finished cells that are repeats of these entrants' tasks: which entrant, and which of its tasks."""
+    known = {
+        (own.entrant.model, _how(own.entrant.setting), sample.task, sample.question): (at, task)
+        for at, own in enumerate(figures)
+        if own.entrant.run_id == run.header.run_id
+        for task, sample in enumerate(own.samples)
+    }
+    models = {model for model, *_ in known}
+    places = {
+        cell.cell_id: known.get(_trait(cell)) for cell in run.cells if cell.status == "ok" and cell.model in models
+    }
+    return {cell_id: place for cell_id, place in places.items() if place}
+
+
+def _trait(cell: Cell) -> tuple[str, str, str, str]:
     asked = canonical_json([cell.task_hash or cell.task_version, what_is_asked(cell)])
-    return next((at for at, s in enumerate(own.samples) if (s.task, s.question) == (cell.task, asked)), None)
+    return cell.model, _how(cell.setting), cell.task, asked
 
 
 def _how(setting: Mapping[str, Any]) -> str:

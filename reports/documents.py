@@ -8,7 +8,7 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from typing import Any
 
 from joulemark.harness.store import Run, canonical_json
@@ -33,6 +33,8 @@ __all__ = [
     "as_csv",
     "as_json",
     "as_markdown",
+    "cut_note",
+    "first_rows",
     "json_text",
     "tables_as_markdown",
     "told_once",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 RANK_SCHEMA = "joulemark.rank/1"
+MOST_ROWS = 100
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -62,7 +65,7 @@ def as_csv(views: Sequence[View]) -> str:
     writer.writerow(names)
     for view in views:
         for row in view.rows:
-            values = {"task": view.task, "by": view.by, "quality_floor": view.quality_floor, **asdict(row)}
+            values = {"task": view.task, "by": view.by, "quality_floor": view.quality_floor, **vars(row)}
             writer.writerow([_cell(values[name]) for name in names])
     return out.getvalue()
 
@@ -89,12 +92,15 @@ def as_markdown(
         more = unfinished_sentence(view)
         parts += [f"**{_md(more)}**"] if more and more != lacking else []
         parts += [] if view is first else [_md(finding(view))]
-        covers = sentence(view.covered, view.rows) if view.task == ALL or view is first else ""
-        parts += [_md_table(view), _md(" ".join(filter(None, (interval_sentence(view), covers))))]
+        few, cut = first_rows(view), cut_note(view)
+        whole = view.task == ALL or view is first
+        covers = sentence(view.covered, view.rows) if whole else ""
+        sentences = ("" if whole else cut, interval_sentence(view), covers)
+        parts += [_md_table(view if whole else few), _md(" ".join(filter(None, sentences)))]
         notes = caveats(view, views[:place])
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
-        for aside in _asides(view):
-            parts += [_md(f"{aside.title}. {aside.note}"), _md_aside(aside)]
+        for aside in _asides(few):
+            parts += [_md(" ".join(filter(None, (f"{aside.title}.", aside.note, cut)))), _md_aside(aside)]
         flagged = [f"- {_md(who)}: {_md(words)}" for who, words in _flags_told(view)]
         parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
     parts += _md_routing(bound) if bound else []
@@ -113,6 +119,17 @@ def tables_as_markdown(views: Sequence[View]) -> str:
         parts += [_md(finding(view)), _md(grade_sentence(view)), _md(interval_sentence(view))]
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
     return "\n\n".join(parts) + "\n"
+
+
+def first_rows(view: View) -> View:
+    """The view with so many rows as a reader looks through, for tables below the leading ones; the best."""
+    return replace(view, rows=view.rows[:MOST_ROWS], figures=view.figures[:MOST_ROWS])
+
+
+def cut_note(view: View) -> str:
+    """How many rows `first_rows` leaves out, and where they are; empty for none."""
+    many = len(view.rows)
+    return f"The first {MOST_ROWS} of {many:,} entrants; results.csv has all." if many > MOST_ROWS else ""
 
 
 def view_title(view: View) -> str:
@@ -148,7 +165,7 @@ def _view_json(view: View) -> dict[str, Any]:
         "hypervolume_low": view.covered.low if view.covered else None,
         "hypervolume_high": view.covered.high if view.covered else None,
         "hypervolume_reference": {"quality": REFERENCE_QUALITY, "energy_wh_per_1k": REFERENCE_WH},
-        "rows": [asdict(row) | {"flags": list(row.flags)} for row in view.rows],
+        "rows": [vars(row) | {"flags": list(row.flags)} for row in view.rows],
     }
 
 

@@ -15,7 +15,7 @@ from .asides import Aside, all_asides, asides, chosen, pace
 from .caveats import caveats
 from .context import Context
 from .contextplot import chart_alt, chart_caption, chart_svg
-from .documents import told_once, view_title
+from .documents import MOST_ROWS, cut_note, first_rows, told_once, view_title
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flags import flags_of, in_words
 from .flow import flow
@@ -83,6 +83,7 @@ def page(
         facts=_facts(views[0]),
         whole=whole,
         tasks=tasks,
+        most_rows=MOST_ROWS,
         context=context,
         bound=bound,
         chart=Markup(chart_svg(context.chart)) if context and context.chart else "",  # noqa: S704
@@ -99,7 +100,8 @@ def page(
 
 def _section(view: View, place: int, views: Sequence[View], one_kind: bool) -> dict[str, Any]:
     columns, name = Columns(view), f"v{place}"
-    pictured = view.task == ALL
+    pictured, few = view.task == ALL, first_rows(view)
+    shown = view if pictured else few
     return {
         "id": name,
         "title": view_title(view),
@@ -117,13 +119,14 @@ def _section(view: View, place: int, views: Sequence[View], one_kind: bool) -> d
         "mixed": view.mixed,
         "energy_title": f"{columns.energy.name} per 1,000 answers",
         "rate_title": columns.rate_title,
-        "rows": [_line(view, row, columns, bar) for row, bar in zip(view.rows, _bars(view.rows), strict=True)],
+        "rows": [_line(view, row, columns, bar) for row, bar in zip(shown.rows, _bars(shown.rows), strict=True)],
+        "cut": cut_note(view),
         "multiples": multiples(view, views) if pictured else None,
         "flow": flow(view) if pictured else None,
         "pictures": _pictures(view, views) if pictured else [],
         "alike": too_alike(view, views) if pictured else "",
-        "asides": _whole_asides(view) if pictured else all_asides(view),
-        "computed": chosen(view),
+        "asides": _whole_asides(few) if pictured else all_asides(few),
+        "computed": chosen(few),
         "wide": Markup(page_svg(view, prefix=f"{name}w")) if pictured else "",  # noqa: S704
         "narrow": Markup(page_svg(view, narrow=True, prefix=f"{name}n")) if pictured else "",  # noqa: S704
         "alt": alt_text(view),

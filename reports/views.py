@@ -11,6 +11,7 @@ import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from joulemark.harness.record import Carbon, MeterInfo
@@ -90,13 +91,13 @@ class View:
         """The rows that have a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)
 
-    @property
+    @cached_property
     def metric(self) -> str | None:
         """The headline metric of its one task, where that is no share of right answers and stands for quality."""
         names = {row.metric for row in self.rows if row.metric in row.other_metrics}
         return names.pop() if self.unscored and len(names) == 1 else None
 
-    @property
+    @cached_property
     def unscored(self) -> bool:
         """Whether the metrics of all its tasks are no shares of right answers, so that nobody has quality."""
         flags = {flag for row in self.rows for flag in row.flags}

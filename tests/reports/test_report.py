@@ -446,3 +446,23 @@ def test_markdown_names_the_meters_with_their_errors_and_leaves_words_alone(make
     assert "| modelled:cpu | modelled | package | a factor of 2.7 either way |" in text
     assert "my_model" in text
     assert "__init__" not in text.partition("## How to reproduce")[0]
+
+
+def test_of_more_than_100_entrants_the_leading_table_has_all_and_the_others_the_first_and_say_so(
+    tmp_path: Path, write: Make
+) -> None:
+    models = {f"model-{place:03d}": (0.3 + 0.005 * place, 0.001 * 1.02**place, 1000) for place in range(103)}
+    run = write(tmp_path / "run", models, tasks=("dates", "units"), items=12, repeats=2, compact=False)
+    views = make_views([run])
+    html, text = page(views, [run]), as_markdown(views, [run])
+    told = "The first 100 of 103 entrants; results.csv has all."
+    for place in (0, 100, 102):
+        label = views[0].rows[place].label
+        assert f'<th scope="row">{label}<' in html
+        assert f"| {label} |" in text
+    leading, _, by_task = html.partition('id="by-task"')
+    assert leading.count('<td class="rank">') == 103
+    assert by_task.count('<td class="rank">') == 2 * 100
+    assert told in leading
+    assert by_task.count(told) >= 2
+    assert text.count(told) >= 2
