@@ -7,6 +7,7 @@ comes first. Runs that ask different task sets have a view over all tasks each.
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -166,7 +167,9 @@ def make_views(
     lacking = [(run.header.run_id, far) for run in once if (far := progress(run))]
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
     views = []
-    for key, group in sorted(_grouped(entrants, set(unscored), mix).items(), key=lambda pair: _order(pair[0])):
+    groups = _grouped(entrants, set(unscored), mix)
+    for key in sorted(sorted(groups, key=_most_first, reverse=True), key=_order):
+        group = groups[key]
         if task not in (None, key.task):
             continue
         kinds = {(e.hardware, e.scope, e.grade) for e in group}
@@ -361,7 +364,17 @@ def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:
 def _order(key: _Key) -> tuple[Any, ...]:
     hardware, scope, grade = key.kind
     rank = [str(known) for known in GRADES].index(grade) if grade in GRADES else len(GRADES)
-    return key.task != ALL, -len(key.asked), key.task, rank, hardware, scope, key.asked
+    return key.task != ALL, -len(key.asked), _natural(key.task), rank, hardware, scope
+
+
+def _most_first(key: _Key) -> list[list[str | int]]:
+    """What is asked: turned round, no cap comes before a high one, and that before a low one; so do limits."""
+    return [_natural(text) for question in key.asked for text in question]
+
+
+def _natural(text: str) -> list[str | int]:
+    """For sorting as people do: 2 before 12."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", text)]
 
 
 def _one(values: set[Any]) -> Any:

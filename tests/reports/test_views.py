@@ -248,3 +248,17 @@ def test_a_run_beside_its_own_answers_metered_anew_is_told(make_run: Make) -> No
     assert not any("recorded trace" in note for view in make_views([first]) for note in view.notes)
     assert any(told in note for note in make_views([first, second])[0].notes)
     assert not any(told in note for view in make_views([second]) for note in view.notes)
+
+
+def test_of_views_of_the_same_tasks_the_one_that_was_asked_most_leads(make_run: Make) -> None:
+    runs = [
+        make_run(
+            f"cap-{cap}",
+            models={"small": TWO["small"]},
+            change=lambda cell, cap=cap: cell.model_copy(update={"setting": cell.setting | {"max_gen_toks": cap}}),
+        )
+        for cap in (2, 12, None, 8)
+    ]
+    views = [view for view in make_views(runs) if view.task == "all"]
+    caps = [view.rows[0].setting["max_gen_toks"] for view in views]
+    assert caps == [None, 12, 8, 2]
