@@ -128,7 +128,7 @@ def ranking(entrants: int, tasks: int, repeats: int, items: int) -> bool:
     finally:
         shutil.rmtree(folder)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    megabytes = used.ru_maxrss / 1000
+    megabytes = used.ru_maxrss * 1.024 / 1000  # It is in KiB.
     print(f"{seconds:.1f} s on {CORES} cores ({used.ru_utime + used.ru_stime:.1f} s of CPU time), {megabytes:,.0f} MB")
     print(f"{sum('model-' in line for line in done.stdout.splitlines()):,} lines name a model")
     return seconds <= RANK_S and megabytes <= RANK_MB

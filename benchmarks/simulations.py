@@ -30,6 +30,17 @@ LOWEST, HIGHEST, FALSE_ALARMS = 0.935, 0.965, 0.05
 BYS: tuple[By, ...] = ("quality", "energy", "correct_per_wh")
 FEW = 10
 FEW_CLUSTERS = 60
+_UNEVEN: tuple[tuple[tuple[int, float], ...], ...] = (
+    ((30, 0.03), (1319, 0.4)),
+    ((30, 0.03), (1319, 0.4), (1000, 0.5)),
+    ((30, 0.97), (500, 0.8), (1319, 0.95)),
+    ((10, 0.5), (1000, 0.5)),
+    ((10, 0.9), (1000, 0.5), (1000, 0.5)),
+    ((20, 0.95), *[(1000, 0.5)] * 5),
+    ((100, 0.98), (10000, 0.8), (1300, 0.9)),
+    ((198, 0.4), (30, 0.1), (30, 0.05), (500, 0.9)),
+    (*[(50, 0.99)] * 3, *[(200, 0.99)] * 3),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +54,7 @@ class Design:
         cluster: Items that share a source.
         spread: Of the log of energy, from repeat to repeat.
         scale: Relative standard uncertainty of the meter that all repeats share.
+        uneven: Instead of alike tasks, one entrant's: items and accuracy of each.
     """
 
     right: tuple[float, ...] = (0.7,)
@@ -54,10 +66,13 @@ class Design:
     repeats: int = 3
     spread: float = 0.03
     scale: float = 0.0
+    uneven: tuple[tuple[int, float], ...] = ()
 
     @property
     def points(self) -> list[float]:
         """The true qualities."""
+        if self.uneven:
+            return [float(np.mean([100 * right for _, right in self.uneven]))]
         return [100 * (right - self.chance) / (1 - self.chance) for right in self.right]
 
     @property
@@ -66,6 +81,8 @@ class Design:
         return any(self.items * self.tasks * min(right, 1 - right) / self.cluster < FEW for right in self.right)
 
     def __str__(self) -> str:
+        if self.uneven:
+            return "1 at " + ", ".join(f"{right:g} of {items:,}" for items, right in self.uneven)
         asked = f"{self.tasks} x {self.items} items" + (f" in {self.cluster}s" if self.cluster > 1 else "")
         worth = " ".join(f"{right:g}" for right in self.right[:5]) + (" ..." if len(self.right) > 5 else "")
         energy = f"{self.repeats} repeats of {100 * self.spread:g} %" + (
@@ -106,7 +123,7 @@ def quality_held(design: Design, draws: int = DRAWS) -> float:
     """In what share of draws the interval of the first entrant's quality holds it."""
     rng, hits = design.rng(), 0
     for _ in range(draws):
-        told = _quality(design, draw(rng, design))
+        told = _uneven(rng, design) if design.uneven else _quality(design, draw(rng, design))
         hits += (told.low or -math.inf) <= design.points[0] <= (told.high or math.inf)
     return hits / draws
 
@@ -185,6 +202,10 @@ def _quality(design: Design, entries: Entries) -> Share:
     return combine([quality(accuracy(t.scores[:, 0], t.clusters), design.chance) for t in entries.items])
 
 
+def _uneven(rng: np.random.Generator, design: Design) -> Share:
+    return combine([quality(accuracy((rng.random(n) < right).astype(float)), 0.0) for n, right in design.uneven])
+
+
 def _log_energy(rng: np.random.Generator, design: Design) -> LogEnergy:
     """With a scale that the meter has in this draw, and no repeat averages out."""
     logs = math.log(design.wh[0]) + rng.normal(0, design.scale) + rng.normal(0, design.spread, design.repeats)
@@ -230,6 +251,9 @@ def _figures() -> Iterator[tuple[str, Design, str, Figure]]:
         design = Design(tasks=tasks, items=items, right=(right,), cluster=cluster, chance=chance)
         if chance == 0 or (tasks == 1 and right > chance):
             yield "quality", design, _few(design), quality_held
+    for uneven in _UNEVEN:
+        reason = "six tasks that are nearly all right" if len(uneven) == 6 and uneven[0][1] == 0.99 else ""
+        yield "quality", Design(uneven=uneven), reason, quality_held
     for repeats, spread, scale in itertools.product((2, 3, 5, 10), (0.01, 0.05), (0.0, 0.02, 0.4)):
         design = Design(repeats=repeats, spread=spread, scale=scale)
         yield "energy", design, _two(design) if scale else "", energy_held

@@ -81,7 +81,8 @@ def compact(path: Path, cell_ids: Sequence[str], out: BinaryIO) -> None:
     # What pandas notes of its types is of the one that knows most columns; older versions wrote fewer.
     most = max(schemas, key=len)
     bare = dict.fromkeys(schema.remove_metadata() for schema in schemas)
-    whole = pa.unify_schemas([pa.schema([("cell_id", pa.string())]), most.remove_metadata(), *bare])
+    names = pa.schema([("cell_id", pa.string())])
+    whole = pa.unify_schemas([names, most.remove_metadata(), *bare], promote_options="permissive")
     with pq.ParquetWriter(out, whole.with_metadata(most.metadata)) as writer:
         waiting: list[pa.Table] = []
         for cell_id in cell_ids:
@@ -95,7 +96,7 @@ def compact(path: Path, cell_ids: Sequence[str], out: BinaryIO) -> None:
 
 
 def _joined(tables: Sequence[pa.Table], schema: pa.Schema) -> pa.Table:
-    return pa.concat_tables([schema.empty_table(), *tables], promote_options="default")
+    return pa.concat_tables([schema.empty_table(), *tables], promote_options="permissive")
 
 
 @contextmanager

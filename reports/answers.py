@@ -215,7 +215,7 @@ def _by_cell(batch: pa.RecordBatch) -> Iterator[tuple[str, _Rows]]:
     known, docs, scores, cut = (
         names.dictionary.to_pylist(),
         _numbers(batch, "doc_id"),
-        _numbers(batch, "score"),
+        _numbers(batch, "score").astype(float, copy=False),
         _cut(batch),
     )
     for start, end in zip(starts, [*starts[1:], len(at)], strict=True):

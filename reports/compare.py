@@ -196,7 +196,14 @@ def _sitting(entrant: Entrant) -> str:
 
 
 def _same_answers(a: Entrant, b: Entrant) -> bool:
-    return _sitting(a) == _sitting(b) and _key(a)[1:] == _key(b)[1:]
+    """Whether these are one model's answers of one sitting, metered twice; either may have gone on since."""
+    shared = a.samples.keys() & b.samples.keys()
+    return (
+        _sitting(a) == _sitting(b)
+        and _key(a)[1:] == _key(b)[1:]
+        and all(np.array_equal(a.samples[task].docs, b.samples[task].docs) for task in shared)
+        and all(np.array_equal(a.samples[task].scores, b.samples[task].scores) for task in shared)
+    )
 
 
 def _key(entrant: Entrant) -> tuple[str, str, str]:

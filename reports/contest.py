@@ -7,6 +7,7 @@ and repeats. A meter's scale cancels between entrants of one machine and meter, 
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -289,13 +290,16 @@ def _offset(tables: tuple[ItemTable, ...]) -> Floats:
 
 def _drawn_energy(entries: Entries, draws: int, seed: int) -> Floats:
     """Log energies, shape (draws, entrants). Each entrant's draws depend on its own figures alone, and on no unit."""
-    columns = []
-    figures = zip(entries.log_energy, entries.energy_var, entries.energy_df, entries.quality, strict=True)
-    for mean, var, df, quality in figures:
-        own = hashlib.sha256(f"{var:.9g} {df} {quality}".encode()).digest()
-        rng = np.random.default_rng([seed, *np.frombuffer(own[:16], dtype=np.uint32).tolist()])
-        columns.append(mean + rng.standard_t(df, size=draws) * var**0.5)
-    logs = np.stack(columns, axis=1)
+    logs = np.empty((draws, len(entries)))
+    met: Counter[str] = Counter()
+    for at in np.argsort(entries.log_energy, kind="stable"):
+        var, df = entries.energy_var[at], entries.energy_df[at]
+        own = f"{var:.9g} {df} {entries.quality[at]}"
+        # Those that are alike in all of this are told apart by their place among each other, or they would move as one.
+        met[own] += 1
+        digest = hashlib.sha256(f"{own} {met[own]}".encode()).digest()
+        rng = np.random.default_rng([seed, *np.frombuffer(digest[:16], dtype=np.uint32).tolist()])
+        logs[:, at] = entries.log_energy[at] + rng.standard_t(df, size=draws) * var**0.5
     if len(np.unique(entries.yardstick)) > 1:
         for number in np.unique(entries.yardstick):
             same = entries.yardstick == number

@@ -36,10 +36,9 @@ def chart_svg(chart: Chart) -> str:
     highest = max(1.15 * max(ratio for _, ratio, _ in chart.others), 1.3)
     x = Scale(low=0, high=chart.years, start=_LEFT, end=_RIGHT, log=False)
     y = Scale(low=0, high=highest, start=_BOTTOM, end=_TOP, log=False)
-    parts = [path([((x.start, y.at(tick)), (x.end, y.at(tick))) for tick in range(int(highest) + 1)], "var(--grid)", 1)]
-    parts += [
-        text(_LEFT - 8, y.at(tick), f"{tick}\u00d7", anchor="end", middle=True) for tick in range(int(highest) + 1)
-    ]
+    ticks = [tick for tick in y.ticks(_APART) if tick == round(tick)]
+    parts = [path([((x.start, y.at(tick)), (x.end, y.at(tick))) for tick in ticks], "var(--grid)", 1)]
+    parts += [text(_LEFT - 8, y.at(tick), f"{tick:,.0f}\u00d7", anchor="end", middle=True) for tick in ticks]
     named_at = math.inf
     for number, (name, ratio, years) in enumerate(chart.others):
         at, tint = y.at(ratio), f"var(--kind{(number + 1) % 6 + 1})"

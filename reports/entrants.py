@@ -223,6 +223,6 @@ def _usual_meter(run: Run) -> tuple[Grade | None, str | None]:
 def _by_task(cells: list[Cell]) -> dict[str, list[Cell]]:
     tasks: dict[str, list[Cell]] = defaultdict(list)
     for cell in sorted(cells, key=lambda c: (c.task, c.repeat)):
-        if cell.status == "ok":
+        if cell.status == "ok" and cell.n_items:
             tasks[cell.task].append(cell)
     return tasks

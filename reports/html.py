@@ -51,7 +51,7 @@ def page(
     Args:
         views: As `make_views` gives them; the first one leads.
         runs: What they were made from, for the method, the machines and how to reproduce.
-        context: What the energies of the first view come to in the world, where that is asked for.
+        context: What the energies come to in the world, where that is asked for.
         bound: What the first view's entrants could reach together.
     """
     from jinja2 import Environment, PackageLoader, StrictUndefined

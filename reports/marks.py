@@ -51,7 +51,7 @@ def draw_points(scene: Scene) -> None:
     axes = scene.axes
     alike: dict[tuple[str, str, float, str, bool], list[tuple[float, float]]] = {}
     for row, (colour, mark, _), x, y in zip(scene.rows, scene.kinds(), scene.x.tolist(), scene.y.tolist(), strict=True):
-        if len(scene.rows) <= MOST_BARS or row.frontier == "on":
+        if _has_bars(scene, row):
             _draw_bars(scene, row, x, y, colour)
         far = scene.far_off(row)
         shape = ("<" if x == scene.reach[0] else ">") if far else mark
@@ -70,6 +70,10 @@ def _draw_bars(scene: Scene, row: Row, x: float, y: float, colour: str) -> None:
         scene.axes.errorbar(x, y, yerr=_arms(y, (row.quality_low, row.quality_high)), **look)
     if ends := scene.bar(row):
         scene.axes.errorbar(x, y, xerr=_arms(x, ends), **look)
+
+
+def _has_bars(scene: Scene, row: Row) -> bool:
+    return len(scene.rows) <= MOST_BARS or row.frontier == "on"
 
 
 def draw_names(scene: Scene, blocked: list[Box], curves: list[Box]) -> None:
@@ -210,8 +214,10 @@ def _taken_by_points(scene: Scene) -> list[Box]:
         low = y if row.quality_low is None else row.quality_low
         high = y if row.quality_high is None else row.quality_high
         (px, py), (p0, p1), (p2, p3) = scene.pixels([(x, y), (left, low), (right, high)]).tolist()
+        boxes.append(Box(px - 7, py - 7, px + 7, py + 7))
+        if not _has_bars(scene, row):
+            continue
         boxes += [
-            Box(px - 7, py - 7, px + 7, py + 7),
             Box(px - 3, p1 - 1, px + 3, p3 + 1),
             Box(p0 - 1, py - 3, p2 + 1, py + 3),
         ]

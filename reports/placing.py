@@ -74,7 +74,7 @@ def _rank(rows: list[Row], sure: list[int], entries: Entries, by: By, floor: flo
             rank=int(ranks.rank[place]),
             rank_low=int(ranks.low[place]),
             rank_high=int(ranks.high[place]),
-            tied_with_first=not bool(ranks.better[first, place]),
+            tied_with_first=bool(ranks.low[place] == 1),
         )
     for k, i in enumerate(sure):
         if i != sure[able[first]]:

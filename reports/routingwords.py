@@ -149,8 +149,9 @@ def _columns(headroom: Headroom, with_cascades: bool) -> tuple[str, ...]:
         told.append(
             "Cascade: a small model answers, and a larger one too where the small one is less sure than a threshold, "
             "the same in all tasks. Pair and threshold are chosen on one half of the questions and told on the other, "
-            "both ways, averaged; so the quality may miss the model's own, by the points in brackets. There is no "
-            f"interval, and deciding costs nothing here. {_NO.capitalize()}: no cascade needs less, or reaches more."
+            "both ways, averaged; so the quality may miss the model's own, by the points in brackets, and the "
+            "energy its own by a few percent. There is no interval, and deciding costs nothing here. "
+            f"{_NO.capitalize()}: no cascade needs less, or reaches more."
         )
     else:
         told.append(

@@ -174,7 +174,8 @@ def latency_against_energy(view: View) -> Picture | None:
         return None
     unit = energy_unit(row.energy_wh_per_1k for row in drawn)
     middle = sorted(row.latency_s_p50 or 0.0 for row in drawn)[len(drawn) // 2]
-    time, factor = next(pair for pair in (("s", 1.0), ("ms", 1e3), ("\u00b5s", 1e6)) if middle * pair[1] >= 0.5)
+    shortest = ("\u00b5s", 1e6)
+    time, factor = next((pair for pair in (("s", 1.0), ("ms", 1e3)) if middle * pair[1] >= 0.5), shortest)
     points = []
     for row in drawn:
         energy, latency = (row.energy_wh_per_1k or 0.0) * unit.factor, (row.latency_s_p50 or 0.0) * factor

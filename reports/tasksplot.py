@@ -33,7 +33,7 @@ _LOWEST = -20.0
 _LETTER = (11.0, 12.0)
 _SIZE = 4.2
 
-_Entrant = tuple[str, str, str]
+_Entrant = tuple[str, str, str, str, str]
 """What tells a row from others in every view: its run, model and setting; labels may differ."""
 
 
@@ -120,7 +120,7 @@ def _of_task(view: View, task: str, views: Sequence[View]) -> View | None:
 
 
 def _entrant(row: Row) -> _Entrant:
-    return row.run_id, row.model, canonical_json(row.setting)
+    return row.run_id, row.model, canonical_json(row.setting), row.grade or "", row.scope or ""
 
 
 def _drawn(view: View) -> list[Row]:

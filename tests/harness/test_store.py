@@ -7,6 +7,8 @@ import textwrap
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
@@ -94,6 +96,20 @@ def test_items_of_versions_with_fewer_columns_are_compacted_with_the_others(run:
     after = read_run(run).items()
     assert list(after.columns) == ["cell_id", *ITEM_COLUMNS]
     pd.testing.assert_frame_equal(before[after.columns], after)
+
+
+def test_items_that_other_versions_of_libraries_wrote_with_other_types_are_compacted_too(run: Path) -> None:
+    file = run / "items" / "a.parquet"
+    table = pq.read_table(file).replace_schema_metadata()
+    places = {name: table.schema.get_field_index(name) for name in ("doc_hash", "score")}
+    table = table.set_column(places["doc_hash"], "doc_hash", table["doc_hash"].cast(pa.string()))
+    table = table.set_column(places["score"], "score", table["score"].cast(pa.int64()))
+    pq.write_table(table, file)
+    with RunWriter(run) as writer:
+        writer.compact()
+    after = read_run(run).items()
+    assert after["doc_hash"].tolist() == ["h"] * 6
+    assert after["score"].tolist() == [1.0] * 6
 
 
 def test_items_in_a_stream_are_all_rows_whether_compacted_or_not(run: Path) -> None:

@@ -279,6 +279,11 @@ def test_the_mark_stands_for_the_test_of_the_interval_beside_it(make_run: Make) 
             assert (effect.p < 0.05) == (effect.low > 1 or effect.high < 1)
 
 
+def with_scores(entrant: Entrant, scores: list[float]) -> Entrant:
+    samples = {task: replace(sample, scores=np.array(scores)) for task, sample in entrant.samples.items()}
+    return replace(entrant, samples=samples)
+
+
 def test_the_same_answers_metered_twice_can_differ_in_energy_alone(make_run: Make) -> None:
     first, second = make_run("first", meter=COUNTER), make_run("second", meter=COUNTER)
     header = json.loads((second.path / "run.json").read_text())
@@ -299,6 +304,9 @@ def test_the_same_answers_metered_twice_can_differ_in_energy_alone(make_run: Mak
     assert "b gives the same answers and takes 1.10 times the energy" in told["verdict"]
     assert "Both hold the same answers, metered twice: only their energies can differ." in told["notes"]
     assert "The energy of second was taken afterwards from a recorded trace." in told["notes"]
+    # A run that went on since holds other answers.
+    went_on = with_scores(b, [0.0 if at % 7 == 0 else 1.0 for at in range(120)])
+    assert not compare(a, went_on).same_answers
     # Another model of it is another model.
     other = compare(a, two(read_run(second.path))[1])
     assert not other.same_answers

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -18,7 +19,7 @@ from joulemark.harness.record import Cell
 from joulemark.harness.store import Run
 from joulemark.meters.carbon import CarbonIntensity
 from joulemark.reports.commands import report
-from joulemark.reports.context import World, break_even_years, make_context
+from joulemark.reports.context import Chart, World, break_even_years, make_context
 from joulemark.reports.contextplot import chart_alt, chart_svg
 from joulemark.reports.views import make_views
 
@@ -106,6 +107,14 @@ def test_only_who_surely_takes_more_an_answer_is_in_the_rebound_and_its_chart(ma
     assert "var(--kind1)" in svg
     assert "http" not in svg
     assert f"{name} after {years:.1f} years" in chart_alt(context.chart)
+
+
+@pytest.mark.parametrize("ratio", [1.2, 3.0, 60.0, 500.0])
+def test_the_charts_words_beside_its_axis_never_touch(ratio: float) -> None:
+    svg = chart_svg(Chart(label="small", growth=0.3, years=30.0, others=(("large", ratio, 20.0),)))
+    heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>[\d,]+\u00d7<', svg))
+    assert len(heights) >= 2
+    assert min(np.diff(heights)) >= 20
 
 
 def test_where_no_break_even_can_be_told_that_is_said(make_run: Make) -> None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from made_runs import COUNTER, write_run
 
-from joulemark.harness.record import Cell
+from joulemark.harness.record import Cell, Computed
 from joulemark.harness.store import Run, read_run
 from joulemark.reports.commands import report
 from joulemark.reports.routing import MOST, headroom, perfect_router
@@ -148,6 +148,18 @@ def test_one_repeat_without_confidence_is_enough_to_be_asked_first_by_nobody(sur
     pd.read_parquet(file).drop(columns="confidence").to_parquet(file, index=False)
     found = headroom(make_views([read_run(run.path)])[0], [run])
     assert found is not None
+    assert found.sure == ()
+
+
+def test_a_model_that_passes_questions_on_itself_is_never_asked_first(sure_run: Callable[..., Run]) -> None:
+    def passes_on(cell: Cell) -> Cell:
+        own = cell.model == "dense-60k"
+        return cell.model_copy(update={"computed": Computed(escalated=0.2)}) if own else cell
+
+    run = sure_run(change=passes_on)
+    found = headroom(make_views([run])[0], [run])
+    assert found is not None
+    assert "dense-60k" in [row.model for row in found.tried]
     assert found.sure == ()
 
 

@@ -7,6 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
+from scipy.integrate import quad
+from scipy.stats import norm
+from scipy.stats import t as student_t
 
 from joulemark.reports.stats import (
     accuracy,
@@ -14,6 +17,7 @@ from joulemark.reports.stats import (
     energy,
     holm,
     log_energy,
+    p_of_sum,
     quality,
     right_per_wh,
     satterthwaite,
@@ -191,6 +195,43 @@ def test_it_covers_95_percent_where_tasks_that_are_nearly_all_right_stand_among_
         whole = combine([accuracy((rng.random(100) < p).astype(float)) for p in rates])
         hits += (whole.low or 0) <= np.mean(rates) <= (whole.high or 1)
     assert covers(hits / DRAWS)
+
+
+@pytest.mark.parametrize(
+    ("items", "rates"),
+    [((30, 1300), (0.03, 0.4)), ((10, 1000, 1000), (0.9, 0.5, 0.5)), ((20, 500, 500, 500), (0.95, 0.5, 0.5, 0.5))],
+)
+def test_it_covers_95_percent_where_a_small_task_stands_among_large_ones(
+    items: tuple[int, ...], rates: tuple[float, ...]
+) -> None:
+    rng, hits = np.random.default_rng(15), 0
+    for _ in range(DRAWS):
+        whole = combine([accuracy((rng.random(n) < p).astype(float)) for n, p in zip(items, rates, strict=True)])
+        hits += (whole.low or 0) <= np.mean(rates) <= (whole.high or 1)
+    assert 0.935 - MARGIN <= hits / DRAWS <= 0.985
+
+
+@pytest.mark.parametrize(
+    ("value", "steady", "scatter", "df"),
+    [(0.3, 0.005, 0.005, 2.0), (0.5, 0.003, 0.006, 1.5), (0.6, 0.0005, 0.01, 4.0), (1.0, 0.01, 0.001, 2.0)],
+)
+def test_the_p_value_of_a_sum_is_between_the_two_that_it_is_made_of(
+    value: float, steady: float, scatter: float, df: float
+) -> None:
+    var, freedom = satterthwaite([np.array([steady]), np.array([scatter])], [300.0, df])
+    first = float(two_sided_p(np.array([value]) / np.sqrt(var), freedom)[0])
+
+    def beyond(t: float) -> float:
+        shift = math.sqrt(scatter) * t
+        sides = (norm.cdf((shift - value) / math.sqrt(steady)), norm.cdf((-shift - value) / math.sqrt(steady)))
+        return float(student_t.pdf(t, df) * sum(sides))
+
+    second = quad(beyond, -np.inf, np.inf, limit=500)[0]
+    found = p_of_sum(np.array([value]), var, freedom, np.array([scatter]), np.array([df]))
+    assert found[0] == pytest.approx(math.sqrt(first * max(first, second)), rel=0.05)
+    # Where repeats tell nothing, or all, it is the usual one.
+    for part in (0.0, float(var[0])):
+        assert p_of_sum(np.array([value]), var, freedom, np.array([part]), np.array([df]))[0] == pytest.approx(first)
 
 
 @pytest.mark.parametrize("tasks", [1, 6])
