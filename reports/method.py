@@ -44,8 +44,8 @@ def method(views: Sequence[View]) -> list[Section]:
         title="Intervals",
         paragraphs=(
             "All are 95 %. Quality: Wilson's interval with cluster-robust standard errors over items (arXiv "
-            "2411.00640) and Student's t; over tasks variances add, and their mean has such an interval as a whole; over tasks of "
-            "uneven size (one has more than twice another's items) the half-widths' squares add. "
+            "2411.00640) and Student's t; over tasks variances add, and their mean has such an interval as a whole; "
+            "where one task has more than twice another's items the squares of their intervals' half-widths add. "
             "Energy: the geometric mean over repeats with a t interval on the log scale; one repeat has no interval. "
             "The ratio: on the log scale, between Satterthwaite's interval and the sum of squared half-widths, which "
             "covers 94 to 97 % from three repeats on.",
