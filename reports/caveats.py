@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from .findings import unrepeated
+from .clauses import unrepeated
 from .flags import in_words
 from .names import LISTED, together
 from .rows import Row
@@ -13,6 +13,9 @@ from .views import ALL, View
 from .wording import fixed, joined, safe, span
 
 __all__ = ["caveats"]
+
+_RARE = 0.05
+"""A share of draws that needs a word beside "unclear"."""
 
 
 def caveats(view: View, before: Sequence[View] = ()) -> list[str]:
@@ -31,6 +34,7 @@ def caveats(view: View, before: Sequence[View] = ()) -> list[str]:
         sentences.append(
             f"{_all(busy, view)}: other programs worked beside some cells (busy_machine); energy may be too high."
         )
+    sentences += _hardly_on(view)
     if cut := [row for row in view.rows if "prompt_cut" in row.flags]:
         sentences.append(
             f"{_all(cut, view)}: some prompts were longer than the model takes and were cut (prompt_cut), so that it "
@@ -39,6 +43,20 @@ def caveats(view: View, before: Sequence[View] = ()) -> list[str]:
     told = {note for other in before for note in other.notes}
     lost = [] if any(_covers(other, view) for other in before) else view.losses
     return [*dict.fromkeys(sentences), *map(safe, lost), *(safe(note) for note in view.notes if note not in told)]
+
+
+def _hardly_on(view: View) -> list[str]:
+    """Why some are unclear that hardly any draw finds on the frontier."""
+    rare = [row for row in view.rows if row.frontier == "unclear" and (row.p_frontier or 1.0) < _RARE]
+    rare += [row for row in view.rows if row.frontier == "unclear" and row.p_frontier == 0]
+    if not rare:
+        return []
+    names = _all([row for row in view.rows if row in rare], view)
+    verb = "is" if len(rare) == 1 else "are"
+    return [
+        f"{names} {verb} called unclear though hardly ever on the frontier: no single other entrant surely beats "
+        f"{'it' if len(rare) == 1 else 'them'} in both quality and energy."
+    ]
 
 
 def _covers(whole: View, view: View) -> bool:

@@ -122,9 +122,16 @@ def line(x: tuple[float, float], y: tuple[float, float], stroke: str, more: str 
     return f'<line {ends} stroke="{stroke}"{more}/>'
 
 
-def mark(x: float, y: float, shape: str, stroke: str, *, size: float, hollow: bool = False) -> str:
-    """A point in one of matplotlib's shapes, filled, or with the paper showing."""
-    look = f'fill="{"var(--paper)" if hollow else stroke}" stroke="{stroke}" stroke-width="1.6"'
+def mark(
+    x: float, y: float, shape: str, stroke: str, *, size: float, hollow: bool = False, crowded: bool = False
+) -> str:
+    """A point in one of matplotlib's shapes, filled, or with the paper showing.
+
+    In a crowd the others beneath show as well: through a hollow one, and beside a filled one by its pale edge.
+    """
+    fill = "none" if hollow and crowded else "var(--paper)" if hollow else stroke
+    edge, width = ("var(--paper)" if crowded and not hollow else stroke), 1.1 if crowded else 1.6
+    look = f'fill="{fill}" stroke="{edge}" stroke-width="{width}"'
     if shape == "o":
         return f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{size:g}" {look}/>'
     points = "L".join(f"{_n(x + size * dx)} {_n(y + size * dy)}" for dx, dy in _SHAPES[shape])

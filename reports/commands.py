@@ -6,9 +6,11 @@ import errno
 import gc
 import json
 import math
+import re
 import shutil
 import textwrap
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ from .views import ALL, FLOOR, View, make_views
 from .wording import safe
 
 if TYPE_CHECKING:
-    from .context import World
+    from .world import World
 
 __all__ = ["compare", "conclude", "rank", "report", "show_table", "write_report"]
 
@@ -41,9 +43,26 @@ class _Positive(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read it."""
-        number = float(super().convert(value, param, ctx))
-        if not math.isfinite(number):
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not (math.isfinite(number) and number > 0):
             self.fail(f"{value!r}: write a number above 0.", param, ctx)
+        return number
+
+
+class _Count(click.IntRange):
+    """A whole number from 1 on."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it."""
+        try:
+            number = int(value)
+        except ValueError:
+            number = 0
+        if number < 1:
+            self.fail(f"{value!r}: write a whole number, 1 or more.", param, ctx)
         return number
 
 
@@ -53,7 +72,8 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 
 @click.command()
 @_RUNS
-@click.option("--task", metavar="TASK", help="One task instead of all together.")
+@click.option("--task", "tasks", multiple=True, metavar="TASK",
+              help="One task instead of all together; repeatable, with tables for each.")  # fmt: skip
 @click.option("--by", type=_BY, show_default="correct_per_wh", help="What ranks go by.")
 @click.option(
     "--quality-floor",
@@ -65,9 +85,7 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 )
 @click.option("--budget-wh", type=_ABOVE_0, metavar="WH",
               help="Only models that take at most so many Wh per 1,000 answers; ranks then go by quality.")  # fmt: skip
-@click.option(
-    "--max-params", type=click.IntRange(min=1), metavar="N", help="Only models of at most so many parameters."
-)
+@click.option("--max-params", type=_Count(min=1), metavar="N", help="Only models of at most so many parameters.")
 @click.option("--max-memory-mb", type=_ABOVE_0, metavar="MB",
               help="Only models that held at most so many MiB, of GPUs or else of RAM.")  # fmt: skip
 @click.option("--licence", "licences", multiple=True, metavar="NAME", help="Only models of this licence; repeatable.")
@@ -80,7 +98,7 @@ _BY = click.Choice(["correct_per_wh", "quality", "energy"])
 @click.option("--json", is_flag=True, help="Print one JSON object.")
 def rank(
     runs: tuple[Path, ...],
-    task: str | None,
+    tasks: tuple[str, ...],
     by: By | None,
     quality_floor: float,
     mix: bool,
@@ -92,20 +110,23 @@ def rank(
     In --json, an interval that ends in _within_low and _within_high compares models that were measured
     together, as the table does; _low and _high hold the meter's own error as well.
     """
+    if carbon:
+        _refuse_a_figure_of_carbon(runs)
     form = _one_form([name for name in _FORMS if limits.pop(name)])
     if not 0 <= quality_floor <= 100:
         raise UsageError(f"--quality-floor {quality_floor:g}: give points from 0 (guessing) to 100 (perfect).")
-    shown = task or (ALL if form is None else None)
+    shown = tuple(dict.fromkeys(tasks)) or ((ALL,) if form is None else (None,))
     by = by or ("correct_per_wh" if limits["budget_wh"] is None else "quality")
     filters = Filters(**limits)
-    views = make_views(_read(runs), by=by, quality_floor=quality_floor, mix=mix, filters=filters, task=shown)
+    make = partial(make_views, _read(runs), by=by, quality_floor=quality_floor, mix=mix, filters=filters)
+    views = [view for task in shown for view in make(task=task)]
     if form is not None:
         click.echo(_FORMS[form](views), nl=False)
         return
     print_views(views, carbon=carbon)
-    if not task:
+    if not tasks:
         _tell_apart(views)
-    if not task and len(views[0].tasks) > 1:
+    if not tasks and len(views[0].tasks) > 1:
         names = " | ".join(safe(name) for name in views[0].tasks)
         width = shutil.get_terminal_size().columns
         wrapped = textwrap.wrap(
@@ -115,6 +136,16 @@ def rank(
 
 
 _FORMS: dict[str, Callable[[list[View]], str]] = {"csv": as_csv, "markdown": tables_as_markdown, "json": json_text}
+
+
+def _refuse_a_figure_of_carbon(runs: Sequence[Path]) -> None:
+    """``report --carbon`` takes a figure; here, where one was written too, it would stand for a run."""
+    for path in runs:
+        if not path.exists() and re.fullmatch(r"[A-Za-z]{2,3}|\d+(\.\d+)?", str(path)):
+            raise UsageError(
+                f"--carbon {path}: here --carbon takes no value, and shows what the runs were told; "
+                f"`joulemark report RUN --out DIR --carbon {path}` works it out."
+            )
 
 
 def _one_form(names: Sequence[str]) -> str | None:
@@ -137,19 +168,19 @@ def compare(first: str, second: str, task: str | None, as_object: bool) -> None:
     from .compare import compare as contrast
     from .comparewords import as_object as told
     from .comparewords import json_text as one_object
-    from .comparewords import print_comparison
+    from .comparewords import print_comparisons
     from .pairing import names_of, pair_up, read_side
 
     sides = read_side(first), read_side(second)
     for note in dict.fromkeys(note for side in sides for note in side.run.notes):
         click.echo(note, err=True)
     pairs = pair_up(*sides)
-    found = [(contrast(a, b, task), *names) for (a, b), names in zip(pairs, names_of(pairs), strict=True)]
+    runs = [side.run for side in sides]
+    found = [(contrast(a, b, task, runs), *names) for (a, b), names in zip(pairs, names_of(pairs), strict=True)]
     if as_object:
         click.echo(one_object([told(*each) for each in found]))
         return
-    for each in found:
-        print_comparison(*each)
+    print_comparisons(found)
 
 
 def _growth(ctx: click.Context, param: click.Parameter, text: str | None) -> float | None:  # noqa: ARG001
@@ -192,7 +223,7 @@ def _world(runs: Sequence[Path], told: dict[str, Any]) -> World:
     """What the reader says, and of carbon what the runs were told where the reader says nothing."""
     from joulemark.meters.carbon import CarbonIntensity, carbon_intensity
 
-    from .context import World
+    from .world import World
 
     if "carbon" in told:
         return World(**told | {"carbon": carbon_intensity(told["carbon"])})
@@ -220,18 +251,22 @@ def write_report(run_paths: Sequence[Path], out: Path, world: World | None = Non
         The path of ``report.html``.
 
     Raises:
-        UsageError: A run cannot be read, or the folder cannot be written.
+        UsageError: A run cannot be read, or the folder cannot be written, or is a run itself.
         Incomparable: No run has a finished cell.
     """
-    from .context import make_context
+    from .context import context_json, make_context
     from .html import page
     from .plots import picture
     from .routing import headroom
     from .routingwords import routing_json, routing_text
+    from .world import with_carbon
 
     runs = _read(run_paths)
+    if _is_run(out):
+        raise UsageError(f"{out} is a run, whose own files stay as they are; use --out {out / 'report'}.")
     views = make_views(runs)
     context, found = make_context(_leading(views), world) if world else None, headroom(views[0], runs)
+    views = with_carbon(views, world.carbon if world else None)
     bound, routing = (routing_text(found), routing_json(found)) if found else (None, None)
     contents = {
         "report.html": page(views, runs, context, bound).encode(),
@@ -239,7 +274,7 @@ def write_report(run_paths: Sequence[Path], out: Path, world: World | None = Non
         "pareto.png": picture(views[0], "png"),
         "pareto.svg": picture(views[0], "svg"),
         "results.csv": as_csv(views).encode(),
-        "results.json": json_text(views, routing).encode(),
+        "results.json": json_text(views, routing, context_json(context) if context else None).encode(),
     }
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -250,6 +285,13 @@ def write_report(run_paths: Sequence[Path], out: Path, world: World | None = Non
             raise MeasuringFailed(f"no space left for the report in {out}: make room, then try again.") from problem
         raise UsageError(f"cannot write to {out}: {problem.strerror}; choose another folder with --out.") from problem
     return out / "report.html"
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return (folder / "run.json").exists()
+    except OSError:
+        return False  # One that may not be looked into is no better for writing, which says why.
 
 
 def conclude(path: Path, *, as_json: bool) -> None:

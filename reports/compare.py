@@ -7,52 +7,26 @@ lets a slow drift fall on both alike; those of two runs are not, and what change
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.special import nctdtrinc, ndtri
 
-from joulemark.harness.store import canonical_json
+from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.tasks.catalog import THREE_SHOT
 
-from .contest import Entries, differences
+from .effects import Effect, of_energies, of_quality, of_rates
 from .entrants import Entrant, belied, without_quality_in
-from .placing import tables_of
+from .progress import Progress, planned_tasks, progress
 from .rows import Figures, measure
 from .samples import Sample
-from .stats import Floats, half_width, holm, log_energy, t_quantile, two_sided_p
+from .stats import holm
 from .views import ALL
 
-__all__ = ["Comparison", "Contrast", "Effect", "compare", "detectable"]
+__all__ = ["Comparison", "Contrast", "compare"]
 
-POWER = 0.8
 _VARIANTS = frozenset(task.name for task in THREE_SHOT)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Effect:
-    """What the second has more than the first: a difference in points, or a ratio.
-
-    Attributes:
-        value: The point estimate.
-        low: Lower end of its 95 % interval; None where one repeat gives none.
-        high: Upper end.
-        detectable: The smallest true effect that a comparison like this would call different with 80 % probability; of
-            a ratio how far it is above 1.
-        p: P value of no difference, of the test that the interval stands for.
-        significant: Whether it is one also after Holm's correction over all tasks, quality and energy; None over all
-            tasks together, and where there is no interval.
-    """
-
-    value: float
-    low: float | None = None
-    high: float | None = None
-    detectable: float | None = None
-    p: float | None = None
-    significant: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +44,7 @@ class Contrast:
         b: Those of the second.
         quality: Points that the second has more; None where one of them has no quality. The same answers, metered
             twice, have no interval of it.
+        same_scores: Whether both score the same on each of these items.
         energy: Energy of the second over that of the first; None where one has none, or they were asked other items.
         correct_per_wh: The same of right answers per watt-hour; None where one may be guessing.
     """
@@ -83,6 +58,7 @@ class Contrast:
     a: Figures
     b: Figures
     quality: Effect | None
+    same_scores: bool
     energy: Effect | None
     correct_per_wh: Effect | None
 
@@ -94,7 +70,9 @@ class Comparison:
     Attributes:
         contrasts: Over all tasks first, where there are several; then task by task.
         apart: Tasks that only one of them was asked, or each in another way.
-        failed: Tasks of which one of them finished no cell.
+        failed: Tasks of which all cells of one of them failed that were tried.
+        not_finished: Tasks of which the first has no cell yet, and those of which the second has none.
+        unfinished: Their runs that lack cells of their plan.
     """
 
     a: Entrant
@@ -102,6 +80,8 @@ class Comparison:
     contrasts: tuple[Contrast, ...]
     apart: tuple[str, ...]
     failed: tuple[str, ...]
+    not_finished: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+    unfinished: tuple[Progress, ...] = ()
 
     @property
     def whole(self) -> Contrast:
@@ -119,13 +99,24 @@ class Comparison:
         return _sitting(self.a) == _sitting(self.b)
 
     @property
+    def one_model(self) -> bool:
+        """Whether both are one model in one setting, so that what a power model gets wrong of it is in both."""
+        return _key(self.a)[1:] == _key(self.b)[1:]
+
+    @property
     def same_answers(self) -> bool:
         """Whether both are the same cells, metered twice: then only their energies can differ."""
         return _same_answers(self.a, self.b)
 
 
-def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
+def compare(a: Entrant, b: Entrant, task: str | None = None, runs: Sequence[Run] = ()) -> Comparison:
     """The second entrant against the first; on one task alone if that is named.
+
+    Args:
+        a: The first.
+        b: The second.
+        task: The only one to look at; None: all that they share.
+        runs: Those that they are of, whose plans tell what is not finished yet.
 
     Raises:
         UsageError: They do not share that task.
@@ -137,8 +128,13 @@ def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
     wrong = belied((a, b))
     a, b = without_quality_in(wrong, a), without_quality_in(wrong, b)
     shared = sorted(task for task in a.samples.keys() & b.samples.keys() if _alike(a.samples[task], b.samples[task]))
+    failed = {cell.task for own in (a, b) for cell in own.failed if cell.task not in own.samples}
+    once = {run.header.run_id: run for run in runs}
+    lacking = [_lacking(own, once.get(own.run_id)) - failed for own in (a, b)]
     if not shared:
-        raise Incomparable(f"{_both(a, b)} were asked no task in the same way, so nothing compares them.")
+        begun = a.samples.keys() & b.samples.keys() or not any(lacking)
+        why = "were asked no task in the same way" if begun else "have finished no task in common"
+        raise Incomparable(f"{_both(a, b)} {why}, so nothing compares them.")
     if task is not None and task not in shared:
         raise UsageError(f"{_both(a, b)} share no task {task!r}; they share {', '.join(shared)}.")
     chosen = shared if task is None else [task]
@@ -147,28 +143,15 @@ def compare(a: Entrant, b: Entrant, task: str | None = None) -> Comparison:
     whole = whole if len(whole) > 1 else plain
     views = [(ALL, whole)] if len(whole) > 1 else []
     views += [(task, [task]) for task in chosen]
-    failed = {cell.task for own in (a, b) for cell in own.failed if cell.task not in own.samples}
     return Comparison(
         a=a,
         b=b,
         contrasts=_corrected([_contrast(a, b, name, tasks) for name, tasks in views]),
-        apart=tuple(sorted((a.samples.keys() | b.samples.keys()) - set(shared) - failed)),
+        apart=tuple(sorted((a.samples.keys() | b.samples.keys()) - set(shared) - failed - lacking[0] - lacking[1])),
         failed=tuple(sorted(failed)),
+        not_finished=(tuple(sorted(lacking[0])), tuple(sorted(lacking[1]))),
+        unfinished=tuple(far for run in once.values() if (far := progress(run))),
     )
-
-
-def detectable(var: float, df: float) -> float:
-    """The smallest true effect that a two-sided t test at 5 % finds with 80 % probability, in units of its value.
-
-    By the noncentral t distribution; the far tail, which adds next to nothing, is left out.
-
-    Args:
-        var: Variance of the estimate.
-        df: Its degrees of freedom; infinite where it is normal.
-    """
-    critical = t_quantile(df)
-    noncentral = critical + ndtri(POWER) if df > 1e6 else float(nctdtrinc(df, 1 - POWER, critical))
-    return float(noncentral) * math.sqrt(var)
 
 
 def _refuse_unlike(a: Entrant, b: Entrant) -> None:
@@ -190,6 +173,11 @@ def _both(a: Entrant, b: Entrant) -> str:
     )
 
 
+def _lacking(entrant: Entrant, run: Run | None) -> set[str]:
+    """Tasks that it is to be asked and has no finished cell of, as far as its run's cells and plan tell."""
+    return {*entrant.questions, *(planned_tasks(run) if run else ())} - entrant.samples.keys()
+
+
 def _sitting(entrant: Entrant) -> str:
     """The run in which it answered."""
     return entrant.remetered_from or entrant.run_id
@@ -202,8 +190,13 @@ def _same_answers(a: Entrant, b: Entrant) -> bool:
         _sitting(a) == _sitting(b)
         and _key(a)[1:] == _key(b)[1:]
         and all(np.array_equal(a.samples[task].docs, b.samples[task].docs) for task in shared)
-        and all(np.array_equal(a.samples[task].scores, b.samples[task].scores) for task in shared)
+        and _score_alike(a, b, sorted(shared))
     )
+
+
+def _score_alike(a: Entrant, b: Entrant, tasks: Sequence[str]) -> bool:
+    """Whether both have the same scores, item by item."""
+    return all(np.array_equal(a.samples[task].scores, b.samples[task].scores) for task in tasks)
 
 
 def _key(entrant: Entrant) -> tuple[str, str, str]:
@@ -230,8 +223,11 @@ def _contrast(a: Entrant, b: Entrant, name: str, tasks: Sequence[str]) -> Contra
     items = sum(map(len, common.values()))
     dropped = asked - 2 * items
     first, second = (measure(_only(own, common), tasks) for own in (a, b))
-    energy = None if dropped else _energies(first, second)
-    quality = _qualities(first, second) if items and first.quality and second.quality else None
+    energy = None if dropped else of_energies(first, second, together=_sitting(a) == _sitting(b))
+    same = _same_answers(first.entrant, second.entrant)
+    quality = None
+    if items and first.quality and second.quality:
+        quality = Effect(value=0.0) if same else of_quality(first, second)
     return Contrast(
         task=name,
         tasks=tuple(tasks),
@@ -242,13 +238,19 @@ def _contrast(a: Entrant, b: Entrant, name: str, tasks: Sequence[str]) -> Contra
         a=first,
         b=second,
         quality=quality,
+        same_scores=quality is not None and _score_alike(first.entrant, second.entrant, tasks),
         energy=energy.effect if energy else None,
-        correct_per_wh=_rates(first, second, energy) if energy and quality else None,
+        correct_per_wh=of_rates(first, second, energy, same_answers=same) if energy and quality else None,
     )
 
 
 def _corrected(contrasts: Sequence[Contrast]) -> tuple[Contrast, ...]:
-    """With what is significant: the tasks' qualities and energies are one family, of which 5 % have a wrong mark."""
+    """With what is significant: the tasks' qualities and energies are one family, of which 5 % have a wrong mark.
+
+    A single task that was asked for is not one of many, and stands as all tasks together do.
+    """
+    if len(contrasts) == 1:
+        return tuple(contrasts)
     told = [
         (place, name, effect.p)
         for place, each in enumerate(contrasts)
@@ -271,114 +273,3 @@ def _only(entrant: Entrant, common: dict[str, np.ndarray]) -> Entrant:
         at = np.searchsorted(sample.docs, docs)
         samples[task] = replace(sample, asked=sample.asked.only(docs), scores=sample.scores[at])
     return replace(entrant, samples=samples)
-
-
-def _qualities(a: Figures, b: Figures) -> Effect:
-    """Paired by item, cluster-robust, with one made-up disagreement each way (`contest.differences`)."""
-    if _same_answers(a.entrant, b.entrant):
-        return Effect(value=0.0)
-    pairs = differences(_without_energy(a, b), "quality")
-    value, var, df = (float(each[1, 0]) for each in (pairs.value, pairs.var, pairs.df))
-    half = t_quantile(df) * math.sqrt(var)
-    p = _p_value(value, math.sqrt(var), df)
-    return Effect(value=value, low=value - half, high=value + half, detectable=detectable(var, df), p=p)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Energies:
-    """Log energies by repeat, and the parts of the error of their difference."""
-
-    first: Floats
-    second: Floats
-    variances: tuple[float, ...] | None
-    dfs: tuple[float, ...]
-    paired: bool = False
-
-    @property
-    def log_ratio(self) -> float:
-        return float(self.second.mean() - self.first.mean())
-
-    @property
-    def effect(self) -> Effect:
-        return _ratio(self.log_ratio, self.variances, self.dfs)
-
-
-def _energies(a: Figures, b: Figures) -> _Energies | None:
-    """Energy per item of both; None where one has none."""
-    if not a.log or not b.log:
-        return None
-    together = _sitting(a.entrant) == _sitting(b.entrant)
-    common = sorted(set(a.repeats) & set(b.repeats)) if together else []
-    of_a, of_b = (common, common) if len(common) > 1 else (a.repeats, b.repeats)
-    (first, u_first), (second, u_second) = _by_repeat(a, of_a), _by_repeat(b, of_b)
-    scale = 0.0 if a.entrant.yardstick == b.entrant.yardstick else a.scale**2 + b.scale**2
-    if len(common) > 1:
-        # The meter's own error is a floor under a scatter that is small by luck, as everywhere.
-        floor = float(np.mean(u_first**2 + u_second**2)) / len(common)
-        var = max(float(np.var(second - first, ddof=1)) / len(common), floor)
-        return _Energies(
-            first=first, second=second, variances=(var, scale), dfs=(len(common) - 1.0, math.inf), paired=True
-        )
-    logs = [log_energy(np.exp(own).tolist(), u.tolist()) for own, u in ((first, u_first), (second, u_second))]
-    known = [log.var for log in logs if log.var is not None]
-    variances = (*known, scale) if len(known) == len(logs) else None
-    return _Energies(first=first, second=second, variances=variances, dfs=(*(log.df for log in logs), math.inf))
-
-
-def _by_repeat(f: Figures, repeats: Sequence[int]) -> tuple[Floats, Floats]:
-    """Log of the mean over tasks of energy per item, and its independent relative error, by repeat."""
-    n = len(f.samples)
-    wh = np.array([[sample.energy_wh[k] for sample in f.samples] for k in repeats])
-    u = np.array([[sample.independent_u[k] for sample in f.samples] for k in repeats])
-    mean = wh.mean(axis=1)
-    return np.log(mean), np.sqrt(((u * wh) ** 2).sum(axis=1)) / n / mean
-
-
-def _rates(a: Figures, b: Figures, energy: _Energies) -> Effect | None:
-    """Right answers per watt-hour: the ratio of qualities over that of energies."""
-    assert a.quality
-    assert b.quality
-    if any(points.low is None or points.low <= 0 for points in (a.quality, b.quality)):
-        return None
-    if _same_answers(a.entrant, b.entrant):
-        return _ratio(-energy.log_ratio, energy.variances, energy.dfs)
-    pairs = differences(_without_energy(a, b), "correct_per_wh")
-    variances = None if energy.variances is None else (float(pairs.var[1, 0]), *energy.variances)
-    return _ratio(float(pairs.value[1, 0]) - energy.log_ratio, variances, (float(pairs.df[1, 0]), *energy.dfs))
-
-
-def _ratio(log: float, variances: Sequence[float] | None, dfs: Sequence[float]) -> Effect:
-    if variances is None:
-        return Effect(value=math.exp(log))
-    half, df = half_width(variances, dfs)
-    # Of a test that calls different what this very interval tells from 1, be it wider than Satterthwaite's.
-    error = half / t_quantile(df)
-    return Effect(
-        value=math.exp(log),
-        low=math.exp(log - half),
-        high=math.exp(log + half),
-        detectable=math.expm1(detectable(error**2, df)),
-        p=_p_value(log, error, df),
-    )
-
-
-def _p_value(value: float, error: float, df: float) -> float:
-    """Two-sided, of Student's t; 1 where there is neither a difference nor an error."""
-    if error == 0:
-        return float(value == 0)
-    return float(two_sided_p(np.array(value / error), np.array(df)))
-
-
-def _without_energy(a: Figures, b: Figures) -> Entries:
-    """Both as a view of two, of which only the items tell."""
-    qualities = np.array([points.value for points in (a.quality, b.quality) if points])
-    none = np.zeros(2)
-    return Entries(
-        quality=qualities,
-        log_energy=none,
-        energy_var=none,
-        energy_df=np.full(2, np.inf),
-        scale_var=none,
-        yardstick=np.zeros(2, dtype=np.int64),
-        items=tables_of([a, b]),
-    )

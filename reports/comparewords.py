@@ -12,15 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Comparison, Contrast, Effect
-from .findings import workload_factor
+from .clauses import workload_factor
+from .compare import Comparison, Contrast
+from .effects import Effect
 from .flags import in_words
+from .progress import Progress
 from .rows import Figures
 from .stats import LEVEL, Estimate, energy
 from .views import ALL
 from .wording import MISSING, ascii_only, fixed, joined, number, safe, span, times
 
-__all__ = ["as_object", "notes", "print_comparison", "verdict"]
+__all__ = ["as_object", "notes", "print_comparisons", "verdict"]
 
 _MARK = "*"
 
@@ -39,6 +41,7 @@ def notes(found: Comparison, first: str, second: str) -> list[str]:
         between = "on the machine between them" if found.a.machine == found.b.machine else "between the machines"
         told.append(f"Measured in two runs: what else differed {between} is in no interval.")
     told += [f"Failed, so left out: {joined([safe(task) for task in found.failed])}."] if found.failed else []
+    told += _not_finished(found, first, second)
     if found.apart:
         told.append(f"Not asked of both in the same way, so left out: {joined([safe(task) for task in found.apart])}.")
     if whole.dropped:
@@ -50,12 +53,9 @@ def notes(found: Comparison, first: str, second: str) -> list[str]:
         told += _without_energy(found, first, second)
     if whole.repeats == 1:
         told.append("One repeat: no interval for energy.")
-    told += _remetered(found)
+    told += _paired(found) + _remetered(found)
     told += _of_grade(found) if any(each.energy for each in found.contrasts) else []
-    for name, own in ((first, whole.a), (second, whole.b)):
-        flags = [flag for flag in own.flags if not flag.startswith("no_energy:")]
-        told += [f"{safe(name)}: {text}." for text in in_words(flags)]
-    return told + _of_many(found)
+    return told + _flags(whole, first, second) + _of_many(found)
 
 
 def as_object(found: Comparison, first: str, second: str) -> dict[str, Any]:
@@ -65,25 +65,41 @@ def as_object(found: Comparison, first: str, second: str) -> dict[str, Any]:
         "b": _side(found.b, second),
         "paired": found.whole.paired,
         "verdict": verdict(found, first, second),
-        "workload_factor": _factor(found) if found.a.grade == "modelled" else None,
+        "workload_factor": _factor(found) if found.a.grade == "modelled" and not found.one_model else None,
         "same_answers": found.same_answers,
         "comparisons": [
             _contrast(each) | {"verdict": _verdict(found, each, first, second)} for each in found.contrasts
         ],
         "not_shared": list(found.apart),
         "failed": list(found.failed),
-        "notes": notes(found, first, second),
+        "not_finished_a": list(found.not_finished[0]),
+        "not_finished_b": list(found.not_finished[1]),
+        "unfinished": [_unfinished(far) for far in found.unfinished],
+        "notes": [*_lacking(found), *notes(found, first, second)],
     }
 
 
-def print_comparison(found: Comparison, first: str, second: str, *, file: TextIO | None = None) -> None:
-    """Print the verdict, a table of tasks and what else to know."""
+def print_comparisons(each: Sequence[tuple[Comparison, str, str]], *, file: TextIO | None = None) -> None:
+    """Print a verdict, a table of tasks and what else to know of each; what is to know of all of them, at the end."""
     console = Console(file=file, highlight=False, soft_wrap=False)
     plain = ascii_only if not console.encoding.lower().startswith("utf") else str
-    console.print()
-    console.print(Text(plain(verdict(found, first, second)), style="bold"))
-    console.print(_table(found.contrasts, plain))
-    for note in notes(found, first, second):
+    told = [notes(*one) for one in each]
+    shared = [note for note in told[0] if len(told) > 1 and all(note in other for other in told)]
+    for sentence in dict.fromkeys(sentence for found, *_ in each for sentence in _lacking(found)):
+        console.print()
+        console.print(Text(plain(sentence), style="bold"))
+    for one, own in zip(each, told, strict=True):
+        console.print()
+        console.print(Text(plain(verdict(*one)), style="bold"))
+        console.print(_table(one[0].contrasts, plain))
+        _print_notes([note for note in own if note not in shared], console, plain)
+    if shared:
+        console.print(f"\nOf all {len(each)} comparisons:", style="dim")
+        _print_notes(shared, console, plain)
+
+
+def _print_notes(sentences: Sequence[str], console: Console, plain: Callable[[str], str]) -> None:
+    for note in sentences:
         lines = Text(plain(note), style="dim").wrap(console, console.width - 4)
         for place, line in enumerate(lines):
             console.print(Text("    " if place else "  - ", style="dim") + line)
@@ -91,7 +107,7 @@ def print_comparison(found: Comparison, first: str, second: str, *, file: TextIO
 
 def _verdict(found: Comparison, each: Contrast, first: str, second: str) -> str:
     same = found.same_answers and each.quality is not None
-    parts = ["gives the same answers" if same else _quality(each.quality), _energy(each.energy)]
+    parts = ["gives the same answers" if same else _quality(each), _energy(each.energy)]
     where = "" if each.task == ALL else f" on {safe(each.task)}"
     if not any(parts):
         who = f"{safe(second)} against {safe(first)}{where}"
@@ -101,19 +117,63 @@ def _verdict(found: Comparison, each: Contrast, first: str, second: str) -> str:
     told = f"{start} {safe(first)}, {safe(second)} {' and '.join(filter(None, parts))}{where}."
     if each.correct_per_wh:
         told += f" Right answers per watt-hour: {_rate(each.correct_per_wh)}."
-    return told + _may_be_otherwise(found, each) + _by_itself(each)
+    return told + _may_be_otherwise(found, each) + _by_itself(found, each)
 
 
-def _by_itself(each: Contrast) -> str:
+def _by_itself(found: Comparison, each: Contrast) -> str:
     """Where a task's own interval says more than Holm's correction over all of them lets stand."""
     named = {"quality": each.quality, "energy": each.energy}
     lost = [name for name, effect in named.items() if effect and effect.significant is False and _tells(effect)]
-    return f" Among all tasks, the difference in {joined(lost)} may be chance." if lost else ""
+    tasks = sum(other.task != ALL for other in found.contrasts)
+    return f" After allowing for {tasks} tasks, the difference in {joined(lost)} may be chance." if lost else ""
 
 
 def _tells(effect: Effect) -> bool:
     """Whether its own interval leaves out that there is no difference."""
     return effect.p is not None and effect.p <= 1 - LEVEL
+
+
+def _lacking(found: Comparison) -> list[str]:
+    """What is missing of their runs' plans, a sentence for each run."""
+    return [safe(far.sentence) for far in found.unfinished]
+
+
+def _not_finished(found: Comparison, first: str, second: str) -> list[str]:
+    """Who has not finished which tasks yet; both together where they lack the same."""
+    by_tasks: dict[tuple[str, ...], list[str]] = {}
+    for name, tasks in zip((first, second), found.not_finished, strict=True):
+        if tasks:
+            by_tasks.setdefault(tasks, []).append(safe(name))
+    return [
+        f"Not finished by {joined(names)}, so left out: {joined([safe(task) for task in tasks])}."
+        for tasks, names in by_tasks.items()
+    ]
+
+
+def _paired(found: Comparison) -> list[str]:
+    """Why ``rank`` has another interval for the same two, and which to go by; of few repeats, what more would bring."""
+    whole = found.whole
+    if not whole.paired:
+        return []
+    told = (
+        "Repeats are paired here, so that a drift that both shared is in no interval. `rank` takes each model's "
+        "repeats by themselves and allows for all its pairs, so that it may judge otherwise: go by this for two models "
+        "that you chose beforehand, and by `rank` for the order of many."
+    )
+    few = "With 2 repeats only a large difference in energy can be seen; an interval of 3 is about a third as wide."
+    return [told, few] if whole.repeats == 2 else [told]
+
+
+def _flags(whole: Contrast, first: str, second: str) -> list[str]:
+    """What may be wrong with either, told once where it is so of both."""
+    of_a, of_b = (
+        in_words([flag for flag in own.flags if not flag.startswith("no_energy:")]) for own in (whole.a, whole.b)
+    )
+    both = [text for text in of_a if text in of_b]
+    told = [f"Each of the two: {text}." for text in both]
+    for name, own in ((first, of_a), (second, of_b)):
+        told += [f"{safe(name)}: {text}." for text in own if text not in both]
+    return told
 
 
 def _without_energy(found: Comparison, first: str, second: str) -> list[str]:
@@ -156,11 +216,15 @@ def _of_many(found: Comparison) -> list[str]:
 
 
 def _may_be_otherwise(found: Comparison, each: Contrast) -> str:
-    """Where a ratio of modelled energies is no larger than what the power model may feign."""
-    effect, factor = each.energy, _factor(found)
-    if effect is None or found.a.grade != "modelled" or max(effect.value, 1 / effect.value) >= factor:
+    """Where a ratio of modelled energies may be no larger than what the power model may feign between two models."""
+    effect = each.energy
+    if effect is None or found.a.grade != "modelled" or found.one_model:
         return ""
-    return " In joules it may be the other way round."
+    low, high = effect.low or effect.value, effect.high or effect.value
+    if low < 1 < high:
+        return ""  # Which way round it is was not said.
+    nearest = min(max(end, 1 / end) for end in (low, high))
+    return " In joules it may be the other way round." if nearest < _factor(found) else ""
 
 
 def _factor(found: Comparison) -> float:
@@ -174,13 +238,16 @@ def _of_grade(found: Comparison) -> list[str]:
     scale = "cancels" if found.one_meter else "does not cancel between them, and is in the intervals"
     if found.a.grade != "modelled":
         return [f"Energy: {found.a.grade} ({names}); the meter's own scale {scale}."]
+    if found.one_model:
+        return [f"Energy: modelled ({names}), not measured joules; what the power model gets wrong is alike in both."]
     return [
         f"Energy: modelled ({names}), not measured joules; a ratio of less than about {times(_factor(found))} between "
         "models may come from the power model, which is in no interval."
     ]
 
 
-def _quality(effect: Effect | None) -> str:
+def _quality(each: Contrast) -> str:
+    effect = each.quality
     if effect is None:
         return ""
     points = f"{_signed(effect.value)} points, {_interval(effect, 1)}"
@@ -188,19 +255,22 @@ def _quality(effect: Effect | None) -> str:
     assert effect.high is not None
     if effect.low > 0 or effect.high < 0:
         return f"answers {'better' if effect.value > 0 else 'worse'} ({points})"
-    return f"shows no difference in quality ({points}; {fixed(effect.detectable)} would most likely have been seen)"
+    seen = fixed(effect.detectable)
+    if each.same_scores:
+        return f"scores the same on each of these questions ({seen} points apart would most likely have been seen)"
+    return f"shows no sure difference in quality ({points}; {seen} would most likely have been seen)"
 
 
 def _energy(effect: Effect | None) -> str:
     if effect is None:
         return ""
     if effect.low is None or effect.high is None:
-        return f"takes {number(effect.value)} times the energy (no interval)"
+        return f"took {number(effect.value)} times the energy in one repeat, which proves nothing"
     ratio = _interval(effect)
     if effect.low > 1 or effect.high < 1:
         return f"takes {number(effect.value)} times the energy ({ratio})"
     told = f"{number(effect.value)} times, {ratio}; {_percent_seen(effect)} would most likely have been seen"
-    return f"shows no difference in energy ({told})"
+    return f"shows no sure difference in energy ({told})"
 
 
 def _rate(effect: Effect) -> str:
@@ -266,6 +336,10 @@ def _side(entrant: Any, name: str) -> dict[str, Any]:
     }
 
 
+def _unfinished(far: Progress) -> dict[str, Any]:
+    return {"run_id": far.run_id, "finished": far.finished, "failed": far.failed, "planned": far.planned}
+
+
 def _contrast(each: Contrast) -> dict[str, Any]:
     values: dict[str, Any] = {
         "task": each.task,
@@ -274,6 +348,7 @@ def _contrast(each: Contrast) -> dict[str, Any]:
         "dropped_items": each.dropped,
         "repeats": each.repeats,
         "paired": each.paired,
+        "same_scores": each.same_scores,
     }
     for name, figures in (("a", each.a), ("b", each.b)):
         values |= _spread(f"quality_{name}", figures.quality) | _spread(f"energy_wh_per_1k_{name}", _wh(figures))

@@ -6,7 +6,6 @@ import csv
 import io
 import json
 import re
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,10 +16,9 @@ from .asides import Aside, all_asides, choosers
 from .caveats import caveats
 from .context import Context
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
-from .flags import flags_of, in_words
-from .hypervolume import REFERENCE_QUALITY, REFERENCE_WH, sentence
+from .flagged import flags_together
+from .hypervolume import REFERENCE_QUALITY, REFERENCE_WH
 from .method import method
-from .names import together
 from .provenance import again, machines, meters
 from .routingwords import RoutingText
 from .rows import Row
@@ -36,6 +34,7 @@ __all__ = [
     "cut_note",
     "first_rows",
     "json_text",
+    "short_titles",
     "tables_as_markdown",
     "told_once",
     "view_title",
@@ -43,6 +42,8 @@ __all__ = [
 
 RANK_SCHEMA = "joulemark.rank/1"
 MOST_ROWS = 100
+_CODE = re.compile(r"`(joulemark [\w ./:=,+-]+)`")
+"""A command of ours that nothing needs to be escaped in; a backtick elsewhere is a name's."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -51,9 +52,14 @@ def as_json(views: Sequence[View]) -> dict[str, Any]:
     return {"schema": RANK_SCHEMA, "views": [_view_json(view) for view in views]}
 
 
-def json_text(views: Sequence[View], routing: Mapping[str, Any] | None = None) -> str:
-    """`as_json` as text with a newline, a report's ``routing`` beside; no control character of a name survives."""
-    more = {"routing": routing} if routing else {}
+def json_text(
+    views: Sequence[View], routing: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None
+) -> str:
+    """`as_json` as text with a newline, a report's ``routing`` and ``context`` beside.
+
+    No control character of a name survives.
+    """
+    more = {name: told for name, told in (("routing", routing), ("context", context)) if told}
     return json.dumps(as_json(views) | more, indent=2, allow_nan=False) + "\n"
 
 
@@ -94,18 +100,15 @@ def as_markdown(
         parts += [] if view is first else [_md(finding(view))]
         few, cut = first_rows(view), cut_note(view)
         whole = view.task == ALL or view is first
-        covers = sentence(view.covered, view.rows) if whole else ""
-        sentences = ("" if whole else cut, interval_sentence(view), covers)
+        sentences = ("" if whole else cut, interval_sentence(view))
         parts += [_md_table(view if whole else few), _md(" ".join(filter(None, sentences)))]
         notes = caveats(view, views[:place])
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
         for aside in _asides(few):
             parts += [_md(" ".join(filter(None, (f"{aside.title}.", aside.note, cut)))), _md_aside(aside)]
-        flagged = [f"- {_md(who)}: {_md(words)}" for who, words in _flags_told(view)]
-        parts += ["Flags:\n\n" + "\n".join(flagged)] if flagged else []
     parts += _md_routing(bound) if bound else []
     parts += _md_context(context) if context else []
-    parts += _md_method(views) + _md_meters(runs) + _md_machines(runs)
+    parts += _md_flags(views) + _md_method(views) + _md_meters(runs) + _md_machines(runs)
     return "\n\n".join(parts) + "\n"
 
 
@@ -139,6 +142,14 @@ def view_title(view: View) -> str:
     if view.mixed:
         return f"{task}, side by side"
     return f"{task} on {safe(view.hardware)}"
+
+
+def short_titles(views: Sequence[View]) -> list[str]:
+    """What tells each view from the others of a report: its tasks alone, where all are of one machine and grade."""
+    kinds = {(view.task, view.hardware, view.scope, view.grade) for view in views}
+    if len(kinds) > len({view.task for view in views}) or len(kinds) < len(views):
+        return [view_title(view) for view in views]
+    return [f"all {len(v.tasks)} tasks" if v.task == ALL and len(v.tasks) > 1 else safe(v.tasks[0]) for v in views]
 
 
 def _view_json(view: View) -> dict[str, Any]:
@@ -209,6 +220,12 @@ def _cell(value: Any) -> str:
 def _md(text: str) -> str:
     """Text that Markdown and HTML leave as it is; an underscore inside a word is one already."""
     text = " ".join(safe(text.replace("\n", " ")).split())
+    # Every second part is a command, which Markdown leaves as it is between backticks.
+    parts = _CODE.split(text)
+    return "".join(f"`{part}`" if place % 2 else _escaped(part) for place, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(
         r"([\\`*{}\[\]|#~]|(?<!\w)_|_(?!\w)|://|@)", lambda found: "".join(f"&#{ord(c)};" for c in found.group(1)), text
@@ -300,9 +317,9 @@ def _md_machines(runs: Sequence[Run]) -> list[str]:
     return [*parts, "## How to reproduce", "\n".join(f"    {command}" for command in commands)]
 
 
-def _flags_told(view: View) -> list[tuple[str, str]]:
-    """Whose flags, in words, less those of lost repeats, which stand among the notes."""
-    rows: dict[str, list[Row]] = defaultdict(list)
-    for row in view.rows:
-        rows["; ".join(in_words([flag for flag in flags_of(row) if not flag.endswith(" repeats")]))].append(row)
-    return [(together(own, view.rows), words) for words, own in rows.items() if words]
+def _md_flags(views: Sequence[View]) -> list[str]:
+    lines = [
+        f"- {_md(words)}: " + "; ".join(_md(f"{who}, {where}") for who, where in told)
+        for words, told in flags_together(views, short_titles(views))
+    ]
+    return ["## Flags", "\n".join(lines)] if lines else []

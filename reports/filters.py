@@ -13,7 +13,7 @@ from joulemark.meters.types import Grade
 from .contest import By
 from .entrants import Entrant
 from .rows import Row
-from .wording import energy_unit, joined, number, safe
+from .wording import energy_unit, joined, number, reach, safe
 
 __all__ = ["Filters"]
 
@@ -56,13 +56,18 @@ class Filters:
             return list(range(len(rows))), ()
         dark = [row for row in rows if row.energy_wh_per_1k is None]
         lost = [row for row in rows if (row.energy_wh_per_1k or 0.0) > self.budget_wh]
-        near = [row for row in rows if row not in lost and (row.energy_wh_per_1k_within_high or 0.0) > self.budget_wh]
+        near = [row for row in rows if _holds(row, self.budget_wh)]
         unit = energy_unit([self.budget_wh])
         what = f"at most {number(self.budget_wh * unit.factor)} {unit.name} per 1,000 answers, ranked by {_BY[by]}"
         notes = [_sentence(what, [safe(row.label) for row in lost], [safe(row.label) for row in dark])]
         if near:
-            who = joined(_few([safe(row.label) for row in near]))
-            notes.append(f"The budget lies inside the interval of {who}.")
+            who = [f"{safe(row.label)} ({'left out' if row in lost else 'within it'})" for row in near]
+            notes.append(f"The budget lies inside the interval of {joined(_few(who))}: on which side may be chance.")
+        if known := [row.rel_u for row in rows if row.rel_u]:
+            notes.append(
+                f"What each truly takes lies within {reach(max(known))} (95 %) of its figure: so the budget may truly "
+                "hold more of them, or fewer."
+            )
         return [place for place, row in enumerate(rows) if row not in lost and row not in dark], tuple(notes)
 
     def _tests(self) -> list[_Test]:
@@ -98,6 +103,12 @@ class _Test:
         """A sentence on the names that may be asked for; empty where there are none."""
         names = _few(sorted({safe(str(self.known(entrant))) for entrant in entrants}))
         return f" Known here: {joined(names)}." if names else ""
+
+
+def _holds(row: Row, budget_wh: float) -> bool:
+    """Whether a budget lies inside the row's interval of energy."""
+    low, high = row.energy_wh_per_1k_within_low, row.energy_wh_per_1k_within_high
+    return low is not None and high is not None and low <= budget_wh <= high
 
 
 def _params(entrant: Entrant) -> int | None:

@@ -11,16 +11,16 @@ from .wording import joined, safe
 __all__ = ["flags_of", "in_words"]
 
 _WORDS = {
-    "imprecise": "its energy is known less well than the plan asked for, after the most repeats allowed",
-    "not_warm": "its speed had not settled when it was measured: it may have been measured cold",
+    "imprecise": "energy is known less well than the plan asked for, after the most repeats allowed",
+    "not_warm": "speed had not settled when it was measured: that may have been cold",
     "prefix_cache": "later passes were much faster than the first: a cache may have answered, energy may be too low",
-    "prompt_cut": "prompts longer than it reads lost a part: it was asked something else than the task says",
-    "outside_meter": "the model computes where the meter does not look, so that its energy is unknown",
-    "busy_machine": "other programs worked beside it: its energy may be too high, and scatters",
-    "idle_drifted": "idle power changed by more while measuring than it took above idle, so there is no net energy",
-    "throttled": "heat held its device's clock down: it took longer, at another power, than it would when cool",
+    "prompt_cut": "prompts longer than a model reads lost a part: what was asked is not what the task says",
+    "outside_meter": "computing goes on where the meter does not look, so that the energy is unknown",
+    "busy_machine": "other programs worked meanwhile: energy may be too high, and scatters",
+    "idle_drifted": "idle power changed by more while measuring than was taken above idle, so there is no net energy",
+    "throttled": "heat held the device's clock down: answers took longer, at another power, than they would when cool",
     "no_idle": "the idle power before measuring is not known, so there is no net energy",
-    "net_unresolved": "what it takes above idle is no larger than the error, so there is no net energy",
+    "net_unresolved": "what is taken above idle is no larger than the error, so there is no net energy",
 }
 _OF_TASKS = {
     "failed": "every cell tried on {} failed",

@@ -14,18 +14,18 @@ from joulemark.harness.store import Run
 from .asides import Aside, all_asides, asides, chosen, pace
 from .caveats import caveats
 from .context import Context
-from .contextplot import chart_alt, chart_caption, chart_svg
-from .documents import MOST_ROWS, cut_note, first_rows, told_once, view_title
+from .contextplot import chart_alt, chart_caption, chart_legend, chart_svg
+from .documents import MOST_ROWS, cut_note, first_rows, short_titles, told_once, view_title
+from .effortplot import quality_against_computing, too_alike
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
-from .flags import flags_of, in_words
+from .flagged import flags_together
 from .flow import flow
-from .hypervolume import sentence
 from .method import method
 from .plots import alt_text, caption, page_svg
 from .provenance import again, describe_run, machines, meters
 from .routingwords import RoutingText
 from .rows import Row
-from .scatter import Picture, latency_against_energy, quality_against_computing, too_alike
+from .scatter import Picture, latency_against_energy
 from .table import Columns, rank_text
 from .tasksplot import multiples
 from .views import ALL, View
@@ -66,14 +66,12 @@ def page(
     environment.filters |= {"reach": reach, "safe_text": safe, "drawn": Markup}
     views = told_once(views)
     in_order = sorted(runs, key=lambda run: run.header.run_id)
-    one_kind = len({(view.task, view.hardware, view.scope, view.grade) for view in views}) == len(
-        {view.task for view in views}
-    )
+    titles = short_titles(views)
     whole = [
-        _section(view, n, views, one_kind) for n, view in enumerate(views) if view.task == ALL or views[0].task != ALL
+        _section(view, titles[n], n, views) for n, view in enumerate(views) if view.task == ALL or views[0].task != ALL
     ]
     tasks = [
-        _section(view, n, views, one_kind) for n, view in enumerate(views) if view.task != ALL and views[0].task == ALL
+        _section(view, titles[n], n, views) for n, view in enumerate(views) if view.task != ALL and views[0].task == ALL
     ]
     return environment.get_template("report.html.j2").render(
         headline=headline(views[0]),
@@ -88,30 +86,30 @@ def page(
         bound=bound,
         chart=Markup(chart_svg(context.chart)) if context and context.chart else "",  # noqa: S704
         chart_alt=chart_alt(context.chart) if context and context.chart else "",
+        chart_legend=chart_legend(context.chart) if context and context.chart else [],
         chart_caption=chart_caption(context.chart) if context and context.chart else "",
         method=method(views),
         runs=[describe_run(run) for run in in_order],
         again=again(in_order),
         machines=machines(runs),
         meters=meters(runs),
-        flags=_flags(views),
+        flags=flags_together(views, titles),
     )
 
 
-def _section(view: View, place: int, views: Sequence[View], one_kind: bool) -> dict[str, Any]:
+def _section(view: View, short: str, place: int, views: Sequence[View]) -> dict[str, Any]:
     columns, name = Columns(view), f"v{place}"
     pictured, few = view.task == ALL, first_rows(view)
     shown = view if pictured else few
     return {
         "id": name,
         "title": view_title(view),
-        "short": safe(view.tasks[0]) if one_kind else view_title(view),
+        "short": short,
         "headline": headline(view),
         "unfinished": unfinished_sentence(view),
         "finding": finding(view),
         "grade": grade_sentence(view),
         "intervals": interval_sentence(view),
-        "covers": sentence(view.covered, view.rows),
         "caveats": caveats(view, views[:place]),
         "caption": caption(view) if pictured else "",
         "judged": columns.judged,
@@ -199,15 +197,6 @@ def _facts(view: View) -> list[tuple[str, str]]:
         ("Tasks", f"{len(view.tasks)}, {max(row.items for row in rows):,} items"),
         ("Repeats", repeats),
         ("Energy", view.grade or "none"),
-    ]
-
-
-def _flags(views: Sequence[View]) -> list[tuple[str, str, str]]:
-    return [
-        (view_title(view), safe(row.label), words)
-        for view in views
-        for row in view.rows
-        for words in in_words(flags_of(row))
     ]
 
 

@@ -9,15 +9,13 @@ decades, since a tenth less is worth the same everywhere on the scale.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from .pareto import frontier
-from .rows import Row
 from .stats import Floats
-from .wording import fixed, number, safe, span
+from .wording import number, span
 
 __all__ = [
     "REFERENCE_QUALITY",
@@ -117,16 +115,13 @@ def cover(
     return Hypervolume(value=value, low=low, high=high), shares
 
 
-def sentence(found: Hypervolume | None, rows: Sequence[Row]) -> str:
-    """What a view's frontier covers, for below its table; empty where nothing is judged."""
+def sentence(found: Hypervolume | None) -> str:
+    """What a view's frontier covers, and what that is for; empty where nothing is judged."""
     if found is None:
         return ""
     limits = span(found.low, found.high)
-    told = (
-        f"The frontier covers {number(found.value)}{f' ({limits})' if limits else ''} point-decades: points of quality "
-        f"times decades of energy, up to {REFERENCE_WH:,.0f} Wh per 1,000 answers."
+    return (
+        "For setting the first table's frontier as a whole beside that of another report on the same tasks: it covers "
+        f"{number(found.value)}{f' (95 % {limits})' if limits else ''} point-decades, points of quality times decades "
+        f"of energy up to {REFERENCE_WH:,.0f} Wh per 1,000 answers. More is better; it says nothing of any one entrant."
     )
-    most = max(rows, key=lambda row: row.hypervolume_share or 0.0)
-    if not most.hypervolume_share or len(rows) == 1:
-        return told
-    return f"{told} {safe(most.label)} alone adds {fixed(100 * most.hypervolume_share)} % of it, the most."

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .hypervolume import sentence
 from .views import View
 
 __all__ = ["Section", "method"]
@@ -59,17 +60,19 @@ def method(views: Sequence[View]) -> list[Section]:
         title="Comparisons",
         paragraphs=(
             "Entrants are compared pair by pair on the same items, with the repeats' scatter of both. A rank's range "
-            "follows from what is significant after Holm's correction over all pairs; entrants that cannot be "
-            f"told from the first are tied with it. Below a quality of {floor:g} points nothing is ranked, nor "
-            "where quality cannot be told from guessing.",
+            "follows from the differences that are sure after allowing for the number of pairs (Holm's correction); "
+            "entrants that nobody surely beats are tied with the first. Below a quality of "
+            f"{floor:g} points nothing is ranked, nor where quality cannot be told from guessing.",
             "For the frontier, items are resampled jointly over all entrants and energies drawn from their t "
             "distributions: on if an entrant is on the frontier in at least 95 % of draws, dominated if one other "
             "entrant beats it in both quality and energy in at least 95 %, else unclear. No judgement where quality "
             "cannot be told from guessing.",
         ),
     )
+    covers = next(filter(None, (sentence(view.covered) for view in views)), "")
+    whole = [Section(title="The frontier as one number", paragraphs=(covers,))] if covers else []
     graded = any(row.levels for view in views for row in view.rows)
-    return [energy, intervals, comparisons, *([_DIFFICULTY] * graded), *([_MODELLED] * modelled)]
+    return [energy, intervals, comparisons, *whole, *([_DIFFICULTY] * graded), *([_MODELLED] * modelled)]
 
 
 _DIFFICULTY = Section(

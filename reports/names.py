@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from .entrants import Entrant
     from .rows import Row
 
-__all__ = ["LISTED", "Name", "all_of", "cut_apart", "legend", "name_entrants", "together"]
+__all__ = ["LISTED", "Name", "all_of", "broken", "cut_apart", "legend", "name_entrants", "pieces", "together"]
 
 LISTED = 3
 """So many entrants are told by name; of more their number."""
@@ -75,6 +76,32 @@ def together(rows: Sequence[Row], among: Sequence[Row]) -> str:
 def all_of(count: int) -> str:
     """What follows a model's name where all its rows are meant."""
     return "(both)" if count == 2 else f"(all {count})"
+
+
+def pieces(name: str) -> list[str]:
+    """The parts that a name may be broken between: after spaces, slashes, hyphens and underscores."""
+    return re.findall(r"[^\s/_-]*[\s/_-]+|[^\s/_-]+", name)
+
+
+def broken(name: str, width: int) -> list[str]:
+    """The name in lines of at most ``width`` letters: broken at spaces, else between `pieces`, else anywhere."""
+    lines: list[str] = []
+    for word in name.split():
+        if lines and len(lines[-1]) + 1 + len(word) <= width:
+            lines[-1] += f" {word}"
+        else:
+            lines += _split(word, width)
+    return lines or [""]
+
+
+def _split(word: str, width: int) -> list[str]:
+    lines = [""]
+    for piece in pieces(word):
+        for part in (piece[at : at + width] for at in range(0, len(piece), width)):
+            if len(lines[-1]) + len(part) > width:
+                lines.append("")
+            lines[-1] += part
+    return lines
 
 
 def cut_apart(names: Sequence[str], longest: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .contest import By, Differences, Entries, ItemTable, differences, draw_jointly, judge_draws, rank_entries
+from .contest import By, Differences, Entries, ItemTable, Ranks, differences, draw_jointly, judge_draws, rank_entries
 from .hypervolume import Hypervolume, cover
 from .rows import Figures, Row
 from .samples import Sample
@@ -66,7 +66,8 @@ def _rank(rows: list[Row], sure: list[int], entries: Entries, by: By, floor: flo
     if not able:
         return
     pairs = {name: differences(entries, name) for name in _every_by()}
-    ranks = rank_entries(pairs[by].only(able), np.array([worth(rows[sure[k]], by) for k in able]))
+    ranks = _ranks(rows, sure, able, pairs, by)
+    best = ranks if by == "quality" else _ranks(rows, sure, able, pairs, "quality")
     first = int(np.argmin(ranks.rank))
     for place, k in enumerate(able):
         rows[sure[k]] = replace(
@@ -75,10 +76,15 @@ def _rank(rows: list[Row], sure: list[int], entries: Entries, by: By, floor: flo
             rank_low=int(ranks.low[place]),
             rank_high=int(ranks.high[place]),
             tied_with_first=bool(ranks.low[place] == 1),
+            tied_for_quality=bool(best.low[place] == 1),
         )
     for k, i in enumerate(sure):
         if i != sure[able[first]]:
             rows[i] = replace(rows[i], **_against(pairs, k, able[first]))
+
+
+def _ranks(rows: list[Row], sure: list[int], able: list[int], pairs: Mapping[By, Differences], by: By) -> Ranks:
+    return rank_entries(pairs[by].only(able), np.array([worth(rows[sure[k]], by) for k in able]))
 
 
 def _every_by() -> tuple[By, ...]:

@@ -15,9 +15,11 @@ from joulemark.harness.schedule import settings
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 
-__all__ = ["Progress", "not_begun", "planned_repeats", "progress"]
+__all__ = ["Progress", "not_begun", "planned_repeats", "planned_tasks", "progress"]
 
 
+_SOAK = "soak"
+"""The key of a plan that says how long a load was to last (`harness.soak`, which is not loaded for a table)."""
 _NOT_NAMED = "the plan does not name models, tasks and repeats"
 _NOT_READ = "this version cannot read the plan"
 _OTHERWISE = "its cells have other settings than this version would give them"
@@ -70,6 +72,8 @@ def progress(run: Run) -> Progress | None:
 
 
 def _counted(run: Run) -> Progress:
+    if run.header.plan.get(_SOAK):
+        return _soaked(run)
     models, tasks, repeats = _names(run, "models"), set(_names(run, "tasks")), planned_repeats(run)
     if not models or not tasks or repeats is None:
         return _unknown(run, _NOT_NAMED)
@@ -91,6 +95,12 @@ def _counted(run: Run) -> Progress:
     )
 
 
+def _soaked(run: Run) -> Progress:
+    """A soak plans no number of repeats: what it measured in its time is all of it."""
+    done = sum(cell.status == "ok" for cell in run.cells)
+    return Progress(run_id=run.header.run_id, path=str(run.path), finished=done, planned=done)
+
+
 def _unknown(run: Run, why: str) -> Progress:
     done = sum(cell.status == "ok" for cell in run.cells)
     return Progress(run_id=run.header.run_id, path=str(run.path), finished=done, planned=None, unknown=why)
@@ -100,6 +110,11 @@ def planned_repeats(run: Run) -> int | None:
     """The repeats that the run's plan asks for; None where it does not say."""
     repeats = run.header.plan.get("repeats")
     return repeats if isinstance(repeats, int) and repeats > 0 else None
+
+
+def planned_tasks(run: Run) -> list[str]:
+    """The tasks that the run's plan names; none where it does not say."""
+    return _names(run, "tasks")
 
 
 def not_begun(runs: Sequence[Run]) -> list[str]:

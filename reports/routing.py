@@ -21,7 +21,7 @@ from .rows import Figures, Row
 from .stats import Floats, energy
 from .views import View
 
-__all__ = ["MOST", "Bound", "Fixed", "Headroom", "Line", "headroom", "perfect_router"]
+__all__ = ["MOST", "Bound", "Fixed", "Headroom", "Line", "headroom", "judged", "perfect_router"]
 
 MOST = 20
 """Entrants that cascades are made of, at most: those on the frontier first, then those that may be."""
@@ -73,18 +73,20 @@ class Line:
 
     Attributes:
         row: The entrant.
-        frontier_wh: The least measured energy of an entrant of at least its quality.
+        frontier_wh: The least measured energy of an entrant of at least its quality, of those whose place on the
+            frontier is judged; None where its own is not.
         router_wh: What a perfect router needs for its quality.
         router_points: What that reaches beyond its quality for its energy.
-        cheapest: The best cascade of at least its quality, chosen on one half of the questions and told on the other;
-            ``quality`` is in points beyond its own.
-        best: The same of at most its energy.
-        fixed: Which cascade that is, of at least its quality.
-        fixed_best: Which one, of at most its energy.
+        cheapest: The best cascade of about its quality, chosen on one half of the questions and told on the other;
+            ``quality`` is in points beyond its own. None where a measured model of that quality, or of its own, takes
+            no more.
+        best: The same of about its energy; None where a measured model of that energy, or of its own, is as good.
+        fixed: Which cascade that is, with all questions.
+        fixed_best: The same for ``best``.
     """
 
     row: Row
-    frontier_wh: float
+    frontier_wh: float | None
     router_wh: float | None
     router_points: float | None
     cheapest: Outcome | None = None
@@ -145,6 +147,11 @@ def perfect_router(scores: Iterable[Floats], energies: Sequence[Floats], chances
     )
 
 
+def judged(rows: Sequence[Row]) -> list[Row]:
+    """Those of which the measured frontier is: the main picture's. Others may be guessing."""
+    return [row for row in rows if row.frontier is not None]
+
+
 def headroom(view: View, runs: Sequence[Run]) -> Headroom | None:
     """Each entrant against its yardsticks; None where fewer than two answered the very same questions."""
     found = _figures(view)
@@ -193,14 +200,14 @@ def _envelopes(points: Floats, wh: Floats) -> tuple[Floats, list[tuple[Floats, F
 
 def _plain(rows: Sequence[Row], bound: Bound) -> list[Line]:
     """The lines without cascades."""
-    wh, points = (np.array(column) for column in zip(*map(_place, rows), strict=True))
-    lines = []
-    for row, own_wh, own in zip(rows, wh.tolist(), points.tolist(), strict=True):
+    lines, places = [], [_place(row) for row in judged(rows)]
+    for row in rows:
+        own_wh, own = _place(row)
         most = bound.quality_at(own_wh)
         lines.append(
             Line(
                 row=row,
-                frontier_wh=float(wh[points >= own].min()),
+                frontier_wh=_least(places, own) if row.frontier else None,
                 router_wh=bound.energy_at(own),
                 router_points=None if most is None else most - own,
             )
@@ -227,22 +234,36 @@ def _with_cascades(
         told = outcome(answers, everything, cascade)
         return Fixed(small=small, large=large, threshold=cascade.threshold, outcome=told)
 
-    made = []
+    made, places = [], [_place(row) for row in judged([line.row for line in lines])]
     for line, own in zip(lines, found, strict=True):
         wh, points = _place(line.row)
         there = [_quality_on(own, half) for half in split]
-        cheapest, best = fit.cheapest((there[0], there[1])), fit.best(wh)
+        cheapest, best = (
+            told and told.beyond(sum(there) / 2) for told in (fit.cheapest((there[0], there[1])), fit.best(wh))
+        )
+        saves = cheapest and cheapest.energy_wh < _least(places, points + min(0.0, cheapest.quality))
+        gains = best and points + best.quality > _most(places, max(wh, best.energy_wh))
         made.append(
             replace(
                 line,
-                cheapest=cheapest and cheapest.beyond(sum(there) / 2),
-                best=best and best.beyond(sum(there) / 2),
-                fixed=named(whole.cheapest(points)),
-                fixed_best=named(whole.best(wh)),
+                cheapest=cheapest if saves else None,
+                best=best if gains else None,
+                fixed=named(whole.cheapest(points)) if saves else None,
+                fixed_best=named(whole.best(wh)) if gains else None,
             )
         )
     told = [fit.best(budget) for budget in _budgets(whole.energy_wh)]
     return made, tuple(sorted({(own.energy_wh, own.quality) for own in told if own}))
+
+
+def _least(places: Sequence[tuple[float, float]], quality: float) -> float:
+    """The least measured energy of so many points; infinite where nobody has them."""
+    return min((wh for wh, points in places if points >= quality), default=np.inf)
+
+
+def _most(places: Sequence[tuple[float, float]], energy_wh: float) -> float:
+    """The most points measured for so much energy; minus infinite where all take more."""
+    return max((points for wh, points in places if wh <= energy_wh), default=-np.inf)
 
 
 def _budgets(energy_wh: Floats) -> list[float]:

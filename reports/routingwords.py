@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from .asides import Aside
 from .cascades import Outcome
+from .names import LISTED
 from .routing import MOST, Fixed, Headroom, Line
 from .routingplot import picture_alt, picture_caption, picture_legend, picture_svg
 from .rows import Row
-from .wording import fixed, joined, number, safe, share
+from .wording import MISSING, fixed, joined, number, safe
 
 __all__ = ["RoutingText", "routing_json", "routing_text"]
 
@@ -21,7 +23,8 @@ _INTRODUCTION = (
     "None of it is ranked."
 )
 _NO = "none"
-"""No cascade needs less, or reaches more."""
+"""No cascade needs less than the measured models, or reaches more."""
+_NOT_JUDGED = "not judged"
 _TOLD = 12
 """Models whose best cascade is told in a sentence."""
 
@@ -113,7 +116,8 @@ def _outcome_json(told: Outcome | None, chosen: Fixed | None) -> dict[str, Any] 
 def _table(headroom: Headroom, with_cascades: bool) -> Aside:
     quality, energy = "energy for its quality", "points at its energy"
     heads = [f"Frontier: {quality}"]
-    heads += [f"Cascade: {quality}", f"Cascade: {energy}"] if with_cascades else []
+    if with_cascades:
+        heads += ["Cascade of about its quality: energy (points more or less)", "Cascade of about its energy: points"]
     heads += [f"Perfect router: {quality}", f"Perfect router: {energy}"]
     lines = [(safe(line.row.label), tuple(_cells(line, with_cascades))) for line in headroom.lines]
     return Aside(title="Distance to what choosing could reach", note="", heads=tuple(heads), lines=tuple(lines))
@@ -121,37 +125,38 @@ def _table(headroom: Headroom, with_cascades: bool) -> Aside:
 
 def _cells(line: Line, with_cascades: bool) -> list[str]:
     own = line.row.energy_wh_per_1k or 0.0
-    cells = [share(line.frontier_wh / own)]
+    cells = [_NOT_JUDGED if line.frontier_wh is None else _share(line.frontier_wh / own)]
     if with_cascades:
         cheapest, best = line.cheapest, line.best
-        cells.append(
-            f"{share(cheapest.energy_wh / own)} ({_more(cheapest.quality)})" if cheapest and _saves(line) else _NO
-        )
-        cells.append(_more(best.quality) if best and _gains(line) else _NO)
-    cells.append(share(None if line.router_wh is None else line.router_wh / own))
+        cells.append(f"{_share(cheapest.energy_wh / own)} ({_more(cheapest.quality)})" if cheapest else _NO)
+        cells.append(_more(best.quality) if best else _NO)
+    cells.append(_share(None if line.router_wh is None else line.router_wh / own))
     return [*cells, _more(line.router_points)]
 
 
-def _saves(line: Line) -> bool:
-    return line.cheapest is not None and line.cheapest.energy_wh < (line.row.energy_wh_per_1k or 0.0)
-
-
-def _gains(line: Line) -> bool:
-    return line.best is not None and line.best.quality > 0
+def _share(value: float | None) -> str:
+    """A share in whole percents, which is what its error leaves; the space does not break."""
+    return MISSING if value is None else "under 1\u00a0%" if value < 0.01 else f"{100 * value:,.0f}\u00a0%"
 
 
 def _columns(headroom: Headroom, with_cascades: bool) -> tuple[str, ...]:
     told = [
         "Frontier: the energy of the cheapest measured model that is at least as good, errors aside, as a share of the "
-        "model's own; 100 % on the frontier."
+        "model's own; 100 % on the frontier, which is that of the picture at the top."
     ]
+    if unjudged := [safe(line.row.label) for line in headroom.lines if line.row.frontier is None]:
+        who, verb, it = (joined(unjudged), "is", "it") if len(unjudged) == 1 else (_several(unjudged), "are", "them")
+        told.append(
+            f"{who} {verb} not judged: what cannot be told from guessing is on no frontier. The perfect router may "
+            f"ask {it} all the same."
+        )
     if with_cascades:
         told.append(
             "Cascade: a small model answers, and a larger one too where the small one is less sure than a threshold, "
             "the same in all tasks. Pair and threshold are chosen on one half of the questions and told on the other, "
-            "both ways, averaged; so the quality may miss the model's own, by the points in brackets, and the "
-            "energy its own by a few percent. There is no interval, and deciding costs nothing here. "
-            f"{_NO.capitalize()}: no cascade needs less, or reaches more."
+            "both ways, averaged; so the quality may be a little more or less than the model's own, by the points in "
+            "brackets, and the energy by a few percent. There is no interval, and deciding costs nothing here. "
+            f"{_NO.capitalize()}: a measured model that is as good takes no more, or one that takes as much is as good."
         )
     else:
         told.append(
@@ -170,12 +175,16 @@ def _columns(headroom: Headroom, with_cascades: bool) -> tuple[str, ...]:
     return tuple(told)
 
 
+def _several(names: Sequence[str]) -> str:
+    return joined(names) if len(names) <= LISTED else f"{len(names)} models"
+
+
 def _cascades(headroom: Headroom) -> tuple[str, ...]:
     """Which cascade each is, those of the same one together."""
     groups: dict[str, dict[str, list[str]]] = {}
     for line in headroom.lines:
         name = safe(line.row.label)
-        for chosen, aim in ((_saves(line) and line.fixed, "quality"), (_gains(line) and line.fixed_best, "energy")):
+        for chosen, aim in ((line.fixed, "quality"), (line.fixed_best, "energy")):
             if chosen:
                 groups.setdefault(_in_words(chosen), {}).setdefault(aim, []).append(name)
     sentences = []
@@ -191,7 +200,7 @@ def _in_words(chosen: Fixed) -> str:
     small, large = safe(chosen.small.label), safe(chosen.large.label)
     return (
         f"{small}, then {large} where {small} is less sure than {_threshold(chosen.threshold)} "
-        f"({fixed(100 * chosen.outcome.escalated)} % of the questions)"
+        f"({_share(chosen.outcome.escalated)} of the questions)"
     )
 
 

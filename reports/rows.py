@@ -27,6 +27,8 @@ class Row:
     (``carbon_g_per_kwh``), and has no interval: that is stated, with an error of its own that nobody told.
     Those that end in ``_within_low`` and ``_within_high`` hold what differs between entrants of the view
     alone, and are what its comparisons rest on. ``.._to_first`` compares with the first row.
+    ``tied_with_first`` is whether nobody ranks surely higher, ``tied_for_quality`` whether nobody of those ranked has
+    surely more quality.
     ``hypervolume_share`` is how much less the frontier would cover without it.
     ``phase_shares`` are parts of the gross energy; ``truncated`` is the share of answers that the token cap cut off,
     over the tasks that tell, and ``accuracy_finished`` the accuracy of the others, where all tasks tell. Peaks of
@@ -36,6 +38,7 @@ class Row:
     its further metrics; the headline too, where that is no share of right answers and there is no quality. Over
     several tasks without quality it holds their headlines, each after its task's name. A model that
     chooses how much it computes has ``layers_per_token``, or the share of questions ``escalated`` to a larger one.
+    Where a task of the view is not finished all are None but counts and peaks: the others' mean is of another question.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Row:
     rank_low: int | None = None
     rank_high: int | None = None
     tied_with_first: bool | None = None
+    tied_for_quality: bool | None = None
     ratio_to_first: float | None = None
     ratio_to_first_low: float | None = None
     ratio_to_first_high: float | None = None
@@ -124,10 +128,14 @@ class Level:
 
 @dataclass(frozen=True, kw_only=True)
 class Figures:
-    """An entrant's figures over the tasks of a view; None where a task lacks what they need."""
+    """An entrant's figures over the tasks of a view; None where a task lacks what they need.
+
+    ``whole`` is whether it finished a cell of every task; ``samples`` are of those that it did.
+    """
 
     entrant: Entrant
     samples: tuple[Sample, ...]
+    whole: bool
     quality: Estimate | None
     log: LogEnergy | None
     net: float | None
@@ -161,6 +169,7 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
     return Figures(
         entrant=entrant,
         samples=samples,
+        whole=whole,
         quality=combine(points) if whole and len(points) == len(tasks) else None,
         log=log,
         net=_net(samples, common),
@@ -225,6 +234,7 @@ def _net(samples: Sequence[Sample], repeats: Sequence[int]) -> float | None:
 def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
     """Figures and intervals of an entrant, without a place; named so, and for narrow places by the short label."""
     entrant, rel_u = f.entrant, math.hypot(f.scale, f.workload)
+    done = f.samples if f.whole else ()
     values: dict[str, Any] = {}
     if f.quality:
         values |= _spread("quality", f.quality)
@@ -256,25 +266,25 @@ def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
         items=sum(len(s.docs) for s in f.samples),
         repeats=len(f.repeats) or min((s.repeats for s in f.samples), default=0),
         repeats_planned=entrant.planned,
-        tokens_per_item=_mean([s.tokens_per_item for s in f.samples]),
-        latency_s_p50=_mean([s.latency_s_p50 for s in f.samples]),
-        latency_s_p95=_mean([s.latency_s_p95 for s in f.samples]),
-        ttft_s_p50=_mean([s.ttft_s_p50 for s in f.samples]),
-        generated_per_item=_mean([s.generated_per_item for s in f.samples]),
-        tokens_per_s=_mean([s.tokens_per_s for s in f.samples]),
-        truncated=_mean([s.truncated for s in f.samples if s.truncated is not None]),
-        accuracy_finished=_mean([s.accuracy_finished for s in f.samples]),
+        tokens_per_item=_mean([s.tokens_per_item for s in done]),
+        latency_s_p50=_mean([s.latency_s_p50 for s in done]),
+        latency_s_p95=_mean([s.latency_s_p95 for s in done]),
+        ttft_s_p50=_mean([s.ttft_s_p50 for s in done]),
+        generated_per_item=_mean([s.generated_per_item for s in done]),
+        tokens_per_s=_mean([s.tokens_per_s for s in done]),
+        truncated=_mean([s.truncated for s in done if s.truncated is not None]),
+        accuracy_finished=_mean([s.accuracy_finished for s in done]),
         peak_rss_mb=_most([s.peak_rss_mb for s in f.samples]),
         peak_gpu_mb=_most([s.peak_gpu_mb for s in f.samples]),
-        wall_s_per_item=_mean([s.wall_s_per_item for s in f.samples]),
+        wall_s_per_item=_mean([s.wall_s_per_item for s in done]),
         params=entrant.info.params,
         active_params=entrant.info.active_params,
         kind=entrant.info.kind,
         levels={str(level): _spread("quality", own.quality) | {"items": own.items} for level, own in f.levels.items()},
         metric=f.metric,
         other_metrics=dict(f.other_metrics),
-        layers_per_token=_mean([s.computed.layers_per_token for s in f.samples]),
-        escalated=_mean([s.computed.escalated for s in f.samples]),
+        layers_per_token=_mean([s.computed.layers_per_token for s in done]),
+        escalated=_mean([s.computed.escalated for s in done]),
         flags=f.flags,
         **values,
     )

@@ -1,13 +1,11 @@
-"""Pictures of two figures of each entrant: quality against what it computes, latency against energy."""
+"""Pictures of two figures of each entrant: how any is drawn, and latency against energy."""
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
 from .chart import Scale, axes, colour, legend, line, mark, path, text
 from .ground import log_range
@@ -19,16 +17,13 @@ from .scene import energy_ends, kinds
 from .views import View
 from .wording import energy_unit, number, safe
 
-__all__ = ["Picture", "latency_against_energy", "quality_against_computing", "too_alike"]
+__all__ = ["MOST_POINTS", "Axis", "Picture", "Plot", "Point", "latency_against_energy", "picture"]
 
 MOST_POINTS = 100
 _MOST_NAMES, _MOST_IN_WORDS = 25, 25
-_LONGEST_NAME = 30
-_CAP = "max_gen_toks"
+_LONGEST_NAME, _SHORT_NAME = 30, 15
 _LETTER, _BOLD = 0.64, 0.72
 """Width of a letter in sizes of the font: fonts differ, and few are wider."""
-_ALIKE = 1.2
-"""Where the most is so many times the least or fewer, there is nothing to see."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +59,11 @@ class _Size:
 
 
 _WIDE = _Size(width=900, height=420, font=13, left=58, bottom=50)
-_NARROW = _Size(width=328, height=340, font=11.5, left=48, bottom=46)
+_NARROW = _Size(width=328, height=360, font=11.5, left=48, bottom=46)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Axis:
+class Axis:
     """What one direction shows: a name for wide and narrow pictures, its ends, and whether it is a log scale."""
 
     name: str
@@ -78,7 +73,9 @@ class _Axis:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Point:
+class Point:
+    """An entrant in a picture, and what it is called there."""
+
     row: Row
     x: float
     y: float
@@ -87,83 +84,19 @@ class _Point:
     up: tuple[float, float] | None
     name: str
     far: str = ""
-    """Its figures, for a name beside the mark of what is off the axes."""
+    """Its figures in lines, for a name beside the mark of what is off the axes."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Plot:
+class Plot:
+    """What a picture shows, before it has a size."""
+
     view: View
-    x: _Axis
-    y: _Axis
-    points: list[_Point]
+    x: Axis
+    y: Axis
+    points: list[Point]
     threads: tuple[tuple[int, ...], ...] = ()
     """Points that a line joins."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Effort:
-    """One way to tell how much was computed for an answer."""
-
-    of: Callable[[Row], float | None]
-    title: str
-    axis: str
-    words: str
-    note: str
-    everyone: bool = False
-    """Whether it compares models, rather than the settings of one."""
-
-
-_EFFORTS = (
-    _Effort(
-        of=lambda row: row.generated_per_item or None,
-        title="Quality against tokens spent",
-        axis="Generated tokens an answer",
-        words="tokens an answer",
-        note="Tokens that were generated for an answer, mean over all; those of a larger model that was asked as well "
-        "count. They are not of one price: a larger model's take more energy.",
-        everyone=True,
-    ),
-    _Effort(
-        of=lambda row: row.layers_per_token,
-        title="Quality against layers computed",
-        axis="Layers per generated token",
-        words="layers a token",
-        note="Layers that were computed for a generated token, mean over all, of models that stop early where they "
-        "are sure.",
-    ),
-    _Effort(
-        of=lambda row: row.escalated or None,
-        title="Quality against questions passed on",
-        axis="Share of questions asked of the larger model",
-        words="of the questions passed on",
-        note="The share of the questions that a small model passed on to a larger one.",
-    ),
-)
-
-
-def quality_against_computing(view: View, views: Sequence[View]) -> list[Picture]:
-    """Does more computing help? A picture for each way to tell it in which entrants differ enough.
-
-    Args:
-        view: Over all tasks.
-        views: Those that differ from it in the cap on tokens alone are drawn with it, with the first of them.
-    """
-    alike = [other for other in views if _but_for_the_cap(other) == _but_for_the_cap(view)]
-    return [picture for effort in _EFFORTS if (picture := _of_effort(view, alike, effort))]
-
-
-def too_alike(view: View, views: Sequence[View]) -> str:
-    """A sentence where all entrants generate about as many tokens, so that there is no picture; empty elsewhere."""
-    alike = [other for other in views if _but_for_the_cap(other) == _but_for_the_cap(view)]
-    told = [_EFFORTS[0].of(row) or 0.0 for other in alike for row in _candidates(other, _EFFORTS[0])]
-    tokens = sorted(told) if alike[:1] == [view] else []
-    if len(tokens) < 2 or tokens[-1] > _ALIKE * tokens[0]:
-        return ""
-    low, high = number(tokens[0]), number(tokens[-1])
-    return (
-        "Does more computing help? That cannot be seen from tokens here: all that is judged generates about as many "
-        f"an answer ({low if low == high else f'{low} to {high}'})."
-    )
 
 
 def latency_against_energy(view: View) -> Picture | None:
@@ -181,18 +114,18 @@ def latency_against_energy(view: View) -> Picture | None:
         energy, latency = (row.energy_wh_per_1k or 0.0) * unit.factor, (row.latency_s_p50 or 0.0) * factor
         slow = (row.latency_s_p95 or 0.0) * factor
         whisker = (latency, slow) if slow > latency else None
-        words = f"at {number(energy)} {unit.name}, {number(latency)} {time}"
+        words = f"at {number(energy)} {unit.name},\n{number(latency)} {time}"
         across_ends = energy_ends(row, unit)
         points.append(
-            _Point(row=row, x=energy, y=latency, across=across_ends, up=whisker, name=row.short_label, far=words)
+            Point(row=row, x=energy, y=latency, across=across_ends, up=whisker, name=row.short_label, far=words)
         )
     ranked = [point.row.rank is not None for point in points]
-    across = _Axis(
+    across = Axis(
         name=f"Energy per 1,000 answers ({unit.name}, log scale), less is better",
         short=f"{unit.name} per 1,000 answers (log)",
         ends=log_range([point.across or (point.x, point.x) for point in points], ranked),
     )
-    up = _Axis(
+    up = Axis(
         name=f"A request ({time}, log scale), less is better",
         short=f"A request ({time}, log)",
         ends=log_range([point.up or (point.y, point.y) for point in points], ranked),
@@ -206,69 +139,20 @@ def latency_against_energy(view: View) -> Picture | None:
         "" if view.mixed else "Marks tell the place on the frontier of quality and energy.",
     ]
     told = [f"{safe(p.row.label)}: {number(p.y)} {time} at {number(p.x)} {unit.name}" for p in points]
-    plot = _Plot(view=view, x=across, y=up, points=points)
-    return _picture("Latency against energy", plot, caption, told, len(rows))
+    plot = Plot(view=view, x=across, y=up, points=points)
+    return picture("Latency against energy", plot, caption, told, len(rows))
 
 
-def _candidates(view: View, effort: _Effort) -> list[Row]:
-    """The rows that a picture of such an effort may show."""
-    rows = [row for row in view.rows if row.quality is not None and effort.of(row)]
-    if effort.everyone:
-        return [row for row in rows if row.frontier is not None or view.mixed]
-    return [row for row in rows if sum(other.model == row.model for other in rows) > 1]
+def picture(title: str, plot: Plot, caption: list[str], told: list[str], count: int) -> Picture:
+    """A plot as a page has it.
 
-
-def _but_for_the_cap(view: View) -> tuple[Any, ...]:
-    """What a view is of, but for how many tokens an answer may have."""
-    asked = [(task, json.loads(question) if question else None) for task, question in sorted(view.asked.items())]
-    rest = [(task, q and (q[0], {k: v for k, v in json.loads(q[1]).items() if k != _CAP})) for task, q in asked]
-    return view.task, view.tasks, view.hardware, view.scope, view.grade, rest
-
-
-def _of_effort(view: View, alike: Sequence[View], effort: _Effort) -> Picture | None:
-    together = alike if effort.everyone else [view]
-    rows = [row for other in together for row in _candidates(other, effort)]
-    if together[0] is not view:
-        return None
-    spent = [effort.of(row) or 0.0 for row in rows]
-    if len(rows) < 2 or max(spent) <= _ALIKE * min(spent):
-        return None
-    points = []
-    for row, x in list(zip(rows, spent, strict=True))[:MOST_POINTS]:
-        known = row.quality_low is not None and row.quality_high is not None
-        up = (row.quality_low or 0.0, row.quality_high or 0.0) if known else None
-        name = row.short_label if len(together) == 1 else f"{row.short_label} {_cap_in_words(row)}"
-        points.append(_Point(row=row, x=x, y=row.quality or 0.0, across=None, up=up, name=name))
-    lows = [min(point.y, *(point.up or ())) for point in points]
-    told = [f"{safe(p.name)}: {number(p.y)} points at {number(p.x)} {effort.words}" for p in points]
-    threads = _threads(points, capped=len(together) > 1)
-    if len(together) > 1:
-        for i in (i for thread in threads for i in thread[:-1]):
-            points[i] = replace(points[i], name=_cap_in_words(points[i].row))
-    plot = _Plot(
-        view=view,
-        x=_Axis(
-            name=f"{effort.axis} (log scale)",
-            short=f"{effort.axis} (log)",
-            ends=log_range([(x, x) for x in spent], [True] * len(spent)),
-        ),
-        y=_Axis(
-            name="Quality (points), more is better",
-            short="Quality (points)",
-            ends=(10 * math.floor(min(0.0, *lows) / 10), 104.0),
-            log=False,
-        ),
-        points=points,
-        threads=threads,
-    )
-    caption = [effort.note, "Lines join the settings of one model." if plot.threads else ""]
-    if len(together) > 1:
-        caption.append("\u2264: the most tokens that an answer may have; each is a table of its own, with its ranks.")
-    caption.append("Vertical lines: 95\u00a0% intervals." if any(point.up for point in points) else "")
-    return _picture(effort.title, plot, caption, told, len(rows))
-
-
-def _picture(title: str, plot: _Plot, caption: list[str], told: list[str], count: int) -> Picture:
+    Args:
+        title: Its heading.
+        plot: What is drawn.
+        caption: Sentences; empty ones are left out.
+        told: Each point in words.
+        count: How many entrants there are, those that are not drawn included.
+    """
     rows = [point.row for point in plot.points]
     if count > len(rows):
         caption.append(f"Drawn are the first {len(rows)} of {count:,} entrants.")
@@ -285,7 +169,7 @@ def _picture(title: str, plot: _Plot, caption: list[str], told: list[str], count
     )
 
 
-def _draw(plot: _Plot, size: _Size) -> str:
+def _draw(plot: Plot, size: _Size) -> str:
     x = Scale(low=plot.x.ends[0], high=plot.x.ends[1], start=size.left, end=size.width - 8, log=plot.x.log)
     y = Scale(low=plot.y.ends[0], high=plot.y.ends[1], start=size.height - size.bottom, end=22, log=plot.y.log)
     small, middle = size is _NARROW, (x.start + x.end) / 2
@@ -309,7 +193,8 @@ def _draw(plot: _Plot, size: _Size) -> str:
         if point.up and not edge:
             ends = y.at(point.up[0]), y.at(point.up[1])
             parts.append(line((px, px), ends, tint, ' stroke-width="1.3"'))
-            obstacles.append(Box(px - 2, min(ends), px + 2, max(ends)))
+            # A name must not rest on another's whisker, nor its line run along its own: it would look longer.
+            obstacles.append(Box(px - 3, min(ends) - 6, px + 3, max(ends) - 8))
         parts.append(mark(px, py, edge or shape, tint, size=4.6, hollow=point.row.grade == "modelled"))
     frame = Box(x.start + 2, y.end, x.end + 6, y.start - 3)
     far = [bool(x.beyond(point.x) or y.beyond(point.y)) for point in plot.points]
@@ -317,23 +202,8 @@ def _draw(plot: _Plot, size: _Size) -> str:
     return f'<svg viewBox="0 0 {size.width:g} {size.height:g}" font-size="{size.font:g}">{"".join(parts)}</svg>'
 
 
-def _cap_in_words(row: Row) -> str:
-    cap = row.setting.get(_CAP)
-    return "no cap" if cap is None else f"\u2264{cap}"
-
-
-def _threads(points: Sequence[_Point], *, capped: bool) -> tuple[tuple[int, ...], ...]:
-    """For each model with several points these, the least computing first; by its other settings where caps differ."""
-    own: dict[Any, list[int]] = {}
-    for i, point in enumerate(points):
-        rest = {key: value for key, value in point.row.setting.items() if key != _CAP} if capped else None
-        own.setdefault((point.row.run_id, point.row.model, json.dumps(rest, sort_keys=True)), []).append(i)
-    threads = (tuple(sorted(thread, key=lambda i: points[i].x)) for thread in own.values())
-    return tuple(thread for thread in threads if len(thread) > 1)
-
-
 def _names(
-    plot: _Plot,
+    plot: Plot,
     far: Sequence[bool],
     spots: Sequence[tuple[float, float]],
     obstacles: Sequence[Box],
@@ -347,7 +217,9 @@ def _names(
     different = list(dict.fromkeys(point.name for point in plot.points))
     cut = dict(zip(different, cut_apart(different, _LONGEST_NAME), strict=True))
     short = [cut[point.name] for point in plot.points]
-    words = [[short[i], plot.points[i].far] if far[i] and plot.points[i].far else [short[i]] for i in order]
+    lines_of = [_folded(name) if size is _NARROW else [name] for name in short]
+    figures = [[own.replace("\n", " ")] if size is _NARROW else own.split("\n") for own in (p.far for p in plot.points)]
+    words = [lines_of[i] + (figures[i] if far[i] and plot.points[i].far else []) for i in order]
     high = 1.15 * size.font
     letters = [size.font * (_BOLD if plot.points[i].row.tied_with_first else _LETTER) for i in order]
     sizes = [
@@ -363,6 +235,15 @@ def _names(
         if spot
         for drawn in _name(plot.points[i].row, lines, spot, size, plot.view.mixed)
     ]
+
+
+def _folded(name: str) -> list[str]:
+    """A long name in two lines, near its middle: in a narrow picture these find more room than one."""
+    ends = [found.end() for found in re.finditer(r"[-_ ]", name[:-1])]
+    if len(name) <= _SHORT_NAME or not ends:
+        return [name]
+    at = min(ends, key=lambda end: abs(end - len(name) / 2))
+    return [name[:at].rstrip(), name[at:]]
 
 
 def _along(threads: Sequence[Sequence[int]], spots: Sequence[tuple[float, float]], size: _Size) -> list[Box]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import TextIO
+from dataclasses import dataclass, replace
+from typing import Literal, TextIO
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,7 +24,7 @@ from .findings import (
     unclear_sentence,
     unfinished_sentence,
 )
-from .names import legend
+from .names import broken, legend, pieces
 from .rows import Row
 from .views import ALL, View
 from .wording import (
@@ -41,7 +44,13 @@ from .wording import (
 __all__ = ["Columns", "print_views", "rank_text"]
 
 _MARKS = {"on": "on", "unclear": "unclear", "dominated": "dominated", None: MISSING}
-_ROOMY, _WIDE = 100, 124
+_WIDE = 124
+"""Columns from which on a window has more figures."""
+_GAP, _LEAST, _ROOM = 2, 12, 30
+"""Letters between columns, of names at least, and of names where there is room."""
+_ENDLESS = 1000
+_HEADING, _WORD, _WORDS = 13, 7, 12
+"""Letters of a heading's line, at the least where it is narrow, and of a column of words."""
 _FEW = 8
 _FAR_APART = 300
 _STYLES = {"on": "bold green", "unclear": "yellow", "dominated": "dim", None: "dim"}
@@ -136,14 +145,16 @@ def print_views(
         console.print(Text(plain(_title(view)), style="bold"))
         if (lacking := unfinished_sentence(view)) and lacking not in told:
             console.print(Text(plain(lacking), style="yellow"))
-        console.print(_table(view, console.width, plain, carbon=carbon))
+        table, lacks = _table(view, console.width, plain, carbon=carbon)
+        console.print(table)
         if short := legend(view.rows):
             console.print(Text(plain(short), style="dim"))
         for aside in _below(view, short=len(views) == 1 and len(view.rows) <= _FEW):
             _print_aside(console, aside, plain)
         console.print()
         console.print(Text(plain(finding(view)), style="bold"))
-        general = [grade_sentence(view), interval_sentence(view), carbon_sentence(view) if carbon else ""]
+        general = [grade_sentence(view), interval_sentence(view), lacks]
+        general += [carbon_sentence(view)] if carbon else []
         for sentence in filter(None, (*(text for text in general if text not in told), unclear_sentence(view))):
             console.print(Text(plain(sentence)))
         notes = caveats(view, views[:place])
@@ -174,58 +185,151 @@ def _title(view: View) -> str:
     return f"{task}{peculiar} | {safe(view.hardware)} | energy: {view.grade or 'none'}, {view.scope or 'no scope'}"
 
 
-def _table(view: View, width: int, plain: Callable[[str], str], *, carbon: bool) -> Table:
-    columns = Columns(view)
+def _table(view: View, width: int, plain: Callable[[str], str], *, carbon: bool) -> tuple[Table, str]:
+    """The table in the first of its forms that leaves room for names, and a sentence on what that leaves out."""
+    longest = min(_ROOM, max(cell_len(plain(safe(row.short_label))) for row in view.rows))
+    for form in _FORMS if width >= _WIDE else [form for form in _FORMS if not form.more]:
+        columns = _columns(view, plain, form, carbon=carbon)
+        room = width - sum(column.width + _GAP for column in columns)
+        if room >= (min(_LEAST, longest) if form.stacked else longest):
+            break
     table = _empty_table()
-    table.add_column("Rank", justify="left", no_wrap=True)
-    table.add_column("Model", overflow="fold", min_width=8, max_width=40)
-    # In a narrow window intervals stand below their figures, so that names stay whole.
-    narrow = width < _ROOMY
-    if title := plain(columns.quality_title):
-        table.add_column(title, justify="right", max_width=12 if narrow else None, overflow="fold")
-    per_1k = plain(f"{columns.energy.name} per 1,000 answers")
-    table.add_column(per_1k, justify="right", max_width=9 if narrow and columns.judged else 20, overflow="fold")
-    grams = carbon_unit(row.carbon_g_per_1k for row in view.rows)
+    table.add_column(columns[0].title, no_wrap=True)
+    table.add_column("Model", min_width=min(_LEAST, longest), max_width=40)
+    for column in columns[1:]:
+        table.add_column(column.title, justify=column.justify, no_wrap=column.whole and room > 0, overflow="fold")
+    for row, *cells in zip(view.rows, *(column.cells for column in columns), strict=True):
+        name = _Name(plain(safe(row.short_label)), "bold" if row.tied_with_first else "")
+        table.add_row(cells[0], name, *cells[1:])
+    return table, form.lacks
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Column:
+    """A column of figures: its heading, broken into lines, and its cells, whose lines are never broken.
+
+    ``whole`` is False for words, which are broken where the window asks for it.
+    """
+
+    title: str
+    cells: tuple[Text, ...]
+    justify: Literal["left", "right"] = "right"
+    whole: bool = True
+
+    @property
+    def width(self) -> int:
+        """Letters that it takes up; of words as few as will do."""
+        if not self.whole:
+            return _WORDS
+        return max(cell_len(line) for text in (self.title, *map(str, self.cells)) for line in text.split("\n"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Form:
+    """How a table is laid out: with further columns, with intervals below their figures, and which of these."""
+
+    more: bool = False
+    stacked: bool = True
+    of_energy: bool = True
+    of_others: bool = True
+
+    @property
+    def lacks(self) -> str:
+        """What a wider window would show."""
+        if not self.of_others:
+            return "Intervals need a wider window."
+        return "" if self.of_energy else "The intervals of energy need a wider window."
+
+
+_FORMS = (
+    _Form(more=True, stacked=False),
+    _Form(more=True),
+    _Form(stacked=False),
+    _Form(),
+    _Form(of_energy=False),
+    _Form(of_energy=False, of_others=False),
+)
+"""The best first; the last stands where none fits."""
+
+
+def _columns(view: View, plain: Callable[[str], str], form: _Form, *, carbon: bool) -> list[_Column]:
+    """All columns but the names'."""
+    columns, rows = Columns(view), view.rows
+
+    def figures(title: str, told: Sequence[tuple[str, str]], *, intervals: bool = True) -> _Column:
+        cells = [(plain(value), plain(limits) if intervals or not _is_figure(limits) else "") for value, limits in told]
+        return _figures(plain(title), cells, form)
+
+    ranks = tuple(Text(plain(rank_text(row)), "bold" if row.rank == 1 else "") for row in rows)
+    found = [_Column(title="Rank", cells=ranks, justify="left")]
+    if title := columns.quality_title:
+        found.append(figures(title, [columns.quality(row) for row in rows], intervals=form.of_others))
+    energies = [columns.energy_per_1k(row) for row in rows]
+    found.append(figures(f"{columns.energy.name} per 1,000 answers", energies, intervals=form.of_energy))
     if carbon:
-        heading = plain(f"{grams.name} CO2e per 1,000 answers")
-        table.add_column(heading, justify="right", max_width=9 if narrow else 20, overflow="fold")
+        grams = carbon_unit(row.carbon_g_per_1k for row in rows)
+        found.append(figures(f"{grams.name} CO2e per 1,000 answers", [(_carbon(row, grams), "") for row in rows]))
     if columns.judged:
-        rate = plain(columns.rate_title)
-        table.add_column(rate, justify="right", max_width=13 if narrow else 22, overflow="fold")
-        table.add_column("Frontier", no_wrap=True)
+        rates = [columns.right_per_wh(row) for row in rows]
+        found.append(figures(columns.rate_title, rates, intervals=form.of_others))
+        marks = tuple(Text(plain(_MARKS[row.frontier]), _STYLES[row.frontier]) for row in rows)
+        found.append(_Column(title="Frontier", cells=marks, justify="left"))
     if view.mixed:
-        table.add_column("Energy", overflow="fold")
-    extra = [] if width < _WIDE else ["Accuracy", "Items", "Repeats", "Tokens", "ms per item"]
-    for name in extra:
-        table.add_column(name, justify="right", no_wrap=True)
-    for row in view.rows:
-        cells = [_plain_text(plain, rank_text(row), "bold" if row.rank == 1 else "")]
-        cells.append(_plain_text(plain, safe(row.short_label), "bold" if row.tied_with_first else ""))
-        energy, energy_limits = columns.energy_per_1k(row)
-        if title:
-            cells.append(_figure(plain, *columns.quality(row)))
-        cells.append(_figure(plain, energy, "" if narrow and columns.judged else energy_limits))
-        if carbon:
-            cells.append(_plain_text(plain, _carbon(row, grams)))
-        if columns.judged:
-            cells.append(_figure(plain, *columns.right_per_wh(row)))
-            cells.append(_plain_text(plain, _MARKS[row.frontier], _STYLES[row.frontier]))
-        if view.mixed:
-            cells.append(
-                _plain_text(plain, f"{row.grade or 'none'}, {row.scope or 'none'}; {safe(row.hardware)}", "dim")
-            )
-        cells += [_plain_text(plain, text) for text in (_more(row) if extra else [])]
-        table.add_row(*cells)
-    return table
+        kinds = (f"{row.grade or 'none'}, {row.scope or 'none'}; {safe(row.hardware)}" for row in rows)
+        found.append(
+            _Column(title="Energy", cells=tuple(Text(plain(k), "dim") for k in kinds), justify="left", whole=False)
+        )
+    if form.more:
+        found += [figures(name, [(text, "") for text in texts]) for name, texts in _more(rows)]
+    return found
+
+
+def _figures(title: str, told: Sequence[tuple[str, str]], form: _Form) -> _Column:
+    """A column of figures, each with its interval behind or below it; words in an interval's place are broken."""
+    figures = [cell_len(text) for pair in told for text in pair if _is_figure(text)]
+    least = _HEADING if form.of_others else _WORD
+    room = max([least, *(length + 2 for length in figures)])
+    cells = tuple(_figure(value, limits, room if form.stacked else 0) for value, limits in told)
+    lines = [line for cell in cells for line in str(cell).split("\n")]
+    widest = max(cell_len(text) for text in (*lines, *title.split()))
+    return _Column(title="\n".join(textwrap.wrap(title, max(least, widest), break_on_hyphens=False)), cells=cells)
+
+
+def _figure(value: str, limits: str, room: int) -> Text:
+    """A figure and its interval: behind it, or below it, words broken, where there is ``room`` for so many letters."""
+    if not limits:
+        return Text(value)
+    if not _is_figure(limits):
+        return Text("\n".join(textwrap.wrap(f"{value} ({limits})", room or _ENDLESS)))
+    return Text.assemble(value, (f"\n({limits})" if room else f" ({limits})", "dim"))
+
+
+def _is_figure(text: str) -> bool:
+    return any(map(str.isdigit, text))
+
+
+class _Name:
+    """A name that is broken at hyphens, slashes and spaces, as far as these go."""
+
+    def __init__(self, text: str, style: str = "") -> None:
+        self._text, self._style = text, style
+
+    def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
+        longest = max((cell_len(piece.rstrip()) for piece in pieces(self._text)), default=0)
+        return Measurement(longest, cell_len(self._text)).with_maximum(options.max_width)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for line in broken(self._text, options.max_width):
+            yield Text(line, style=self._style)
 
 
 def _print_aside(console: Console, aside: Aside, plain: Callable[[str], str]) -> None:
     table = _empty_table()
-    table.add_column("Model", overflow="fold", min_width=8, max_width=40)
+    table.add_column("Model", min_width=8, max_width=40)
     for head in aside.heads:
         table.add_column(Text(plain(head)), justify="right", max_width=24, overflow="fold")
     for label, cells in aside.lines:
-        table.add_row(*(Text(plain(text)) for text in (label, *cells)))
+        table.add_row(_Name(plain(label)), *(Text(plain(text)) for text in cells))
     console.print()
     console.print(Text(plain(". ".join(part for part in (aside.title, aside.note) if part)), style="dim"))
     console.print(table)
@@ -243,22 +347,14 @@ def _empty_table() -> Table:
     )
 
 
-def _figure(plain: Callable[[str], str], value: str, limits: str) -> Text:
-    return Text.assemble(plain(value), (plain(f" ({limits})") if limits else "", "dim"))
-
-
-def _plain_text(plain: Callable[[str], str], text: str, style: str = "") -> Text:
-    return Text(plain(text), style=style)
-
-
-def _more(row: Row) -> list[str]:
-    milliseconds = None if row.wall_s_per_item is None else 1000 * row.wall_s_per_item
+def _more(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    milliseconds = [None if row.wall_s_per_item is None else 1000 * row.wall_s_per_item for row in rows]
     return [
-        fixed(row.accuracy, 3),
-        f"{row.items:,}",
-        str(row.repeats),
-        number(row.tokens_per_item),
-        number(milliseconds),
+        ("Accuracy", [fixed(row.accuracy, 3) for row in rows]),
+        ("Items", [f"{row.items:,}" for row in rows]),
+        ("Repeats", [str(row.repeats) for row in rows]),
+        ("Tokens", [number(row.tokens_per_item) for row in rows]),
+        ("ms per item", [number(value) for value in milliseconds]),
     ]
 
 

@@ -32,6 +32,8 @@ _LOWEST = -20.0
 """Points down to which the axis goes: below, a mark at its end stands for what is worse."""
 _LETTER = (11.0, 12.0)
 _SIZE = 4.2
+_CROWDED, _STEP, _LEAST = 4.0, 1.3, 1.4
+"""Size of marks that overlap; of each further one on the same spot so much less, but never less than that."""
 
 _Entrant = tuple[str, str, str, str, str]
 """What tells a row from others in every view: its run, model and setting; labels may differ."""
@@ -104,7 +106,7 @@ def multiples(view: View, views: Sequence[View]) -> Multiples | None:
     rows = [point.row for panel in panels for point in panel.points]
     shared = _axes(rows)
     return Multiples(
-        caption=_caption(view, found, rows, shared),
+        caption=_caption(view, found, rows, shared, crowded=any(_is_crowded(panel, shared) for panel in panels)),
         legend=legend(rows, mixed=view.mixed, front="best found" if any(panel.corners for panel in panels) else ""),
         key=[(letter, safe(row.label)) for letter, row in zip(ascii_uppercase, view.rows, strict=False)],
         panels=[
@@ -156,11 +158,14 @@ def _draw(panel: _Panel, shared: _Axes) -> str:
     stair = [shared.spot(*corner) for corner in panel.corners]
     if stair:
         parts.append(_steps(stair, shared.y.at(0)))
-    spots = [shared.spot(point.row.energy_wh_per_1k or 0.0, point.row.quality or 0.0) for point in panel.points]
-    for point, (x, y) in zip(panel.points, spots, strict=True):
+    spots = _spots(panel, shared)
+    crowds = _crowds(spots)
+    for point, (x, y), below in zip(panel.points, spots, crowds, strict=True):
         row, (shade, shape, _), edge = point.row, point.look, shared.edge(point.row)
         parts += [] if edge else _bars(row, shared, (x, y), colour(shade))
-        parts.append(mark(x, y, edge or shape, colour(shade), size=_SIZE, hollow=row.grade == "modelled"))
+        size = _SIZE if below is None else max(_LEAST, _CROWDED - _STEP * below)
+        hollow, crowded = row.grade == "modelled", below is not None
+        parts.append(mark(x, y, edge or shape, colour(shade), size=size, hollow=hollow, crowded=crowded))
     taken = [Box(x - 5, y - 5, x + 5, y + 5) for x, y in spots]
     frame = Box(_LEFT + 1, _TOP - 6, _WIDTH, _BOTTOM - 1)
     for point, box in zip(panel.points, place_letters(spots, _LETTER, frame, taken, _along(stair)), strict=True):
@@ -170,6 +175,24 @@ def _draw(panel: _Panel, shared: _Axes) -> str:
             ink = "var(--muted)" if faint else "var(--ink)"
             parts.append(text(*at, point.letter, anchor="middle", middle=True, fill=ink, bold=first))
     return f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}">{"".join(parts)}</svg>'
+
+
+def _spots(panel: _Panel, shared: _Axes) -> list[tuple[float, float]]:
+    return [shared.spot(point.row.energy_wh_per_1k or 0.0, point.row.quality or 0.0) for point in panel.points]
+
+
+def _is_crowded(panel: _Panel, shared: _Axes) -> bool:
+    return any(below is not None for below in _crowds(_spots(panel, shared)))
+
+
+def _crowds(spots: Sequence[tuple[float, float]]) -> list[int | None]:
+    """For each mark how many were drawn before on the same spot; None where it overlaps no other."""
+    found: list[int | None] = []
+    for place, spot in enumerate(spots):
+        near = [math.dist(spot, other) for n, other in enumerate(spots) if n != place]
+        before = sum(math.dist(spot, other) < _CROWDED / 2 for other in spots[:place])
+        found.append(before if min(near, default=math.inf) < 2.4 * _SIZE else None)
+    return found
 
 
 def _bars(row: Row, shared: _Axes, spot: tuple[float, float], tint: str) -> list[str]:
@@ -201,13 +224,15 @@ def _along(stair: Sequence[tuple[float, float]]) -> list[Box]:
     return boxes
 
 
-def _caption(view: View, found: Sequence[View], rows: Sequence[Row], shared: _Axes) -> str:
+def _caption(view: View, found: Sequence[View], rows: Sequence[Row], shared: _Axes, *, crowded: bool) -> str:
     """What is drawn, and what is not."""
     missing = [safe(task) for task in view.tasks if task not in {own.task for own in found}]
     told = {
         f"Each task by itself, on the same axes: {shared.unit.name} per 1,000 answers to the right (log scale), "
         "quality in points upwards, with 95\u00a0% intervals for comparing points.": True,
         "A triangle at an edge stands for what lies beyond it.": any(shared.edge(row) for row in rows),
+        "Marks that overlap are smaller, and of those on one spot each is smaller than the last; letters that find no "
+        "room there are left out.": crowded,
         f"Letters are given to the first {_MOST_MODELS} of {len(view.rows):,} entrants; of the others only those on "
         "the line are drawn.": len(view.rows) > _MOST_MODELS,
         f"These are the first {MOST_TASKS} of {len(found)} tasks; the others have their tables.": len(found)

@@ -6,12 +6,10 @@ comes first. Runs that ask different task sets have a view over all tasks each.
 
 from __future__ import annotations
 
-import json
 import re
-import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -26,7 +24,8 @@ from .entrants import Entrant, asked_of, belied, tried, without_quality_in
 from .filters import Filters
 from .hypervolume import Hypervolume
 from .losses import left_out, losses
-from .names import Name, name_entrants
+from .names import LISTED, Name, name_entrants
+from .peculiar import told_apart
 from .placing import order, place
 from .progress import Progress, not_begun, progress
 from .rows import Figures, Row, measure, plain_row
@@ -65,6 +64,7 @@ class View:
         peculiar: What tells it from the other views of the same tasks on the same hardware; else empty.
         covered: What its frontier covers; None where nothing in it is judged.
         apart: Tasks that its entrants did and that it does not cover.
+        budget_wh: Watt-hours per 1,000 answers that its rows keep to; None: no budget.
     """
 
     task: str
@@ -86,6 +86,7 @@ class View:
     figures: tuple[Figures, ...] = field(default=(), repr=False, compare=False)
     covered: Hypervolume | None = None
     apart: tuple[str, ...] = ()
+    budget_wh: float | None = None
 
     @property
     def ranked(self) -> tuple[Row, ...]:
@@ -202,7 +203,8 @@ def make_views(
                 + _apart(group, key, unscored)
                 + _no_shares(key, wrong, unscored)
                 + _remetered(group)
-                + _same_answers(group),
+                + _same_answers(group)
+                + (() if mixed else _apart_in_time([f.entrant for f in figures])),
                 losses=losses(group, [name.full for name in called], tasks),
                 rows=rows,
                 unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
@@ -210,64 +212,16 @@ def make_views(
                 figures=figures,
                 covered=covered,
                 apart=tuple(sorted({name for e in group for name in e.samples} - set(tasks))),
+                budget_wh=filters.budget_wh,
             )
         )
     if not any(view.task == (task or ALL) for view in views):
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
-    return _told_apart(views)
+    return told_apart(views)
 
 
 def _first(pair: tuple[str, Progress]) -> str:
     return pair[0]
-
-
-def _told_apart(views: list[View]) -> list[View]:
-    """The views, each with what tells it from those of the same tasks on the same hardware."""
-    alike: dict[tuple[Any, ...], list[View]] = defaultdict(list)
-    for view in views:
-        alike[view.task, view.tasks, view.hardware].append(view)
-    return [replace(v, peculiar=_unlike(v, alike[v.task, v.tasks, v.hardware])) for v in views]
-
-
-def _unlike(view: View, others: Sequence[View]) -> str:
-    if len(others) == 1:
-        return ""
-    traits = [_traits(other) for other in others]
-    keys = sorted({key for trait in traits for key in trait})
-    own = _traits(view)
-    differing = [key for key in keys if len({trait.get(key) for trait in traits}) > 1]
-    return ", ".join(_in_words(key, own.get(key)) for key in differing)
-
-
-def _traits(view: View) -> dict[str, str]:
-    """What is asked and how the joules were obtained, as JSON by name; over tasks that differ, all values."""
-    found: dict[str, dict[str, None]] = defaultdict(dict)
-    for question in view.asked.values():
-        version, asked = json.loads(question) if question else ("", "{}")
-        for key, value in (json.loads(asked) | {"version": version}).items():
-            found[key][json.dumps(value)] = None
-    traits = {key: _few(sorted(values)) for key, values in found.items()}
-    return traits | {"scope": view.scope or "none", "grade": view.grade or "none"}
-
-
-def _few(values: Sequence[str]) -> str:
-    """Values for a heading: up to two as they are, of more the first and a digest of all."""
-    if len(values) <= 2:
-        return " and ".join(values)
-    return f"{values[0]} and {len(values) - 1} more (#{zlib.crc32(chr(0).join(values).encode()):08x})"
-
-
-def _in_words(key: str, value: str | None) -> str:
-    missing = value in (None, "null")
-    if key == "limit":
-        return "all questions" if missing else f"{value} questions a task"
-    if key == "num_fewshot":
-        return "few-shot as the task has it" if missing else f"{value}-shot"
-    if key == "version":
-        return f"tasks of version {str(value).replace(chr(34), '')}" if not missing else "version unknown"
-    if key in ("grade", "scope"):
-        return f"{value} energy" if key == "grade" else f"scope {value}"
-    return f"{key.replace('_', ' ')} {'not set' if missing else value}"
 
 
 def _unscored(entrants: Sequence[Entrant]) -> dict[tuple[str, str], str]:
@@ -358,6 +312,18 @@ def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:
     return tuple(
         f"{new} holds the answers of {old}, metered anew: compare their energy; their quality is one and the same."
         for new, old in pairs
+    )
+
+
+def _apart_in_time(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """What no interval holds, where entrants were measured in several runs; a run metered anew is its first one's."""
+    names = {e.remetered_from or e.run_id: e.run_name for e in entrants}
+    if len(names) == 1:
+        return ()
+    told = f"{len(names)} runs" + (f" ({joined(sorted(names.values()))})" if len(names) <= LISTED else "")
+    return (
+        f"Measured in {told}: what changed on the machine between them, such as its heat or other programs, is in no "
+        "interval, rank or place on the frontier. Entrants of one run compare better.",
     )
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "ascii_only",
     "carbon_unit",
     "decimals_for",
+    "draws_percent",
     "draws_share",
     "energy_unit",
     "fixed",
@@ -21,6 +22,7 @@ __all__ = [
     "number",
     "percent",
     "reach",
+    "rough",
     "rate_unit",
     "safe",
     "share",
@@ -121,8 +123,22 @@ def reach(rel_u: float) -> str:
 
 def draws_share(p: float, frontier: str | None) -> str:
     """In how many of a few thousand draws an entrant is on the frontier; these prove neither 0 nor 1."""
-    share = "over 99" if p >= 0.995 else "under 1" if p < 0.005 else f"{100 * p:.0f}"
-    return f"{'' if frontier == 'on' else 'on it '}in {share} % of draws"
+    return f"{'' if frontier == 'on' else 'on it '}in {draws_percent(p)} % of draws"
+
+
+def draws_percent(p: float) -> str:
+    """A share of draws in percent, without the sign. What is called on from 95 % on is not told 95 below it."""
+    if p >= 0.995:
+        return "over 99"
+    if p < 0.005:
+        return "under 1"
+    return "just under 95" if 0.945 <= p < 0.95 else f"{100 * p:.0f}"
+
+
+def rough(value: float, rel_u: float = 0.0) -> str:
+    """A figure by itself, with the digits that its error leaves: two, or three where that is under 15 % (k=1)."""
+    digits = 3 if rel_u < 0.15 else 2
+    return number(float(f"{value:.{digits}g}"), digits)
 
 
 def joined(names: Sequence[str]) -> str:

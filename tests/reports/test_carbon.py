@@ -7,8 +7,11 @@ import json
 from collections.abc import Callable, Sequence
 
 import pytest
+from click.testing import CliRunner
 
 from joulemark.harness.store import Run, read_run
+from joulemark.meters.errors import UsageError
+from joulemark.reports.commands import rank
 from joulemark.reports.documents import as_json
 from joulemark.reports.provenance import again
 from joulemark.reports.table import print_views
@@ -31,6 +34,16 @@ def printed(views: Sequence[View], *, carbon: bool, width: int = 160) -> str:
     out = io.StringIO()
     print_views(views, out, width, carbon=carbon)
     return " ".join(out.getvalue().split())
+
+
+@pytest.mark.parametrize("figure", ["FRA", "56"])
+def test_where_a_table_is_asked_for_with_a_figure_of_carbon_it_says_which_command_takes_one(
+    make_run: Make, figure: str
+) -> None:
+    result = CliRunner().invoke(rank, [str(make_run().path), "--carbon", figure])
+    assert isinstance(result.exception, UsageError)
+    assert f"--carbon {figure}: here --carbon takes no value" in str(result.exception)
+    assert "joulemark report RUN --out DIR --carbon" in str(result.exception)
 
 
 def test_carbon_is_the_energy_times_what_the_run_was_told(make_run: Make) -> None:

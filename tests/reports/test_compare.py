@@ -17,8 +17,9 @@ from joulemark.harness.record import Cell
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.reports.commands import compare as command
-from joulemark.reports.compare import Comparison, Effect, compare, detectable
-from joulemark.reports.comparewords import as_object, notes, print_comparison, verdict
+from joulemark.reports.compare import Comparison, compare
+from joulemark.reports.comparewords import as_object, notes, print_comparisons, verdict
+from joulemark.reports.effects import Effect, detectable
 from joulemark.reports.entrants import Entrant, gather
 from joulemark.reports.pairing import pair_up, read_side
 from joulemark.reports.stats import holm
@@ -124,8 +125,8 @@ def test_a_model_is_not_compared_with_itself_and_its_twin_shows_no_difference(ma
     assert found.whole.quality is not None
     assert (found.whole.quality.value, energy_of(found)[1]) == (0.0, 1.0)
     text = verdict(found, "one", "the same")
-    assert "shows no difference in quality" in text
-    assert "shows no difference in energy" in text
+    assert "scores the same on each of these questions (" in text
+    assert "shows no sure difference in energy" in text
 
 
 def test_only_items_that_both_were_asked_count_and_the_others_are_told(make_run: Make) -> None:
@@ -182,7 +183,12 @@ def test_what_may_be_wrong_with_cells_is_told_here_too(make_run: Make) -> None:
     run = make_run(meter=COUNTER, change=lambda c: c.model_copy(update={"flags": ("busy_machine",)}))
     told = as_object(compare(*two(run)), "a", "b")
     assert told["comparisons"][0]["flags_a"] == ["busy_machine"]
-    assert any(note.startswith("a: other programs worked beside it") for note in told["notes"])
+    # Of both it is said once, of one by its name.
+    assert sum("other programs worked" in note for note in told["notes"]) == 1
+    assert any(note.startswith("Each of the two: other programs") for note in told["notes"])
+    one = make_run("other", meter=COUNTER, change=lambda c: c.model_copy(
+        update={"flags": ("busy_machine",) if c.model == "dense-60k" else ()}))  # fmt: skip
+    assert any(note.startswith("a: other programs") for note in notes(compare(*two(one)), "a", "b"))
 
 
 def test_energies_of_different_kinds_are_never_compared(make_run: Make) -> None:
@@ -211,7 +217,7 @@ def test_a_scale_that_is_not_shared_widens_the_ratio_between_machines_of_one_kin
 def test_one_repeat_has_a_ratio_and_no_interval(make_run: Make) -> None:
     found = compare(*two(make_run(meter=COUNTER, repeats=1)))
     assert found.whole.energy == Effect(value=found.whole.energy.value)  # type: ignore[union-attr]
-    assert "(no interval)" in verdict(found, "a", "b")
+    assert " times the energy in one repeat, which proves nothing." in verdict(found, "a", "b")
     assert any(note.startswith("One repeat") for note in notes(found, "a", "b"))
 
 
@@ -256,10 +262,10 @@ def test_a_task_is_marked_where_it_differs_also_after_holms_correction(make_run:
     lines = [each["verdict"] for each in told["comparisons"]]
     assert lines[0] == told["verdict"]
     assert " on sorting. " in lines[2]
-    assert lines[2].endswith("Among all tasks, the difference in quality and energy may be chance.")
+    assert lines[2].endswith("After allowing for 3 tasks, the difference in quality and energy may be chance.")
     assert any(note.startswith("* differs also by Holm's correction for the 6 intervals") for note in told["notes"])
     text = io.StringIO()
-    print_comparison(found, "a", "b", file=text)
+    print_comparisons([(found, "a", "b")], file=text)
     assert [("* 2.0" in line, "* 1.0" in line) for line in text.getvalue().splitlines() if "sorting  " in line] == [
         (False, False)
     ]

@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import COUNTER
 
-from joulemark.harness.record import Cell
+from joulemark.harness.record import Carbon, Cell
 from joulemark.harness.store import Run
 from joulemark.meters.carbon import CarbonIntensity
 from joulemark.reports.commands import report
-from joulemark.reports.context import Chart, World, break_even_years, make_context
-from joulemark.reports.contextplot import chart_alt, chart_svg
+from joulemark.reports.context import Chart, Other, make_context
+from joulemark.reports.contextplot import chart_alt, chart_caption, chart_legend, chart_svg
 from joulemark.reports.views import make_views
+from joulemark.reports.world import World, break_even_years, with_carbon
 
 Make = Callable[..., Run]
 ALL_TOLD = World(
@@ -99,19 +101,78 @@ def test_only_who_surely_takes_more_an_answer_is_in_the_rebound_and_its_chart(ma
     assert [label for label, _ in context.tables[1].lines] == [row.label for row in surely]
     assert context.tables[1].title == f"What undoes the saving of {first.label}"
     assert context.chart is not None
-    [(name, ratio, years)] = context.chart.others
-    assert name == surely[0].short_label
-    assert years == pytest.approx(math.log(ratio) / math.log(1.5))
+    [other] = context.chart.others
+    assert other.name == surely[0].short_label
+    assert other.years == pytest.approx(math.log(other.ratio) / math.log(1.5))
     svg = chart_svg(context.chart)
     assert svg == chart_svg(context.chart)
     assert "var(--kind1)" in svg
     assert "http" not in svg
-    assert f"{name} after {years:.1f} years" in chart_alt(context.chart)
+    assert f"{other.name} after {other.years:.1f} years" in chart_alt(context.chart)
+
+
+def test_every_line_of_the_chart_is_in_its_legend_and_looks_like_no_other() -> None:
+    others = tuple(Other(name=f"m{n}", letter=chr(66 + n), ratio=1.1 + 0.05 * n, years=1.0 + n) for n in range(12))
+    chart = Chart(label="small", growth=0.3, years=15.0, others=others, left_out=3)
+    entries = chart_legend(chart)
+    assert [name for _, name in entries] == [*(f"{o.letter} {o.name}" for o in reversed(others)), "small, growing"]
+    looks = [re.findall(r'stroke="[^"]*"|stroke-dasharray="[^"]*"', swatch) for swatch, _ in entries]
+    assert len({tuple(look) for look in looks}) == len(entries)
+    svg = chart_svg(chart)
+    assert all(look[0] in svg and look[-1] in svg for look in looks)
+    assert "and 3 more" in chart_alt(chart)
+
+
+def test_break_evens_that_the_power_model_alone_may_make_are_named(make_run: Make) -> None:
+    models = {"thrifty": (0.7, 0.001, 9), "near": (0.7, 0.0015, 9), "far": (0.7, 0.02, 9)}
+    modelled = make_context(make_views([make_run("a", models=models)])[:1], ALL_TOLD)
+    measured = make_context(make_views([make_run("b", models=models, meter=COUNTER)])[:1], ALL_TOLD)
+    assert modelled is not None
+    assert measured is not None
+    assert "That of near may be the power model's" in modelled.tables[1].note
+    assert "power model" not in measured.tables[1].note
+    assert modelled.chart
+    assert "may be the power model's" in chart_caption(modelled.chart)
+
+
+def test_results_json_has_each_table_in_numbers_and_the_rows_their_carbon(make_run: Make, tmp_path: Path) -> None:
+    run = make_run(meter=COUNTER)
+    told = ["--price-per-kwh", "0.3", "--carbon", "500", "--growth", "50%", "--yearly-queries", "1e6"]
+    assert CliRunner().invoke(report, [str(run.path), "--out", str(tmp_path / "r"), *told]).exit_code == 0
+    results = json.loads((tmp_path / "r" / "results.json").read_text())
+    spent, undone = results["context"]["tables"]
+    assert results["context"]["formulas"]
+    assert results["context"]["notes"]
+    rows = {row["label"]: row for row in results["views"][0]["rows"]}
+    for own in spent["rows"]:
+        wh, row = rows[own["label"]]["energy_wh_per_1k"], rows[own["label"]]
+        assert (own["model"], own["setting"]) == (row["model"], row["setting"])
+        assert own["cost_per_1k"] == pytest.approx(wh / 1000 * 0.3)
+        assert own["carbon_g_per_1k"] == pytest.approx(row["carbon_g_per_1k"]) == pytest.approx(wh / 1000 * 500)
+        assert own["answers_per_charge"] == pytest.approx(15 / (wh / 1000))
+        assert own["energy_kwh_per_year"] == pytest.approx(wh)
+        assert all(own[f"{name}_low"] < own[name] < own[f"{name}_high"] for name in spent["units"])
+    assert {row["carbon_g_per_kwh"] for view in results["views"] for row in view["rows"]} == {500.0}
+    for own in undone["rows"]:
+        assert own["break_even"] == pytest.approx(rows[own["label"]]["energy_ratio_to_first"])
+        assert own["break_even_years"] == pytest.approx(math.log(own["break_even"]) / math.log(1.5))
+    assert set(undone["units"]) <= set(undone["rows"][0])
+
+
+def test_what_the_reader_says_of_carbon_stands_over_what_the_run_was_told_and_that_is_said(make_run: Make) -> None:
+    view = replace(make_views([make_run(meter=COUNTER)])[0], carbon=(Carbon(g_per_kwh=56.0, source="a table"),))
+    context = make_context([view], ALL_TOLD)
+    assert context is not None
+    assert any("in place of what its runs were" in note for note in context.notes)
+    [told] = with_carbon([view], ALL_TOLD.carbon)
+    assert [carbon.g_per_kwh for carbon in told.carbon] == [500.0]
+    assert with_carbon([view], None) == [view]
 
 
 @pytest.mark.parametrize("ratio", [1.2, 3.0, 60.0, 500.0])
 def test_the_charts_words_beside_its_axis_never_touch(ratio: float) -> None:
-    svg = chart_svg(Chart(label="small", growth=0.3, years=30.0, others=(("large", ratio, 20.0),)))
+    other = Other(name="large", letter="B", ratio=ratio, years=20.0)
+    svg = chart_svg(Chart(label="small", growth=0.3, years=30.0, others=(other,)))
     heights = sorted(float(y) for y in re.findall(r'y="([\d.]+)"[^>]*>[\d,]+\u00d7<', svg))
     assert len(heights) >= 2
     assert min(np.diff(heights)) >= 20

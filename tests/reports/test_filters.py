@@ -68,8 +68,20 @@ def test_a_budget_that_an_interval_holds_is_told_as_such(make_run: Make) -> None
     run = make_run(meter=COUNTER)
     [row] = [row for row in make_views([run])[0].rows if row.model == "dense-60k"]
     assert row.energy_wh_per_1k is not None
-    [whole, *_] = make_views([run], filters=Filters(budget_wh=row.energy_wh_per_1k * 1.0001))
-    assert "The budget lies inside the interval of dense-60k." in whole.notes
+    for share, where in ((1.0001, "within it"), (0.9999, "left out")):
+        [whole, *_] = make_views([run], filters=Filters(budget_wh=row.energy_wh_per_1k * share))
+        told = f"The budget lies inside the interval of dense-60k ({where}): on which side may be chance."
+        assert told in whole.notes
+        assert any("truly takes lies within \u00b13.9 % (95 %)" in note for note in whole.notes)
+
+
+def test_within_a_budget_the_finding_speaks_of_quality_and_of_modelled_energy(make_run: Make) -> None:
+    run = make_run()
+    budget = max(row.energy_wh_per_1k or 0.0 for row in make_views([run])[0].rows if row.model == "dense-60k") * 1.2
+    told = json.loads(CliRunner().invoke(rank, [str(run.path), "--budget-wh", str(budget), "--json"]).stdout)
+    said = told["views"][0]["finding"]
+    assert said.startswith("By CPU time, not measured joules: dense-60k has the highest quality of those within ")
+    assert "right answers per" not in said
 
 
 def test_a_model_without_energy_is_within_no_budget(make_run: Make) -> None:
@@ -99,4 +111,10 @@ def test_nobody_left_is_exit_code_4_and_says_why(make_run: Make) -> None:
         assert isinstance(failed.exception, Incomparable)
         assert str(failed.exception).startswith("nothing to rank: no model passes. Only ")
     for wrong in ("0", "nan", "inf", "x"):
-        assert CliRunner().invoke(rank, [str(run.path), "--budget-wh", wrong]).exit_code == 2
+        refused = CliRunner().invoke(rank, [str(run.path), "--budget-wh", wrong])
+        assert refused.exit_code == 2
+        assert f"'{wrong}': write a number above 0." in refused.stderr
+    for wrong in ("0", "1.5", "x"):
+        refused = CliRunner().invoke(rank, [str(run.path), "--max-params", wrong])
+        assert refused.exit_code == 2
+        assert f"'{wrong}': write a whole number, 1 or more." in refused.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from html import unescape
 
 import moocore
 import numpy as np
@@ -14,7 +15,9 @@ from made_runs import COUNTER
 
 from joulemark.harness.store import Run
 from joulemark.reports.contest import Entries, ItemTable, draw_jointly
-from joulemark.reports.hypervolume import REFERENCE_WH, exclusive, hypervolume, interval
+from joulemark.reports.documents import as_markdown
+from joulemark.reports.html import page
+from joulemark.reports.hypervolume import REFERENCE_WH, exclusive, hypervolume, interval, sentence
 from joulemark.reports.views import make_views
 
 ENTRANTS = st.lists(st.tuples(st.floats(1e-6, 1e6), st.floats(-30, 100)), min_size=1, max_size=12)
@@ -130,6 +133,16 @@ def test_of_a_view_it_covers_the_judged_entrants_and_says_what_each_alone_adds(m
     for row in view.rows:
         assert (row.hypervolume_share is None) == (row.frontier is None)
         assert row.hypervolume_share is None or (row.hypervolume_share > 0) == (row.frontier != "dominated")
+
+
+def test_it_stands_in_the_method_with_what_it_is_for_and_below_no_table(make_run: Callable[..., Run]) -> None:
+    run = make_run(meter=COUNTER)
+    views = make_views([run])
+    for text in (as_markdown(views, [run]), unescape(page(views, [run]))):
+        before, _, after = text.partition("The frontier as one number")
+        assert "point-decades" not in before
+        assert sentence(views[0].covered) in after
+        assert "that of another report" in after
 
 
 def test_without_a_judged_entrant_there_is_none(make_run: Callable[..., Run]) -> None:

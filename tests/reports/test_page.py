@@ -17,11 +17,12 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from joulemark.harness.record import Cell, Phases
 from joulemark.harness.store import Run
 from joulemark.meters.carbon import CarbonIntensity
-from joulemark.reports.context import World, make_context
+from joulemark.reports.context import make_context
 from joulemark.reports.documents import as_json
 from joulemark.reports.findings import headline
 from joulemark.reports.html import page as report_page
 from joulemark.reports.views import View, make_views
+from joulemark.reports.world import World
 
 PAGES = ("plain", "context", "mixed", "missing")
 THEMES = ("light", "dark")
@@ -163,6 +164,33 @@ def test_a_printed_page_cuts_no_table_and_no_picture_off(open_page: Callable[...
     )
     assert cut == []
     assert page.evaluate('getComputedStyle(document.querySelector(".scroll")).overflowX') == "visible"
+
+
+def test_on_paper_every_task_has_its_table_though_the_reader_folded_it(open_page: Callable[..., Page]) -> None:
+    page = open_page("plain", 718)
+    page.evaluate("document.querySelectorAll('details').forEach(each => { each.open = false; })")
+    seen = "[...document.querySelectorAll('details table')].map(each => each.checkVisibility())"
+    assert not any(page.evaluate(seen))
+    page.emulate_media(media="print")
+    told = page.evaluate(seen)
+    assert len(told) >= 2
+    assert all(told)
+
+
+@pytest.mark.parametrize("width", [320, 360, 430])
+@pytest.mark.parametrize("kind", ["plain", "context", "missing"])
+def test_on_a_telephone_no_number_is_cut_at_the_edge_of_a_table(
+    open_page: Callable[..., Page], kind: str, width: int
+) -> None:
+    cut = open_page(kind, width).evaluate(
+        """() => [...document.querySelectorAll(".scroll")].filter(b => b.scrollWidth > b.clientWidth).flatMap(box =>
+            [...box.querySelectorAll("td.num")].filter(cell => {
+                const own = document.createRange(), edge = box.getBoundingClientRect().right;
+                own.selectNodeContents(cell);
+                return [...own.getClientRects()].some(r => r.width && r.left < edge - 1 && r.right > edge + 1); })
+            .map(cell => box.ariaLabel + ": " + cell.textContent))"""
+    )
+    assert cut == []
 
 
 @pytest.mark.parametrize("kind", PAGES)

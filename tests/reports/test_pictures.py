@@ -18,11 +18,12 @@ from made_runs import COUNTER
 from joulemark.harness.record import Cell, Latency, Phases, Tokens
 from joulemark.harness.store import Run
 from joulemark.reports.chart import Scale
+from joulemark.reports.effortplot import quality_against_computing, too_alike
 from joulemark.reports.flow import MOST_BARS, flow
 from joulemark.reports.html import page
 from joulemark.reports.labels import Box
 from joulemark.reports.plots import caption
-from joulemark.reports.scatter import MOST_POINTS, latency_against_energy, quality_against_computing, too_alike
+from joulemark.reports.scatter import MOST_POINTS, latency_against_energy
 from joulemark.reports.tasksplot import MOST_TASKS, multiples
 from joulemark.reports.views import View, make_views
 
@@ -94,6 +95,20 @@ def test_a_panel_tells_its_figures_in_words_and_a_better_model_stands_higher(vie
         spots = sorted(circles(svg))
         assert len(spots) == len(on) > 0
         assert [y for _, y in spots] == sorted((y for _, y in spots), reverse=True)
+
+
+def test_marks_on_one_spot_of_a_small_picture_are_all_seen(make_run: Make) -> None:
+    models = {f"twin-{n}": (1.0, 0.001, 9) for n in range(3)}
+    views = make_views([make_run(models=models, meter=COUNTER, change=told, spread=0.0)])
+    drawn = multiples(views[0], views)
+    assert drawn
+    for _, svg, _ in drawn.panels:
+        widths = []
+        for outline in re.findall(r'<path d="M([^"]*)Z" ', svg):
+            across = [float(pair.split()[0]) for pair in outline.split("L")]
+            widths.append(max(across) - min(across))
+        assert len(set(widths)) == 3
+    assert "Marks that overlap are smaller" in drawn.caption
 
 
 def test_a_run_of_one_task_has_no_pictures_of_tasks(make_run: Make) -> None:

@@ -61,3 +61,9 @@ def test_where_a_plan_cannot_be_counted_nothing_is_called_finished(make_run: Mak
         assert "is not known" in as_markdown(views, [run])
         assert "every cell finished" not in page(views, [run])
         assert "12 measured; of how many is not known" in page(views, [run])
+
+
+def test_a_soak_has_measured_all_that_its_time_allowed(make_run: Make) -> None:
+    run = planned(make_run(models=TWO), repeats=None, soak={"minutes": 1.0, "window_s": 2.0})
+    assert progress(run) is None
+    assert make_views([run])[0].unfinished == ()

@@ -49,6 +49,14 @@ def test_markdown_has_the_tables_and_what_they_mean(make_run: Make) -> None:
     assert "Task dates" in one
 
 
+def test_each_task_that_is_named_has_its_table_once_in_the_order_given(make_run: Make) -> None:
+    run = make_run(meter=COUNTER)
+    named = ("--task", "units", "--task", "dates", "--task", "units")
+    assert [view["task"] for view in json.loads(printed(run, *named, "--json"))["views"]] == ["units", "dates"]
+    shown = printed(run, *named)
+    assert 0 <= shown.index("units |") < shown.index("dates |")
+
+
 @pytest.mark.parametrize("forms", [("--csv", "--json"), ("--json", "--markdown"), ("--csv", "--csv", "--markdown")])
 def test_two_forms_at_once_are_refused(make_run: Make, forms: tuple[str, ...]) -> None:
     result = CliRunner().invoke(rank, [str(make_run().path), *forms])

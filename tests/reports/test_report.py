@@ -223,6 +223,15 @@ def test_errors_are_ours(tmp_path: Path, make_run: Make) -> None:
         write_report([make_run("other", tasks=("dates",)).path], tmp_path / "file" / "out")
 
 
+def test_a_report_goes_beside_a_runs_files_and_never_among_them(make_run: Make) -> None:
+    run = make_run()
+    before = sorted(run.path.iterdir())
+    with pytest.raises(UsageError, match=r"is a run, whose own files stay as they are; use --out .*/report"):
+        write_report([run.path], run.path)
+    assert sorted(run.path.iterdir()) == before
+    assert write_report([run.path], run.path / "report").is_file()
+
+
 def test_report_says_where_the_page_lies(make_run: Make, tmp_path: Path) -> None:
     path = str(make_run(tasks=("dates",)).path)
     result = CliRunner().invoke(report, [path, "--out", str(tmp_path / "r")])
@@ -360,6 +369,17 @@ def test_flags_are_words(make_run: Make) -> None:
         assert "a cache may have answered" in text
 
 
+def test_a_command_in_markdown_is_code_and_a_hostile_name_is_not(make_run: Make) -> None:
+    run = make_run(change=lambda c: None if c.repeat == 2 else c)
+    text = as_markdown(make_views([run]), [run])
+    assert f"`joulemark run --resume {run.path}`" in text
+    assert "&#96;joulemark" not in text
+    nasty = make_run("nasty", models={NASTY: (0.7, 0.001, 9), "b": (0.5, 0.002, 9)})
+    words, _, commands = as_markdown(make_views([nasty]), [nasty]).partition("## How to reproduce")
+    assert "`x`" not in words
+    assert "`x`" in commands
+
+
 def test_views_that_ask_differently_have_headings_that_say_how(make_run: Make) -> None:
     def limited(limit: int) -> Callable[[Cell], Cell]:
         return lambda c: c.model_copy(update={"setting": {**c.setting, "limit": limit, "num_fewshot": limit // 40}})
@@ -367,7 +387,7 @@ def test_views_that_ask_differently_have_headings_that_say_how(make_run: Make) -
     runs = [make_run(name, change=limited(limit)) for name, limit in (("a", 80), ("b", 120))]
     titles = [view_title(view) for view in make_views(runs)]
     assert len(set(titles)) == len(titles) == 6
-    assert "All 2 tasks, 80 questions a task, 2-shot on AMD EPYC 7B13, 2 threads" in titles
+    assert "All 2 tasks, 80 questions a task, 2-shot, run a on AMD EPYC 7B13, 2 threads" in titles
 
 
 def test_time_per_item_is_the_windows_time_shared_by_its_items(demo_views: list[View]) -> None:

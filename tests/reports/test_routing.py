@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -130,6 +131,40 @@ def test_a_small_model_that_knows_when_it_is_wrong_makes_a_cascade_that_needs_le
         most = found.bound.quality_at(wh)
         assert most is not None
         assert points <= most + 1e-9
+
+
+def test_no_cascade_is_told_where_a_measured_model_does_as_well(sure_run: Callable[..., Run]) -> None:
+    run = sure_run(knows=0.3)
+    found = headroom(make_views([run])[0], [run])
+    assert found is not None
+    places = [(line.row.energy_wh_per_1k or 0.0, line.row.quality or 0.0) for line in found.lines if line.row.frontier]
+    told = [(line.row.quality, line.cheapest) for line in found.lines if line.cheapest]
+    for own, cascade in told:
+        reached = min(own, own + cascade.quality)
+        assert not [wh for wh, points in places if points >= reached and wh <= cascade.energy_wh]
+    for line in found.lines:
+        if line.best:
+            most = max(line.best.energy_wh, line.row.energy_wh_per_1k)
+            assert not [p for wh, p in places if wh <= most and p >= line.row.quality + line.best.quality]
+        assert (line.cheapest is None) == (line.fixed is None)
+    assert any(line.cheapest is None for line in found.lines), "the cheapest model has no cascade that needs less"
+
+
+def test_a_guesser_is_on_no_frontier_as_in_the_main_picture_and_that_is_said(make_run: Make) -> None:
+    models = {"guesser": (0.0, 0.0004, 9), "small": (0.6, 0.001, 9), "large": (0.8, 0.004, 9)}
+    run = make_run(models=models, meter=COUNTER)
+    found = headroom(make_views([run])[0], [run])
+    assert found is not None
+    by_name = {line.row.model: line for line in found.lines}
+    assert by_name["guesser"].row.frontier is None
+    assert by_name["guesser"].frontier_wh is None
+    assert by_name["small"].frontier_wh == by_name["small"].row.energy_wh_per_1k
+    text = routing_text(found)
+    assert dict(text.table.lines)["guesser"][0] == "not judged"
+    assert any(column.startswith("guesser is not judged") for column in text.columns)
+    [line] = re.findall(r'<path d="M([\d. L]+)" fill="none" stroke="var\(--front\)"', text.svg)
+    [grey] = re.findall(r'<circle cx="([\d.]+)"[^>]*stroke="var\(--none\)"', text.svg)
+    assert float(line.split()[0]) > float(grey), "the frontier begins at the first judged model"
 
 
 def test_an_older_run_without_confidence_has_the_bound_alone_and_says_why(make_run: Make) -> None:

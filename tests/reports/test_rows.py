@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from joulemark.harness.record import Cell, Computed
+from joulemark.harness.record import Cell, Computed, Latency
 from joulemark.harness.store import Run
 from joulemark.reports.answers import Asked
 from joulemark.reports.documents import as_markdown
@@ -156,6 +156,23 @@ def test_what_is_not_chosen_in_every_task_is_missing_over_all_and_not_0(make_run
     assert only_row(run).escalated is None
     assert only_row(run, "dates").escalated == 0.5
     assert only_row(run).layers_per_token is None
+
+
+def test_what_an_entrant_did_of_some_tasks_is_no_figure_over_all_of_them(make_run: Make) -> None:
+    def begun(cell: Cell) -> Cell | None:
+        told = {"computed": Computed(layers_per_token=2.5, escalated=0.5), "ttft_s": Latency(p50=0.1, p95=0.2)}
+        return None if (cell.model, cell.task) == ("begun", "units") else cell.model_copy(update=told)
+
+    views = make_views([make_run(models={**ONE, "begun": (0.7, 0.002, 9)}, change=begun)])
+    over_all, dates = (next(r for r in view.rows if r.model == "begun") for view in views[:2])
+    means = {"tokens_per_item", "generated_per_item", "tokens_per_s", "truncated", "accuracy_finished"}
+    means |= {"latency_s_p50", "latency_s_p95", "ttft_s_p50", "wall_s_per_item", "layers_per_token", "escalated"}
+    assert {name for name in means if getattr(over_all, name) is not None} == set()
+    assert {name for name in means if getattr(dates, name) is None} == set()
+    # Of the other, that finished both, all are known; and counts are counts.
+    whole = next(r for r in views[0].rows if r.model != "begun")
+    assert {name for name in means if getattr(whole, name) is None} == set()
+    assert (over_all.items, whole.items) == (120, 240)
 
 
 def test_peaks_of_memory_are_the_largest_of_any_cell_and_unknown_where_one_cell_does_not_tell(make_run: Make) -> None:

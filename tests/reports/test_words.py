@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from hypothesis import strategies as st
 
 from joulemark.harness.store import Run
 from joulemark.reports.caveats import caveats
-from joulemark.reports.findings import finding, grade_sentence, headline, interval_sentence, workload_factor
+from joulemark.reports.clauses import workload_factor
+from joulemark.reports.findings import finding, grade_sentence, headline, interval_sentence
 from joulemark.reports.flags import _OF_TASKS, _WORDS
-from joulemark.reports.table import print_views
+from joulemark.reports.names import broken, pieces
+from joulemark.reports.table import Columns, print_views
 from joulemark.reports.views import View, make_views
-from joulemark.reports.wording import ascii_only, energy_unit, number, rate_unit, safe, span
+from joulemark.reports.wording import ascii_only, draws_share, energy_unit, number, rate_unit, safe, span
 
 Make = Callable[..., Run]
 ALIKE = {"left": (0.7, 0.0010, 9), "right": (0.7, 0.0010, 9)}
@@ -165,15 +168,139 @@ def test_a_tie_names_no_first_and_sets_the_best_quality_against_the_tied_one_nea
 def test_the_highest_score_is_called_better_only_where_it_is(make_run: Make, quality: float, alike: bool) -> None:
     models = {"thrifty": (0.7, 0.001, 9), "middle": (0.5, 0.004, 9), "best": (quality, 0.009, 9)}
     text = finding(make_views([make_run(models=models)])[0])
-    assert "best scores highest" in text
-    assert ("cannot be told apart from that" in text) is alike
+    assert ("Nobody has surely more quality than its 65.8 points" in text) is alike
+    assert ("best has the highest quality, 88.3 points, at 9" in text) is not alike
 
 
 def test_all_that_score_highest_are_named(make_run: Make) -> None:
     models = {"thrifty": (0.7, 0.001, 9), "middle": (0.5, 0.002, 9), "left": (1.0, 0.008, 9), "right": (1.0, 0.016, 9)}
     text = finding(make_views([make_run(models=models)])[0])
-    assert "left and right score highest, 100.0 points, at 8" in text
-    assert "the energy or more of thrifty" in text
+    assert "left and right tie for the highest quality, 100.0 points; of these left takes the least energy, 8" in text
+    assert "that of thrifty (65.8 points)" in text
+
+
+def test_who_ties_for_the_highest_quality_is_who_ties_when_ranked_by_it(make_run: Make) -> None:
+    models = {"thrifty": (0.6, 0.001, 9), "good": (0.86, 0.006, 9), "best": (0.88, 0.009, 9)}
+    run = make_run(models=models, items=200)
+    plain, by_quality = (make_views([run], by=by)[0] for by in ("correct_per_wh", "quality"))  # type: ignore[arg-type]
+    tied = {row.model for row in by_quality.ranked if row.tied_with_first}
+    assert tied == {row.model for row in plain.ranked if row.tied_for_quality} == {"good", "best"}
+    said = finding(plain)
+    good = next(row for row in plain.rows if row.model == "good")
+    assert "of these good takes the least energy, " in said
+    assert f"{good.energy_ratio_to_first:.1f}\u00d7 (95 % " in said
+    told = finding(by_quality)
+    assert "by CPU time, not measured joules, good takes the least energy of these, 0.6" in told
+    assert "that of best." in told
+
+
+def test_nobody_is_set_against_itself(make_run: Make) -> None:
+    view = make_views([make_run(models={**ALIKE, "low": (0.4, 0.001, 9)}, seed=4, spread=0.05)])[0]
+    assert "energy of" not in finding(view)
+    assert "Nobody has surely more quality" in finding(view)
+
+
+@pytest.mark.parametrize(("floor", "told"), [(20.0, False), (60.0, True)])
+def test_where_one_below_the_floor_shows_more_the_finding_says_among_whom(
+    make_run: Make, floor: float, told: bool
+) -> None:
+    models = {"cheap": (0.6, 0.001, 9), "middle": (0.7, 0.005, 9), "best": (0.9, 0.009, 9)}
+    view = make_views([make_run(models=models)], quality_floor=floor)[0]
+    for text in (finding(view), headline(view)):
+        assert ("of those with at least 60 points" in text) is told
+
+
+def test_a_figure_by_itself_has_two_digits_and_the_meters_own_error(make_run: Make) -> None:
+    one = {"dense": (0.7, 0.001, 9)}
+    view = make_views([make_run(models=one)])[0]
+    [row] = view.rows
+    assert row.correct_per_wh_low is not None
+    assert row.correct_per_wh_high is not None
+    low, high = (float(f"{end / 1000:.2g}") for end in (row.correct_per_wh_low, row.correct_per_wh_high))
+    text = finding(view)
+    value = f"{float(f'{(row.correct_per_wh or 0) / 1000:.2g}'):,.0f}"
+    assert text.startswith(
+        f"By CPU time, not measured joules: dense gives {value} thousand right answers per watt-hour"
+    )
+    assert f"(95 % {low:,.0f}\u2013{high:,.0f} thousand)" in text
+    once = finding(make_views([make_run("once", models=one, repeats=1)])[0])
+    assert "one repeat: no interval, and the meter alone leaves a factor of 2.7 either way" in once
+
+
+def test_a_lead_whose_interval_reaches_below_what_the_power_model_may_feign_is_called_one(make_run: Make) -> None:
+    models = {"thrifty": (0.7, 0.001, 9), "other": (0.7, 0.00255, 9)}
+    view = make_views([make_run(models=models, spread=0.12, seed=2)])[0]
+    second = view.ranked[1]
+    assert second.ratio_to_first is not None
+    assert second.ratio_to_first_high is not None
+    assert not second.tied_with_first
+    assert 1 / second.ratio_to_first > workload_factor(0.3) > 1 / second.ratio_to_first_high
+    assert "In joules it may be the other way round" in finding(view)
+
+
+def test_several_runs_in_one_table_are_told_apart_in_time(make_run: Make) -> None:
+    one, other = make_run(), make_run("run-2", seed=2)
+    assert any("Measured in 2 runs (run-1 and run-2)" in note for note in caveats(make_views([one, other])[0]))
+    assert not any("Measured in" in note for note in caveats(make_views([one])[0]))
+
+
+def test_tables_of_two_runs_say_how_much_each_was_asked_and_which_it_is(make_run: Make) -> None:
+    limited = make_run(
+        "few", tasks=("dates",), change=lambda c: c.model_copy(update={"setting": {**c.setting, "limit": 40}})
+    )
+    titles = [view.peculiar for view in make_views([make_run(), limited], task="all")]
+    assert titles == ["all questions, run run-1", "40 questions a task, run few"]
+
+
+@pytest.mark.parametrize(("p", "frontier", "told"), [
+    (0.9475, "unclear", "on it in just under 95 % of draws"), (0.95, "on", "in 95 % of draws"),
+    (0.001, "unclear", "on it in under 1 % of draws"), (0.997, "on", "in over 99 % of draws"),
+])  # fmt: skip
+def test_no_share_is_rounded_onto_the_threshold(p: float, frontier: str, told: str) -> None:
+    assert draws_share(p, frontier) == told
+
+
+def test_why_one_is_unclear_that_is_hardly_ever_on_the_frontier_is_told(make_run: Make) -> None:
+    # Both have all answers right: neither beats the other in quality, though one takes a tenth of the energy.
+    models = {"thrifty": (1.0, 0.001, 9), "other": (1.0, 0.01, 9)}
+    view = make_views([make_run(models=models)])[0]
+    assert [row.frontier for row in view.rows] == ["on", "unclear"]
+    assert any("other is called unclear though hardly ever on the frontier" in note for note in caveats(view))
+
+
+def test_intervals_and_words_of_names_stay_whole_on_a_terminal(make_run: Make) -> None:
+    names = {"ref/cascade-240k-800k": (0.7, 0.001, 9), "organisation/some-model-0.5b": (0.8, 0.003, 9)}
+    view = make_views([make_run(models=names)])[0]
+    for width in (80, 90, 100, 124, 140, 200):
+        text = printed([view], width)
+        table = text.split("\n\n")[0]
+        assert max(map(len, text.splitlines())) <= width
+        for row in view.rows:
+            columns = Columns(view)
+            for told in (columns.quality(row), columns.energy_per_1k(row), columns.right_per_wh(row)):
+                assert f"({told[1]})" in table
+        # A name is broken after a hyphen or a slash, never inside "cascade", "240k" or "800k".
+        assert all(re.search(rf"(?<![a-z0-9]){word}(?![a-z0-9])", table) for word in ("cascade", "240k", "800k"))
+
+
+def test_a_narrow_window_says_what_it_leaves_out(demo_views: list[View]) -> None:
+    assert "need a wider window" not in printed(demo_views, 80)
+    narrow = printed(demo_views, 60)
+    assert "Intervals need a wider window." in narrow
+    assert max(map(len, narrow.splitlines())) <= 60
+
+
+@quick
+@given(st.text(alphabet="ab1/- _", max_size=60), st.integers(3, 30))
+def test_a_broken_name_loses_no_letter_and_is_cut_inside_a_word_only_where_that_is_too_long(
+    name: str, width: int
+) -> None:
+    lines = broken(name, width)
+    assert max(map(len, lines)) <= width
+    assert "".join(lines).replace(" ", "") == "".join(name.split())
+    longest = max(map(len, pieces(name)), default=0)
+    if longest <= width:
+        assert {word for line in lines for word in re.findall("[ab1]+", line)} == set(re.findall("[ab1]+", name))
 
 
 def test_a_title_says_where_it_is_about_cpu_time(make_run: Make, demo_views: list[View]) -> None:
