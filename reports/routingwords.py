@@ -163,6 +163,11 @@ def _columns(headroom: Headroom, with_cascades: bool) -> tuple[str, ...]:
             "No cascade by confidence could be tried: no model here that has a dearer one beside it tells how sure it "
             "is of every answer."
         )
+    if (many := len({line.row.run_id for line in headroom.lines})) > 1:
+        told.append(
+            f"These answers and energies come from {many} runs: what changed on the machine between them is in no "
+            "interval, and is taken for a difference of the models here."
+        )
     if with_cascades and len(headroom.lines) > len(headroom.tried):
         told.append(
             f"Cascades are made of {len(headroom.tried)} of the {len(headroom.lines)} models, at most {MOST}: those on "

@@ -232,3 +232,12 @@ def test_the_report_shows_it_as_a_bound_and_an_estimate_in_all_its_files_the_sam
     told = {own["model"]: own for own in routing["entrants"]}["dense-800k"]
     assert told["cascade_for_quality"]["chosen"]["small"]["model"] == "dense-60k"
     assert told["router_energy_wh_per_1k"] < told["cascade_for_quality"]["energy_wh_per_1k"]
+
+
+def test_models_of_several_runs_are_told_as_such(make_run: Make) -> None:
+    runs = [make_run(f"run-{at}", meter=COUNTER, seed=at) for at in (1, 2)]
+    both, one = headroom(make_views(runs)[0], runs), headroom(make_views(runs[:1])[0], runs[:1])
+    assert both is not None
+    assert one is not None
+    assert any("come from 2 runs" in column for column in routing_text(both).columns)
+    assert not any("runs" in column for column in routing_text(one).columns)
