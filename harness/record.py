@@ -28,6 +28,7 @@ __all__ = [
     "MeterInfo",
     "ModelInfo",
     "Phases",
+    "Record",
     "RunHeader",
     "Span",
     "Tokens",

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .items import COMPACTED, ITEMS, compact, gather, resume_command, stream
-from .record import Cell, RunHeader
+from .record import Cell, Record, RunHeader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -128,6 +128,7 @@ def read_run(path: Path) -> Run:
     lines = _lines(path / CELLS)
     if lines[-1]:
         notes.append(f"{path / CELLS}: the last line was cut short by a crash and is left out.")
+    known: dict[Record, Record] = {}
     with nothing_freed():
         for number, line in enumerate(lines[:-1], start=1):
             try:
@@ -136,7 +137,7 @@ def read_run(path: Path) -> Run:
                 notes.append(f"{path / CELLS}, line {number} is left out: {_first_line(problem)}")
                 continue
             cells.pop(cell.cell_id, None)
-            cells[cell.cell_id] = cell
+            cells[cell.cell_id] = _sharing(cell, known)
     return Run(path=path, header=header, cells=tuple(cells.values()), notes=tuple(notes))
 
 
@@ -161,6 +162,12 @@ def _read_cell(line: bytes, run_id: str) -> Cell:
     if not _is_as_sealed(line, cell.sha256):
         raise ValueError("it was changed after it was written (its sha256 does not match)")
     return cell
+
+
+def _sharing(cell: Cell, known: dict[Record, Record]) -> Cell:
+    """The cell with parts that are equal in many cells as one object; there may be a hundred thousand of them."""
+    parts: dict[str, Record] = {name: getattr(cell, name) for name in ("model_info", "computed", "ttft_s")}
+    return cell.model_copy(update={name: known.setdefault(part, part) for name, part in parts.items()})
 
 
 def _is_as_sealed(line: bytes, sha256: str | None) -> bool:

@@ -234,8 +234,8 @@ def _pair_variance(covariance: Floats, weight: Floats) -> Floats:
 
 def _sum_up(entries: Entries, spread: Floats, df: float, *, with_energy: bool) -> dict[str, Floats]:
     if not with_energy:
-        never = np.full(spread.shape, np.inf)
-        return {"var": spread, "df": np.full(spread.shape, df), "scatter": np.zeros_like(spread), "scatter_df": never}
+        same = {"df": df, "scatter": 0.0, "scatter_df": np.inf}
+        return {"var": spread} | {name: np.broadcast_to(value, spread.shape) for name, value in same.items()}
     var, freedom = entries.energy_var, np.where(entries.energy_df > 0, entries.energy_df, np.nan)
     apart = entries.yardstick[:, None] != entries.yardstick[None, :]
     scale = apart * (entries.scale_var[:, None] + entries.scale_var[None, :])

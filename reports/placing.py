@@ -13,6 +13,7 @@ from .contest import By, Differences, Entries, ItemTable, Ranks, differences, dr
 from .hypervolume import Hypervolume, cover
 from .rows import Figures, Row
 from .samples import Sample
+from .stats import Floats
 
 __all__ = ["entries_of", "order", "place", "tables_of"]
 
@@ -45,11 +46,16 @@ def _judge(rows: list[Row], sure: list[int], entries: Entries) -> Hypervolume:
     for i in sure:
         rows[i] = replace(rows[i], frontier="unclear")
     repeated = [k for k, i in enumerate(sure) if rows[i].energy_wh_per_1k_low is not None]
-    draws = draw_jointly(entries.only(np.array(repeated, dtype=np.int64))) if repeated else None
-    for k, share, name in zip(repeated, *judge_draws(*draws), strict=True) if draws else ():
-        rows[sure[k]] = replace(rows[sure[k]], frontier=name, p_frontier=float(share))
+    front: tuple[Floats, Floats] | None = None
+    if repeated:
+        points, logs = draw_jointly(entries.only(np.array(repeated, dtype=np.int64)))
+        share, named = judge_draws(points, logs)
+        for k, own, name in zip(repeated, share.tolist(), named, strict=True):
+            rows[sure[k]] = replace(rows[sure[k]], frontier=name, p_frontier=own)
+        # Who is on the frontier in no draw covers nothing in any.
+        front = points[:, share > 0], logs[:, share > 0]
     whole, rel_u = len(repeated) == len(sure), max(rows[i].rel_u or 0.0 for i in sure)
-    covered, shares = cover(entries.log_energy, entries.quality, draws if whole else None, rel_u)
+    covered, shares = cover(entries.log_energy, entries.quality, front if whole else None, rel_u)
     for i, share in zip(sure, shares.tolist(), strict=True):
         rows[i] = replace(rows[i], hypervolume_share=share)
     return covered

@@ -143,9 +143,9 @@ def p_of_sum(value: Floats, var: Floats, df: Floats, scatter: Floats, scatter_df
 
 def satterthwaite(variances: Sequence[Floats], dfs: Sequence[Floats | float]) -> tuple[Floats, Floats]:
     """Sum of independent variances and its degrees of freedom (Satterthwaite 1946), elementwise."""
-    total = np.sum(np.broadcast_arrays(*variances), axis=0)
+    total: Floats = np.asarray(sum(variances))
     with np.errstate(divide="ignore", invalid="ignore"):
-        spread = np.sum(np.broadcast_arrays(*(v**2 / df for v, df in zip(variances, dfs, strict=True))), axis=0)
+        spread = sum(v**2 / df for v, df in zip(variances, dfs, strict=True))
         return total, np.where(spread > 0, total**2 / spread, np.inf)
 
 
