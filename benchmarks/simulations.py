@@ -4,7 +4,8 @@
 
 Runs with known truth are drawn 2,000 times (or DRAWS) and judged as `rank` judges real ones. Parts:
 quality, energy, ratio (intervals of one entrant), difference (of two, paired by item), equal (entrants of one worth,
-of which any two are called different), frontier (its members that are called dominated), hypervolume (its interval).
+of which any two are called different), frontier (its members that are called dominated), hypervolume (its interval),
+paired (`compare`'s interval of energies), told (how often those 10 % apart are told apart, with no limits).
 Prints a line for each figure beside its limits, which allow 3 Monte Carlo standard errors. Exit code 1 where a figure
 is off and no reason is known for it; those with a reason are printed with it.
 """
@@ -17,13 +18,25 @@ import sys
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from scipy.special import erfinv
 
 from joulemark.reports.contest import By, Entries, ItemTable, differences, draw_jointly, judge_frontier, rank_entries
+from joulemark.reports.effects import one_by_one
 from joulemark.reports.hypervolume import hypervolume, interval
-from joulemark.reports.stats import LogEnergy, Share, accuracy, combine, energy, log_energy, quality, right_per_wh
+from joulemark.reports.stats import (
+    Floats,
+    LogEnergy,
+    Share,
+    accuracy,
+    combine,
+    energy,
+    log_energy,
+    quality,
+    right_per_wh,
+)
 
 DRAWS = 2000
 LOWEST, HIGHEST, FALSE_ALARMS = 0.935, 0.965, 0.05
@@ -198,6 +211,39 @@ def hypervolume_held(design: Design, draws: int = DRAWS) -> float:
     return hits / draws
 
 
+def paired_held(design: Design, draws: int = DRAWS, drift: float = 0.0) -> float:
+    """In what share of draws `compare`'s interval of a ratio of energies holds it; repeats are taken one by one."""
+    truth = design.wh[1] / design.wh[0]
+    found = [one_by_one(*own).effect for own in _two_energies(design, draws, drift)]
+    return sum((own.low or 0.0) <= truth <= (own.high or math.inf) for own in found) / draws
+
+
+def told_apart(design: Design, draws: int = DRAWS, drift: float = 0.0, *, paired: bool = True) -> float:
+    """In what share of draws two energies are called different: repeats one by one, or as `rank` takes them."""
+    told = 0
+    for logs in _two_energies(design, draws, drift):
+        if paired:
+            effect = one_by_one(*logs).effect
+            told += not (effect.low or 0.0) <= 1 <= (effect.high or math.inf)
+            continue
+        nothing = ItemTable(scores=np.zeros((1, 2)), clusters=np.zeros(1, dtype=np.int64), points=np.ones(2))
+        entries = Entries(
+            quality=np.ones(2), log_energy=logs.mean(axis=1), energy_var=logs.var(axis=1, ddof=1) / design.repeats,
+            energy_df=np.full(2, design.repeats - 1.0), scale_var=np.zeros(2), yardstick=np.zeros(2, dtype=np.int64),
+            items=(nothing,),
+        )  # fmt: skip
+        low, high = differences(entries, "energy").interval(0, 1) or (-math.inf, math.inf)
+        told += not low <= 0 <= high
+    return told / draws
+
+
+def _two_energies(design: Design, draws: int, drift: float) -> Iterator[Floats]:
+    """Log energies, shape (2, repeats); over all repeats the machine drifts by so much, under both."""
+    rng, ramp = design.rng(), drift * np.linspace(0, 1, design.repeats)
+    for _ in range(draws):
+        yield np.log(design.wh)[:, None] + rng.normal(0, design.spread, (2, design.repeats)) + ramp
+
+
 def _quality(design: Design, entries: Entries) -> Share:
     return combine([quality(accuracy(t.scores[:, 0], t.clusters), design.chance) for t in entries.items])
 
@@ -224,6 +270,8 @@ class Line:
 
     @property
     def limits(self) -> tuple[float, float]:
+        if self.part.startswith("told"):
+            return 0.0, 1.0
         low, high = (0.0, FALSE_ALARMS) if self.part.startswith(("equal", "frontier")) else (LOWEST, HIGHEST)
         margin = 3 * math.sqrt(0.95 * 0.05 / self.draws)
         return max(0.0, low - margin), high + margin
@@ -263,6 +311,7 @@ def _figures() -> Iterator[tuple[str, Design, str, Figure]]:
         design = Design(repeats=repeats, spread=spread, items=items, right=(right,), chance=chance)
         yield "ratio", design, _two(design) or _few(design), ratio_held
     yield from _of_several()
+    yield from _of_two_energies()
 
 
 def _of_several() -> Iterator[tuple[str, Design, str, Figure]]:
@@ -295,6 +344,15 @@ def _of_several() -> Iterator[tuple[str, Design, str, Figure]]:
     alike = Design(right=(0.6,) * 8, wh=(1.0,) * 8)
     for design, reason in ((spread_out, ""), (near, ""), (alike, "all alike")):
         yield "hypervolume", design, reason, hypervolume_held
+
+
+def _of_two_energies() -> Iterator[tuple[str, Design, str, Figure]]:
+    """`compare`'s interval, and how often two energies 10 % apart are told apart with it and with that of `rank`."""
+    for repeats, drift in itertools.product((2, 3, 5), (0.0, 0.1)):
+        design, name = Design(wh=(1.0, 1.1), repeats=repeats), "drift" if drift else "steady"
+        yield f"paired, {name}", design, "", partial(paired_held, drift=drift)
+        yield f"told apart paired, {name}", design, "", partial(told_apart, drift=drift)
+        yield f"told apart unpaired, {name}", design, "", partial(told_apart, drift=drift, paired=False)
 
 
 def _difference(by: By) -> Figure:

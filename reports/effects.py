@@ -14,7 +14,7 @@ from .placing import tables_of
 from .rows import Figures
 from .stats import Floats, half_width, log_energy, t_quantile, two_sided_p
 
-__all__ = ["Effect", "Energies", "detectable", "of_energies", "of_quality", "of_rates"]
+__all__ = ["Effect", "Energies", "detectable", "of_energies", "of_quality", "of_rates", "one_by_one"]
 
 POWER = 0.8
 
@@ -90,15 +90,24 @@ def of_energies(a: Figures, b: Figures, *, together: bool) -> Energies | None:
     scale = 0.0 if a.entrant.yardstick == b.entrant.yardstick else a.scale**2 + b.scale**2
     if len(common) > 1:
         # The meter's own error is a floor under a scatter that is small by luck, as everywhere.
-        floor = float(np.mean(u_first**2 + u_second**2)) / len(common)
-        var = max(float(np.var(second - first, ddof=1)) / len(common), floor)
-        return Energies(
-            first=first, second=second, variances=(var, scale), dfs=(len(common) - 1.0, math.inf), paired=True
-        )
+        return one_by_one(first, second, float(np.mean(u_first**2 + u_second**2)) / len(common), scale)
     logs = [log_energy(np.exp(own).tolist(), u.tolist()) for own, u in ((first, u_first), (second, u_second))]
     known = [log.var for log in logs if log.var is not None]
     variances = (*known, scale) if len(known) == len(logs) else None
     return Energies(first=first, second=second, variances=variances, dfs=(*(log.df for log in logs), math.inf))
+
+
+def one_by_one(first: Floats, second: Floats, floor: float = 0.0, scale: float = 0.0) -> Energies:
+    """Log energies of two, repeat by repeat.
+
+    Args:
+        first: Of the first, shape (repeats,), at least two.
+        second: Of the second.
+        floor: Least variance of the mean difference.
+        scale: Variance of what the meters do not share.
+    """
+    var = max(float(np.var(second - first, ddof=1)) / len(first), floor)
+    return Energies(first=first, second=second, variances=(var, scale), dfs=(len(first) - 1.0, math.inf), paired=True)
 
 
 def of_rates(a: Figures, b: Figures, energy: Energies, *, same_answers: bool) -> Effect | None:
