@@ -23,6 +23,7 @@ COMMANDS = {
     "tasks": ("joulemark.harness.commands:tasks", "Tasks that can be named."),
     "rank": ("joulemark.reports.commands:rank", "The table: who gives the most quality for the energy."),
     "compare": ("joulemark.reports.commands:compare", "Two models on the same questions: differences, with intervals."),
+    "gate": ("joulemark.reports.gatecommands:gate", "Pass or fail: does a candidate take more, or answer worse?"),
     "report": ("joulemark.reports.commands:report", "Report, pictures and data of one or more runs."),
     "soak": ("joulemark.harness.soakcommands:soak", "Sustained load on one model: does its energy drift?"),
     "remeter": ("joulemark.harness.commands:remeter", "Take a run's energy anew from a recorded power trace."),

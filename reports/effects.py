@@ -30,6 +30,8 @@ class Effect:
         detectable: The smallest true effect that a comparison like this would call different with 80 % probability; of
             a ratio how far it is above 1.
         p: P value of no difference, of the test that the interval stands for.
+        var: Variance of the difference, of points squared; None of ratios.
+        df: Its degrees of freedom.
         significant: Whether it is one also after Holm's correction over all tasks, quality and energy; None over all
             tasks together, of a single task, and where there is no interval.
     """
@@ -39,6 +41,8 @@ class Effect:
     high: float | None = None
     detectable: float | None = None
     p: float | None = None
+    var: float | None = None
+    df: float = math.inf
     significant: bool | None = None
 
 
@@ -77,7 +81,8 @@ def of_quality(a: Figures, b: Figures) -> Effect:
     value, var, df = (float(each[1, 0]) for each in (pairs.value, pairs.var, pairs.df))
     half = t_quantile(df) * math.sqrt(var)
     p = _p_value(value, math.sqrt(var), df)
-    return Effect(value=value, low=value - half, high=value + half, detectable=detectable(var, df), p=p)
+    seen = detectable(var, df)
+    return Effect(value=value, low=value - half, high=value + half, detectable=seen, p=p, var=var, df=df)
 
 
 def of_energies(a: Figures, b: Figures, *, together: bool) -> Energies | None:
