@@ -162,7 +162,7 @@ def test_prompts_that_lost_a_part_are_told_by_item_and_their_cells_are_flagged(m
             assert cut.tolist() == [prompt.count("7") >= 40 for prompt in asked]
             assert 0 < cut.sum() < len(cut)
     report = (run.path / "report" / "report.md").read_text()
-    assert "lost a part: it was asked something else than the task says" in report
+    assert "lost a part: what was asked is not what the task says" in report
 
 
 def test_samples_tell_what_was_asked_and_answered_and_why_it_scored_so(measured: tuple[Run, object]) -> None:

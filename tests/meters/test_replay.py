@@ -698,7 +698,7 @@ def test_a_log_that_grows_while_the_run_goes_on_is_followed(tmp_path: Path, wall
     truth_j = 50 * (stepped_s - began_s) + 150 * (end_s - stepped_s)
     assert record.gross_j == pytest.approx(truth_j, abs=3 * record.u_j)
     assert 0 < record.u_j < 0.1 * record.gross_j
-    assert record.rel_u_scale == 0.002
+    assert record.rel_u_scale == pytest.approx(0.002)
     assert domains[0].source == "given by the user as rel_u=0.002; told in steps of 0.1 W"
 
 
