@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: install demo test lint types tasks claims bench clean
+.PHONY: install demo test lint types tasks claims bench gate-selftest clean
 
 install: .venv/installed
 
@@ -40,7 +40,12 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/selective.py
 	$(BIN)/python benchmarks/simulations.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python benchmarks/meters.py
+
+# One model gated against itself: how far this machine can be trusted with a gate, kept from time to time. It is advisory.
+gate-selftest: .venv/installed
+	$(BIN)/python tools/gate_selftest.py
 
 clean:
 	rm -rf .venv build/lib build/bdist* dist *.egg-info

@@ -93,6 +93,7 @@ def template(name: str = "joulemark.toml") -> str:
         lines += ["", f"# ---- {group} ----"]
         for key in keys:
             lines += ["", *_comment(_explained(key)), _setting(key)]
+    lines += ["", "# A table [gate] beside it says what `joulemark gate` asks for: docs/gate.md."]
     return "\n".join(lines) + "\n"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from .context import Context
 from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
 from .flagged import flags_together
 from .hypervolume import REFERENCE_QUALITY, REFERENCE_WH
+from .markdown import md as _md
 from .method import method
 from .provenance import again, machines, meters
 from .routingwords import RoutingText
@@ -42,8 +42,6 @@ __all__ = [
 
 RANK_SCHEMA = "joulemark.rank/1"
 MOST_ROWS = 100
-_CODE = re.compile(r"`(joulemark [\w ./:=,+-]+)`")
-"""A command of ours that nothing needs to be escaped in; a backtick elsewhere is a name's."""
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -215,21 +213,6 @@ def _cell(value: Any) -> str:
         return canonical_json(value)
     text = "; ".join(value) if isinstance(value, tuple) else str(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
-
-
-def _md(text: str) -> str:
-    """Text that Markdown and HTML leave as it is; an underscore inside a word is one already."""
-    text = " ".join(safe(text.replace("\n", " ")).split())
-    # Every second part is a command, which Markdown leaves as it is between backticks.
-    parts = _CODE.split(text)
-    return "".join(f"`{part}`" if place % 2 else _escaped(part) for place, part in enumerate(parts))
-
-
-def _escaped(text: str) -> str:
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(
-        r"([\\`*{}\[\]|#~]|(?<!\w)_|_(?!\w)|://|@)", lambda found: "".join(f"&#{ord(c)};" for c in found.group(1)), text
-    )
 
 
 def _md_table(view: View) -> str:

@@ -8,19 +8,28 @@ where the estimate is surely within it. What was not measured is never kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
+from joulemark.meters.errors import UsageError
+
 from .entrants import Entrant
 from .gateconfig import GateConfig
+from .gatehistory import History
+from .gatelikeness import asunder, differences, unpaired
 from .gaterules import Outcome, Tested, Verdict, rules_of
 from .pairing import Side
+from .progress import planned_tasks
 from .stats import holm
 
-__all__ = ["Gate", "judge"]
+__all__ = ["Gate", "decide", "judge"]
+
+_LARGEST = 700.0
+"""A log ratio of which there is a ratio: two repeats and a thousand rules may leave intervals that have no number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +39,7 @@ class Gate:
     Attributes:
         verdict: ``fail`` if a rule is broken; else ``incomparable`` or ``inconclusive`` where one is; else ``pass``.
         rules: What came of each.
-        reasons: Why it is not a pass, a sentence each.
+        reasons: Why it is not a pass, or what to know of one, a sentence each.
         alpha: False fails that this look may have.
         repeats: That there are of all cells.
     """
@@ -42,124 +51,64 @@ class Gate:
     repeats: int
 
 
-def judge(baseline: Side, candidate: Side, config: GateConfig) -> Gate:
+def judge(
+    baseline: Side,
+    candidate: Side,
+    config: GateConfig,
+    *,
+    history: History | None = None,
+    only: Sequence[str] = (),
+) -> Gate:
     """The verdict over all models that both sides name, or that have one name on both.
 
     A model or task that the candidate lacks is a broken rule. Whatever differs besides the models makes both
-    incomparable, and is named.
+    incomparable, and is named. What the plan asks for and nobody measured is not passed.
+
+    Args:
+        baseline: What must not get worse.
+        candidate: What it is to be replaced by.
+        config: What is asked for.
+        history: Runs that tell how much two runs differ, so that two may be compared; None: they may not.
+        only: Patterns of the tasks to judge; none: all.
+
+    Raises:
+        UsageError: It is not clear which models are meant.
     """
-    pairs, lost = _matched(baseline, candidate)
-    found: list[Tested] = list(lost)
-    unlike: list[str] = []
+    pairs, found = _matched(baseline, candidate)
+    unlike, notes = _in_turn(baseline, candidate), []
+    planned = {*planned_tasks(baseline.run), *planned_tasks(candidate.run)}
     for name, a, b in pairs:
-        told = _unlike(a, b)
+        tasks = _chosen(a.samples.keys() | b.samples.keys() | planned, only)
+        both = [task for task in tasks if task in a.samples and task in b.samples]
+        told = [*differences(a, b), *filter(None, [unpaired(a, b, both, history)])]
         unlike += [f"{name}: {sentence}" for sentence in told]
-        tasks = [] if told else sorted(a.samples.keys() | b.samples.keys())
-        own = [rule for task in tasks for rule in rules_of(name, a, b, task, config)]
-        found += [_certain(rule) for rule in own] if _is_itself(a, b) else own
-    repeats, alpha = _repeats(pairs), config.alpha_at()
-    rules = _decided(found, alpha)
-    if repeats < 2:
-        rules = [_unproven(rule) for rule in rules]
-    reasons = [*unlike, *dict.fromkeys(rule.reason for rule in rules if rule.reason)]
-    if not rules and not reasons:
-        reasons = ["nothing was measured of both, so nothing was judged."]
+        found += [_lacking(name, a, b, task) for task in tasks if task not in both]
+        if not told:
+            apart = asunder(baseline.run, a, b)
+            found += _rules(name, a, b, both, config, history, apart)
+            notes += [*_resting_on(name, a, b, history), *_left_out(name, apart)]
+    found += _unused(config, [task for _, a, b in pairs for task in {*a.samples, *b.samples, *planned}])
+    rules, alpha = decide(found, config)
+    reasons = [*unlike, *dict.fromkeys(rule.reason for rule in rules if rule.reason), *notes]
+    if not rules and not unlike:
+        reasons.append("nothing was measured of both, so nothing was judged.")
     return Gate(
         verdict=_verdict({rule.verdict for rule in rules}, incomparable=bool(unlike)),
         rules=tuple(rules),
         reasons=tuple(reasons),
         alpha=alpha,
-        repeats=repeats,
+        repeats=_repeats(pairs),
     )
 
 
-def _verdict(found: set[Verdict], *, incomparable: bool) -> Verdict:
-    """The worst that was found; nothing at all is no pass."""
-    if "fail" in found:
-        return "fail"
-    if incomparable:
-        return "incomparable"
-    return "pass" if found == {"pass"} else "inconclusive"
+def decide(found: Sequence[Tested], config: GateConfig) -> tuple[list[Outcome], float]:
+    """Each rule with its verdict and interval, and the alpha of this look.
 
-
-def _is_itself(a: Entrant, b: Entrant) -> bool:
-    """Whether both are the very same cells: then there is no difference, and no error of it."""
-    return (a.run_id, a.model, a.setting) == (b.run_id, b.model, b.setting)
-
-
-def _certain(rule: Tested) -> Tested:
-    outcome, test = rule
-    relative = test is not None and outcome.metric in ("energy", "quality")
-    return outcome, replace(test, var=0.0) if test is not None and relative else test
-
-
-def _unproven(rule: Outcome) -> Outcome:
-    """One repeat proves nothing right: what scatters from one to the next was not seen."""
-    if rule.verdict != "pass":
-        return rule
-    return replace(rule, verdict="inconclusive", reason="one repeat proves nothing; measure at least 2, better 6.")
-
-
-def _matched(baseline: Side, candidate: Side) -> tuple[list[tuple[str, Entrant, Entrant]], list[Tested]]:
-    """Who is compared with whom, and a broken rule for each model that the candidate lacks."""
-    if (baseline.is_named and candidate.is_named) or len(baseline.entrants) == len(candidate.entrants) == 1:
-        [(_, a)], [(name, b)] = baseline.entrants.items(), candidate.entrants.items()
-        return [(name, a, b)], []
-    pairs = [(name, a, candidate.entrants[name]) for name, a in baseline.entrants.items() if name in candidate.entrants]
-    lost: list[Tested] = [
-        (Outcome(model=name, metric="model", task="all", margin=None, verdict="fail",
-                 reason=f"{name} is in {baseline.text} and not in {candidate.text}."), None)
-        for name in baseline.entrants
-        if name not in candidate.entrants
-    ]  # fmt: skip
-    return pairs, lost
-
-
-def _unlike(a: Entrant, b: Entrant) -> list[str]:
-    """A sentence for each thing that differs besides the models."""
-    told = []
-    for what, first, second in (
-        ("hardware", a.hardware, b.hardware),
-        ("machine", a.machine.machine_id, b.machine.machine_id),
-        ("grade of energy", a.grade, b.grade),
-        ("scope of energy", a.scope, b.scope),
-        ("meters", _meters(a), _meters(b)),
-    ):
-        if first != second:
-            told.append(f"{what} differs: {first or 'none'} against {second or 'none'}.")
-    for key in sorted(a.setting.keys() | b.setting.keys()):
-        first, second = a.setting.get(key), b.setting.get(key)
-        if first != second:
-            told.append(f"setting {key} differs: {first} against {second}.")
-    told += [
-        f"task {task} asks something else: its hash or version differs."
-        for task in sorted(a.samples.keys() & b.samples.keys())
-        if a.samples[task].question != b.samples[task].question
-    ]
-    if not _one_run(a, b):
-        told.append(
-            f"baseline and candidate were measured in two runs, {a.run_name} and {b.run_name}; measure both in one: "
-            "joulemark run -m base=... -m cand=... --order abba."
-        )
-    return told
-
-
-def _one_run(a: Entrant, b: Entrant) -> bool:
-    return a.run_id == b.run_id
-
-
-def _meters(entrant: Entrant) -> str:
-    return ", ".join(sorted(meter.id for meter in entrant.meters))
-
-
-def _repeats(pairs: Iterable[tuple[str, Entrant, Entrant]]) -> int:
-    """Repeats that are there of all."""
-    return min((s.repeats for _, *both in pairs for own in both for s in own.samples.values()), default=0)
-
-
-def _decided(found: Sequence[Tested], alpha: float) -> list[Outcome]:
-    """Each rule with its verdict and interval; what can fail is corrected for over all that were tested."""
+    What can fail is corrected for over all rules that were tested (Holm). A pass of all needs each to pass, so that
+    no correction is due: the worst of them is beyond its margin or none is.
+    """
     tested = [test for _, test in found if test]
+    alpha = config.alpha_at(len(tested))
     beyond = holm(np.array([test.p_beyond() for test in tested]), alpha) if tested else np.zeros(0, dtype=bool)
     broken, rules = iter(beyond.tolist()), []
     for rule, test in found:
@@ -170,14 +119,162 @@ def _decided(found: Sequence[Tested], alpha: float) -> list[Outcome]:
         verdict: Verdict = "fail" if fails else "pass" if test.p_within() <= alpha else "inconclusive"
         low, high = test.ends(alpha)
         seen = test.detectable(alpha / len(tested))
-        rules.append(replace(rule, verdict=verdict, **_written(rule, low, high, seen)))
-    return rules
+        decided = replace(rule, verdict=verdict, **_written(rule, low, high, seen))
+        rules.append(_as_planned(decided, config.looks))
+    return rules, alpha
+
+
+def _as_planned(rule: Outcome, looks: Sequence[int]) -> Outcome:
+    """What one repeat, or a look that nobody planned, says is no verdict: looking until one comes out is no test."""
+    if rule.repeats < 2:
+        reason = "one repeat proves nothing; measure at least 2, better 6."
+    elif looks and rule.repeats not in looks:
+        planned = ", ".join(str(look) for look in looks)
+        reason = f"{rule.task} has {rule.repeats} repeats, and looks are planned at {planned}; go on to one of these."
+    else:
+        return rule
+    return replace(rule, verdict="inconclusive", reason=reason)
+
+
+def _verdict(found: set[Verdict], *, incomparable: bool) -> Verdict:
+    """The worst that was found; nothing at all is no pass."""
+    if "fail" in found:
+        return "fail"
+    if incomparable or "incomparable" in found:
+        return "incomparable"
+    return "pass" if found == {"pass"} else "inconclusive"
+
+
+def _rules(
+    name: str,
+    a: Entrant,
+    b: Entrant,
+    tasks: Iterable[str],
+    config: GateConfig,
+    history: History | None,
+    apart: Mapping[str, set[int]],
+) -> list[Tested]:
+    """The rules of all tasks that both finished."""
+    days = history if a.run_id != b.run_id else None
+    own = [
+        rule
+        for task in tasks
+        for rule in rules_of(name, a, b, task, config, days.spread(a, task) if days else None, apart.get(task, ()))
+    ]  # fmt: skip
+    return [_certain(rule) for rule in own] if _is_itself(a, b) else own
+
+
+def _is_itself(a: Entrant, b: Entrant) -> bool:
+    """Whether both are the very same cells: then there is no difference, and no error of it."""
+    if (a.run_id, a.model, a.setting, a.samples.keys()) != (b.run_id, b.model, b.setting, b.samples.keys()):
+        return False
+    others = [(own, b.samples[task]) for task, own in a.samples.items()]
+    return all(own.energy_wh == other.energy_wh and np.array_equal(own.scores, other.scores) for own, other in others)
+
+
+def _certain(rule: Tested) -> Tested:
+    outcome, test = rule
+    relative = test is not None and outcome.metric in ("energy", "quality")
+    return outcome, replace(test, var=0.0) if test is not None and relative else test
+
+
+def _resting_on(name: str, a: Entrant, b: Entrant, history: History | None) -> list[str]:
+    """That two runs were compared, and by what."""
+    if a.run_id == b.run_id or history is None:
+        return []
+    return [
+        f"{name}: baseline and candidate are of two runs, {a.run_name} and {b.run_name}; the interval of energy is "
+        "wider by what the history's runs differ by (--allow-unpaired)."
+    ]
+
+
+def _left_out(name: str, apart: Mapping[str, set[int]]) -> list[str]:
+    """That some repeats are no pairs."""
+    number = sum(map(len, apart.values()))
+    if not number:
+        return []
+    return [
+        f"{name}: the run was resumed between the two of {number} {'pair' if number == 1 else 'pairs'} of repeats; "
+        "their energy is left out."
+    ]
+
+
+def _matched(baseline: Side, candidate: Side) -> tuple[list[tuple[str, Entrant, Entrant]], list[Tested]]:
+    """Who is compared with whom, and a broken rule for each model that the candidate lacks."""
+    if (baseline.is_named and candidate.is_named) or len(baseline.entrants) == len(candidate.entrants) == 1:
+        [(_, a)], [(name, b)] = baseline.entrants.items(), candidate.entrants.items()
+        return [(name, a, b)], []
+    if (baseline.is_named or candidate.is_named) and baseline.run.header.run_id == candidate.run.header.run_id:
+        raise UsageError(f"{baseline.text} and {candidate.text} are one run; name a model of it in both, as RUN:MODEL.")
+    asked = baseline.entrants
+    if candidate.is_named:
+        asked = {name: baseline.entrants[name] for name in candidate.entrants if name in baseline.entrants}
+        if not asked:
+            few = ", ".join(list(baseline.entrants)[:4])
+            raise UsageError(f"which model of {baseline.text} is the baseline? Name one, as RUN:MODEL: it has {few}.")
+    pairs = [(name, a, candidate.entrants[name]) for name, a in asked.items() if name in candidate.entrants]
+    lost: list[Tested] = [
+        (Outcome(model=name, metric="model", task="all", margin=None, verdict="fail",
+                 reason=f"{name} is in {baseline.text} and not in {candidate.text}."), None)
+        for name in asked
+        if name not in candidate.entrants
+    ]  # fmt: skip
+    return pairs, lost
+
+
+def _in_turn(baseline: Side, candidate: Side) -> list[str]:
+    """That one was measured after the other, so that all drift of the machine falls on one of them."""
+    one_run = baseline.run.header.run_id == candidate.run.header.run_id
+    alike = one_run and baseline.entrants.keys() == candidate.entrants.keys()
+    if not one_run or alike or baseline.run.header.plan.get("order") != "blocked":
+        return []
+    return [
+        "one was measured after the other (--order blocked), so that drift of the machine falls on one of them; "
+        "measure with --order abba."
+    ]
+
+
+def _chosen(tasks: Iterable[str], only: Sequence[str]) -> list[str]:
+    return sorted(task for task in tasks if not only or any(fnmatchcase(task, pattern) for pattern in only))
+
+
+def _lacking(name: str, a: Entrant, b: Entrant, task: str) -> Tested:
+    """A task that one of them did not finish: broken if that is the candidate."""
+    verdict: Verdict = "fail"
+    if task in a.samples:
+        reason = f"{name} has no finished cell of {task}."
+    elif task in b.samples:
+        verdict, reason = "incomparable", f"the baseline has no finished cell of {task}, which {name} has."
+    else:
+        verdict, reason = "inconclusive", f"neither baseline nor candidate has a finished cell of {task}."
+    return Outcome(model=name, metric="task", task=task, margin=None, verdict=verdict, reason=reason), None
+
+
+def _unused(config: GateConfig, tasks: Sequence[str]) -> list[Tested]:
+    """Limits for tasks that are not there: asked for, and not judged."""
+    return [
+        (Outcome(model="all", metric="task", task=pattern, margin=None, verdict="inconclusive",
+                 reason=f"no task is called {pattern}, so its limits in [gate.tasks] were not judged."), None)
+        for pattern in config.tasks
+        if tasks and not any(fnmatchcase(task, pattern) for task in tasks)
+    ]  # fmt: skip
+
+
+def _repeats(pairs: Iterable[tuple[str, Entrant, Entrant]]) -> int:
+    """Repeats that there are of all."""
+    return min((s.repeats for _, *both in pairs for own in both for s in own.samples.values()), default=0)
 
 
 def _written(rule: Outcome, low: float, high: float, seen: float) -> dict[str, Any]:
-    """Ends of the interval and the smallest effect, as ``ratio_or_delta`` is written."""
-    if rule.metric in ("energy", "max_wh_per_1k"):
-        return {"low": math.exp(low), "high": math.exp(high), "min_detectable": math.exp(seen)}
-    if rule.metric == "min_correct_per_wh":
-        return {"low": math.exp(-high), "high": math.exp(-low), "min_detectable": math.exp(-seen)}
-    return {"low": -high, "high": -low, "min_detectable": -seen}
+    """Ends of the interval and the smallest effect, as ``ratio_or_delta`` is written; None where no number holds it."""
+    if rule.metric in ("energy", "max_wh_per_1k", "min_correct_per_wh"):
+        if rule.metric == "min_correct_per_wh":
+            low, high, seen = -high, -low, -seen
+        known = max(abs(low), abs(high)) < _LARGEST
+        return {
+            "low": math.exp(low) if known else None,
+            "high": math.exp(high) if known else None,
+            "min_detectable": math.exp(seen) if abs(seen) < _LARGEST else None,
+        }
+    most = 100.0 if rule.metric == "min_quality" else math.inf
+    return {"low": -high, "high": min(-low, most), "min_detectable": -seen}

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from joulemark.harness.plan import parse_share
 from joulemark.meters.errors import UsageError
@@ -15,20 +15,36 @@ from joulemark.meters.errors import UsageError
 __all__ = ["LOOKS", "GateConfig", "Limits", "read_gate_config"]
 
 LOOKS: dict[tuple[int, ...], float] = {(4, 6, 10): 0.38}
-"""Planned looks, and the part of alpha that each may take, so that all together take no more (simulated); of others
-each takes its equal part (Bonferroni)."""
+"""Planned looks, and the part of alpha that each may take, so that all together take no more; of others each takes
+its equal part (Bonferroni). Simulated: looks of one normal mean take 0.86 of alpha 0.05 and 0.98 of 0.01."""
+
+_LEAST_ALPHA = 0.01
+"""Below this, a rule, such looks hardly overlap and would take up to 1.08 of it: then the parts are equal as well."""
+
+
+def _off(value: Any) -> Any:
+    """``false`` takes a rule away, for TOML has no null; ``true`` names no limit."""
+    if value is True:
+        raise ValueError("write the limit, or false for no such rule")
+    return None if value is False else value
 
 
 def _share(value: Any) -> Any:
-    if not isinstance(value, str):
-        return value
-    try:
-        return parse_share(value, below=100)
-    except ValueError as problem:
-        raise ValueError(f"write a share, such as 5% or 0.05, not {value!r}") from problem
+    """``"5%"`` or 0.05; from 1 on only with the sign, or nobody knows whether 5 means 5 %."""
+    if value is None:
+        return None
+    if isinstance(value, str) or (isinstance(value, int | float) and value >= 1):
+        try:
+            return parse_share(str(value), below=100)
+        except ValueError as problem:
+            raise ValueError(f'write a share, such as "5%" or 0.05, not {value!r}') from problem
+    return value
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(gt=0)]
+Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_share), BeforeValidator(_off)]
+Drop = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_off)]
+Above = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_off)]
+Points = Annotated[Annotated[float, Field(lt=100)] | None, BeforeValidator(_off)]
 
 
 class _Table(BaseModel):
@@ -36,21 +52,21 @@ class _Table(BaseModel):
 
 
 class Limits(_Table):
-    """What a task must keep to; None is no rule.
+    """What a task must keep to; None, in the file ``false``, is no rule.
 
     Attributes:
         max_increase: How much more energy per item the candidate may take, as a share.
         max_drop: How many points of quality it may lose.
         max_wh_per_1k: Watt-hours per 1,000 items that it may take, whatever the baseline does.
-        min_quality: Points that it must have.
+        min_quality: Points that it must have; fewer than 100, which no number of right answers proves.
         min_correct_per_wh: Right answers beyond guessing per watt-hour that it must give.
     """
 
-    max_increase: Share | None = None
-    max_drop: float | None = Field(default=None, ge=0)
-    max_wh_per_1k: float | None = Field(default=None, gt=0)
-    min_quality: float | None = None
-    min_correct_per_wh: float | None = Field(default=None, gt=0)
+    max_increase: Share = None
+    max_drop: Drop = None
+    max_wh_per_1k: Above = None
+    min_quality: Points = None
+    min_correct_per_wh: Above = None
 
 
 class GateConfig(_Table):
@@ -60,7 +76,7 @@ class GateConfig(_Table):
         limits: For tasks that no pattern names.
         tasks: For tasks by pattern, such as ``jm_*``: the last that fits stands over the others, key by key.
         alpha: False fails at the margin, at most, over all rules.
-        looks: Numbers of repeats at which it is planned to look; empty: one look.
+        looks: Numbers of repeats at which it is planned to look, ascending, at least 2 each; empty: one look.
         on_inconclusive: ``code``: exit code 3; ``warn``: 0; ``fail``: 1.
     """
 
@@ -80,6 +96,13 @@ class GateConfig(_Table):
         own = {key: table[key] for key in Limits.model_fields if key in table}
         return {key: value for key, value in table.items() if key not in own} | {"limits": usual | own}
 
+    @field_validator("looks")
+    @classmethod
+    def _check_looks(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if any(look < 2 for look in looks) or list(looks) != sorted(set(looks)):
+            raise ValueError("write numbers of repeats from 2 on, each more than the one before, such as [4, 6, 10]")
+        return looks
+
     def limits_of(self, task: str) -> Limits:
         """What a task must keep to."""
         found = self.limits
@@ -88,11 +111,13 @@ class GateConfig(_Table):
                 found = found.model_copy(update=own.model_dump(exclude_unset=True))
         return found
 
-    def alpha_at(self) -> float:
-        """What one look may take."""
+    def alpha_at(self, rules: int = 1) -> float:
+        """What one look may take, over so many rules that are tested."""
         if not self.looks:
             return self.alpha
-        return self.alpha * LOOKS.get(self.looks, 1 / len(self.looks))
+        equal = 1 / len(self.looks)
+        many = self.alpha / max(rules, 1) < _LEAST_ALPHA
+        return self.alpha * (equal if many else LOOKS.get(self.looks, equal))
 
 
 def read_gate_config(file: Path | None) -> GateConfig:

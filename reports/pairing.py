@@ -11,7 +11,7 @@ from pathlib import Path
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 
-from .entrants import Entrant, gather
+from .entrants import Entrant, gather, tried
 from .names import name_entrants
 
 __all__ = ["Side", "names_of", "pair_up", "read_side"]
@@ -36,8 +36,12 @@ class Side:
     is_named: bool
 
 
-def read_side(text: str) -> Side:
+def read_side(text: str, *, finished: bool = True) -> Side:
     """Read ``RUN`` or ``RUN:MODEL``, MODEL being a model's name, or that with its settings as tables show it.
+
+    Args:
+        text: As it was given.
+        finished: Whether only those that finished a cell are meant; else those that tried to as well.
 
     Raises:
         UsageError: There is no such run, or none of its models is called so, or several are.
@@ -45,7 +49,7 @@ def read_side(text: str) -> Side:
     """
     path, model = _split(text)
     run = read_run(path)
-    found = gather([run])
+    found = (gather if finished else tried)([run])
     if not found:
         raise Incomparable(f"{path} has no finished cell.")
     names = {name.full: entrant for name, entrant in zip(name_entrants(found), found, strict=True)}

@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Measures the model of a commit and that of this folder in one run, and gates.
+#
+#     bash gate.sh COMMIT [FOLDER]
+#
+# FOLDER gets the run, the report and the verdict; energy-gate if it is left out. The exit code is that of
+# `joulemark gate`. MODEL says what the model is, where @ stands for the folder of either commit.
+set -euo pipefail
+commit=${1:?name the commit to compare with}
+out=${2:-energy-gate}
+model=${MODEL:-hf:pretrained=@/model}
+here=$(git rev-parse --show-toplevel)
+base=$(mktemp -d)
+git -C "$here" worktree add --quiet --detach "$base" "$commit"
+trap 'git -C "$here" worktree remove --force "$base"' EXIT
+
+# Plan and rules are those of the commit, so that no change loosens its own gate.
+joulemark run "$base/joulemark.toml" -m "base=${model//@/$base}" -m "cand=${model//@/$here}" \
+  --order abba --repeats "${REPEATS:-6}" --out "$out"
+joulemark gate --baseline "$out:base" --candidate "$out:cand" --config "$base/joulemark.toml" \
+  --junit "$out/gate.xml" --markdown "$out/gate.md"

@@ -1,0 +1,135 @@
+"""What differs between a baseline and its candidate besides the models; then they cannot be compared."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run, canonical_json
+
+from .entrants import Entrant
+from .gatehistory import LEAST_RUNS, History
+from .samples import ASKED
+
+__all__ = ["asunder", "differences", "unpaired"]
+
+_NAMED = 3
+
+
+def differences(a: Entrant, b: Entrant) -> list[str]:
+    """A sentence for each thing that differs besides the models and the run; all of them."""
+    told = [
+        f"{what} differs: {_plain(first)} against {_plain(second)}."
+        for what, first, second in (
+            ("hardware", a.hardware, b.hardware),
+            ("machine", a.machine.machine_id, b.machine.machine_id),
+            ("CPU governor", a.machine.governor, b.machine.governor),
+            ("driver", a.machine.driver, b.machine.driver),
+            ("grade of energy", a.grade, b.grade),
+            ("scope of energy", a.scope, b.scope),
+            ("meter", _meters(a), _meters(b)),
+        )
+        if first != second
+    ]
+    return [*told, *_meters_told_otherwise(a, b), *_settings(a, b), *_questions(a, b)]
+
+
+def unpaired(a: Entrant, b: Entrant, tasks: Sequence[str], history: History | None) -> str:
+    """Why two runs cannot be compared; empty where a history tells how much runs differ, or there is one run."""
+    if a.run_id == b.run_id:
+        return ""
+    both = f"baseline and candidate were measured in two runs, {a.run_name} and {b.run_name}"
+    if history is None:
+        return (
+            f"{both}, and a machine differs from day to day; measure both in one: joulemark run -m base=... "
+            f"-m cand=... --order abba --repeats 6. Or give --allow-unpaired with --history, {LEAST_RUNS} runs or more."
+        )
+    few = {task: len(history.of(a, task)) for task in tasks}
+    few = {task: runs for task, runs in few.items() if runs < LEAST_RUNS}
+    if not few:
+        return ""
+    least = min(few, key=lambda task: few[task])
+    return (
+        f"{both}, and --allow-unpaired needs a history of at least {LEAST_RUNS} runs of {a.model} on this machine, "
+        f"measured alike; of {least} it has {few[least]}."
+    )
+
+
+def asunder(run: Run, a: Entrant, b: Entrant) -> dict[str, set[int]]:
+    """Repeats, by task, of which one run measured both at different times: one before it was resumed, one after.
+
+    They are no pairs: days lie between.
+    """
+    if a.run_id != b.run_id or len(run.header.invocations) < 2:
+        return {}
+    sides = [(each.model, canonical_json(dict(each.setting))) for each in (a, b)]
+    began: dict[tuple[str, int], set[str]] = defaultdict(set)
+    for cell in run.cells:
+        if cell.status == "ok" and cell.idle_window and _side(cell) in sides:
+            began[cell.task, cell.repeat].add(cell.idle_window.began_at)
+    apart: dict[str, set[int]] = defaultdict(set)
+    for (task, repeat), times in began.items():
+        if len(times) > 1:
+            apart[task].add(repeat)
+    return apart
+
+
+def _side(cell: Cell) -> tuple[str, str]:
+    return cell.model, canonical_json(cell.setting)
+
+
+def _meters(entrant: Entrant) -> str:
+    return ", ".join(sorted({meter.id for meter in entrant.meters}))
+
+
+def _meters_told_otherwise(a: Entrant, b: Entrant) -> Iterator[str]:
+    """Meters of one name that do not count in one way: a model of power may have other watts."""
+    others = {meter.id: meter for meter in b.meters}
+    for meter in a.meters:
+        other = others.get(meter.id, meter)
+        if meter.provenance != other.provenance:
+            yield f"meter {meter.id} counts in another way: {meter.provenance} against {other.provenance}."
+
+
+def _settings(a: Entrant, b: Entrant) -> Iterator[str]:
+    """How they compute; what they are asked belongs to the tasks, for it may differ between these."""
+    for key in sorted((a.setting.keys() | b.setting.keys()) - ASKED):
+        first, second = a.setting.get(key), b.setting.get(key)
+        if first != second:
+            yield f"setting {key} differs: {_plain(first)} against {_plain(second)}."
+
+
+def _questions(a: Entrant, b: Entrant) -> Iterator[str]:
+    """What differs in what they were asked, each thing with its tasks."""
+    found: dict[str, dict[str, str]] = defaultdict(dict)
+    for task in sorted(a.samples.keys() & b.samples.keys()):
+        first, second = a.samples[task].question, b.samples[task].question
+        if first != second:
+            for what, how in _apart(first, second):
+                found[what][task] = how
+    for what, tasks in found.items():
+        each = set(tasks.values())
+        how = f": {each.pop()}" if len(each) == 1 else ""
+        yield f"{what} differs in {_few(list(tasks))}{how}."
+
+
+def _apart(first: str, second: str) -> Iterator[tuple[str, str]]:
+    """What of two questions differs, the task's hash or a setting that says what is asked, and how."""
+    (hash_a, way_a), (hash_b, way_b) = json.loads(first), json.loads(second)
+    if hash_a != hash_b:
+        yield "task hash", f"{_plain(hash_a)} against {_plain(hash_b)}"
+    asked_a, asked_b = json.loads(way_a), json.loads(way_b)
+    for key in sorted(asked_a.keys() | asked_b.keys()):
+        if asked_a.get(key) != asked_b.get(key):
+            yield f"setting {key}", f"{_plain(asked_a.get(key))} against {_plain(asked_b.get(key))}"
+
+
+def _plain(value: Any) -> str:
+    return "none" if value is None or value == "" else str(value)
+
+
+def _few(tasks: Sequence[str]) -> str:
+    return ", ".join(tasks[:_NAMED]) + (f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else "")

@@ -1,0 +1,102 @@
+"""A gate on the terminal: the verdict first, then a row for each rule, broken ones at the top."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TextIO
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from .gatefigures import ARROW, AT_LEAST, AT_MOST, counted, rule_name, rule_text
+from .gaterules import Outcome
+from .gatewords import Account
+from .wording import ascii_only, safe
+
+__all__ = ["print_gate"]
+
+_STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "incomparable": "magenta"}
+_MOST_KEPT = 20
+"""Rules that are kept and have rows of their own; more are counted."""
+_MOST = 60
+"""Other rules with rows of their own."""
+_MOST_REASONS = 20
+_LONGEST = 2_000
+"""Letters of a command."""
+
+
+def print_gate(account: Account, *, file: TextIO | None = None) -> None:
+    """Print the verdict and what it means, the rules, why, and how to reproduce it."""
+    console = Console(file=file, highlight=False, soft_wrap=False)
+    plain = str if console.encoding.lower().startswith("utf") else _ascii
+    console.print(Text(plain(account.headline), style=_STYLES[account.gate.verdict]))
+    console.print(Text(plain(account.meaning)))
+    for sentence in account.warnings:
+        console.print(Text(plain(sentence), style="yellow"))
+    shown, left = _shown(account.rules)
+    if shown:
+        console.print()
+        console.print(_table(shown, account, plain))
+    for sentence in left:
+        console.print(Text(plain(sentence)))
+    _print_list(f"{account.why}:", account.reasons, console, plain)
+    _print_list("To know:", account.notes, console, plain)
+    console.print("\nTo reproduce:", style="dim")
+    for command in account.again:
+        line = command if len(command) <= _LONGEST else f"({command[:40]}... is long; --json has it whole)"
+        console.print(Text(f"  {plain(line)}", style="dim"), soft_wrap=True)
+
+
+def _ascii(text: str) -> str:
+    return ascii_only(text.replace(ARROW, "->").replace(AT_MOST, "<=").replace(AT_LEAST, ">="))
+
+
+def _shown(rules: Sequence[Outcome]) -> tuple[list[Outcome], list[str]]:
+    """The rules that have rows, and sentences on the others."""
+    kept = [rule for rule in rules if rule.verdict == "pass"]
+    others = [rule for rule in rules if rule.verdict != "pass"]
+    shown, left = others[:_MOST], []
+    if more := others[_MOST:]:
+        broken = sum(rule.verdict == "fail" for rule in more)
+        left.append(f"{len(more):,} more rules are not kept, {broken:,} of them surely broken; --json has all.")
+    if len(kept) <= _MOST_KEPT:
+        shown += kept
+    else:
+        left.append(f"{len(kept):,} rules pass: {counted(kept)}; --json has all.")
+    return shown, left
+
+
+def _table(rules: Sequence[Outcome], account: Account, plain: Callable[[str], str]) -> Table:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", border_style="dim")
+    table.add_column("Verdict", no_wrap=True)
+    table.add_column("Task,\nrule", overflow="fold")
+    for heading in (plain(f"Baseline\n{ARROW} candidate"), f"Change\n({account.level})", "Margin", "Would have\nseen"):
+        table.add_column(heading, justify="right", no_wrap=heading != "Margin")
+    for rule in rules:
+        table.add_row(*_cells(rule, plain, several=account.several))
+    return table
+
+
+def _cells(rule: Outcome, plain: Callable[[str], str], *, several: bool) -> tuple[Text, ...]:
+    told = rule_text(rule)
+    what = f"{rule_name(rule)}, {told.unit}" if told.unit not in ("", "points") else rule_name(rule)
+    name = [safe(rule.model)] * several + [safe(rule.task), what]
+    cells = (told.sides("\n"), told.changed("\n"), told.margin, told.seen)
+    return (
+        Text(rule.verdict, style=_STYLES[rule.verdict]),
+        Text(plain("\n".join(name))),
+        *(Text(plain(text)) for text in cells),
+    )
+
+
+def _print_list(title: str, sentences: Sequence[str], console: Console, plain: Callable[[str], str]) -> None:
+    if not sentences:
+        return
+    console.print(f"\n{title}", style="dim")
+    more = len(sentences) - _MOST_REASONS
+    for sentence in [*sentences[:_MOST_REASONS], *([f"{more:,} more; --json has all."] if more > 0 else [])]:
+        lines = Text(plain(safe(sentence)), style="dim").wrap(console, console.width - 4)
+        for place, line in enumerate(lines):
+            console.print(Text("    " if place else "  - ", style="dim") + line)

@@ -1,0 +1,238 @@
+"""A gate's verdict in words: what it means, what each rule came to, and how to measure it again."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from joulemark.harness.store import Run
+
+from .clauses import workload_factor
+from .flags import in_words
+from .gate import Gate
+from .gateconfig import GateConfig
+from .gatefigures import counted, is_beyond, rule_name, rule_sentence
+from .gaterules import Outcome, Verdict
+from .pairing import Side
+from .progress import progress
+from .provenance import again
+from .rows import measure
+from .views import ALL
+from .wording import joined, safe, times
+
+__all__ = ["Account", "make_account"]
+
+_ORDER: dict[Verdict, int] = {"fail": 0, "incomparable": 1, "inconclusive": 2, "pass": 3}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Account:
+    """A gate's verdict with all that a reader needs beside it.
+
+    Attributes:
+        gate: The verdict, and what came of each rule.
+        rules: The rules, broken ones first, kept ones last.
+        baseline: What the baseline was given as.
+        candidate: What the candidate was given as.
+        headline: The verdict in a sentence.
+        meaning: What it means, and what it does not.
+        reasons: Why it is no pass, or what to know of one, a sentence each.
+        warnings: What is missing or torn of what was measured.
+        notes: What else to know: how joules were obtained, and how to read the figures.
+        again: Commands that measure and judge it again.
+    """
+
+    gate: Gate
+    rules: tuple[Outcome, ...]
+    baseline: str
+    candidate: str
+    headline: str
+    meaning: str
+    reasons: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    again: tuple[str, ...]
+
+    @property
+    def level(self) -> str:
+        """The level of the intervals, such as ``90 %``."""
+        return _percent(1 - 2 * self.gate.alpha)
+
+    @property
+    def why(self) -> str:
+        """What to call the reasons."""
+        return "Note" if self.gate.verdict == "pass" else "Why"
+
+    @property
+    def several(self) -> bool:
+        """Whether the rules are about several models, so that each has to be named."""
+        return len({rule.model for rule in self.rules} - {ALL}) > 1
+
+
+def make_account(
+    gate: Gate, baseline: Side, candidate: Side, config: GateConfig, options: Sequence[str] = ()
+) -> Account:
+    """Put a verdict into words; ``options`` are what the command line said besides the two sides."""
+    who, against = _names(baseline, candidate)
+    runs = list({side.run.header.run_id: side.run for side in (baseline, candidate)}.values())
+    return Account(
+        gate=gate,
+        rules=tuple(sorted(gate.rules, key=lambda rule: (_ORDER[rule.verdict], not is_beyond(rule)))),
+        baseline=baseline.text,
+        candidate=candidate.text,
+        headline=_headline(gate, who, against),
+        meaning=_meaning(gate) + _by_model(gate, [baseline, candidate]),
+        reasons=tuple(_reasons(gate)),
+        warnings=tuple(_warnings(runs)),
+        notes=tuple(_notes(gate, config, [baseline, candidate])),
+        again=tuple(_again(runs, baseline, candidate, options)),
+    )
+
+
+def _reasons(gate: Gate) -> list[str]:
+    """Broken rules one by one, then what nothing could be told of, then how many tests decided nothing."""
+    level = _percent(1 - 2 * gate.alpha)
+    told = [rule_sentence(rule, level) for rule in gate.rules if rule.verdict == "fail" and not rule.reason]
+    told += [safe(reason) for reason in gate.reasons]
+    unsure = [rule for rule in gate.rules if rule.verdict == "inconclusive" and not rule.reason]
+    if unsure:
+        many, beyond = len(unsure), sum(map(is_beyond, unsure))
+        is_are = "rule is" if many == 1 else "rules are"
+        more = f" By themselves {beyond:,} of them are beyond, but not once all rules are allowed for." * bool(beyond)
+        told.append(f"{many:,} {is_are} neither surely kept nor surely broken: {counted(unsure)}.{more}")
+    return told
+
+
+def _percent(share: float) -> str:
+    return f"{round(100 * share, 1):g} %"
+
+
+def _names(baseline: Side, candidate: Side) -> tuple[str, str]:
+    """What to call the candidate and the baseline in a sentence; with their runs where they share a name."""
+    if baseline.run.header.run_id == candidate.run.header.run_id and list(baseline.entrants) == list(
+        candidate.entrants
+    ):
+        return next(iter(candidate.entrants)) if len(candidate.entrants) == 1 else "each model", "itself"
+    who, against = (
+        next(iter(side.entrants)) if len(side.entrants) == 1 else f"all models of {side.text}"
+        for side in (candidate, baseline)
+    )
+    return (who, against) if who != against else (candidate.text, baseline.text)
+
+
+def _headline(gate: Gate, who: str, against: str) -> str:
+    who, against = safe(who), safe(against)
+    many, by = len(gate.rules), Counter(rule.verdict for rule in gate.rules)
+    rules = f"{many:,} {'rule' if many == 1 else 'rules'}"
+    if gate.verdict == "pass":
+        return f"Pass: {who} keeps {'its' if many == 1 else 'all'} {rules} against {against}."
+    if gate.verdict == "fail":
+        return f"Fail: {who} breaks {by['fail']:,} of {rules} against {against}."
+    if gate.verdict == "incomparable":
+        judged = "so nothing was judged" if not many else "so not all was judged"
+        return f"Incomparable: more than the model differs between {who} and {against}, {judged}."
+    if not many:
+        return f"Inconclusive: nothing was judged of {who} against {against}."
+    return f"Inconclusive: {who} surely keeps {by['pass']:,} of {rules} against {against}, and surely breaks none."
+
+
+def _meaning(gate: Gate) -> str:
+    alpha = _percent(gate.alpha)
+    if gate.verdict == "pass":
+        return f"Each is surely within its margin: one that breaks a rule would pass in at most {alpha} of such gates."
+    if gate.verdict == "fail":
+        if all(rule.margin is None for rule in gate.rules if rule.verdict == "fail"):
+            return "What the candidate lacks is never a pass."
+        return f"All rules are allowed for: one that keeps them all would fail in at most {alpha} of such gates."
+    if gate.verdict == "incomparable":
+        return "That is neither a pass nor a fail: measure both in one run, on one machine, in the same way."
+    return f"That is no pass, and no proof of a fault. {_remedy(gate)}"
+
+
+def _remedy(gate: Gate) -> str:
+    """What would tell more: repeats for energy, questions for quality."""
+    lacking = {rule.metric for rule in gate.rules if rule.verdict == "inconclusive" and rule.low is not None}
+    told = []
+    if gate.repeats < 2:
+        return "Measure at least 2 repeats, better 6."
+    if lacking & {"energy", "max_wh_per_1k", "min_correct_per_wh"}:
+        told.append("more repeats, an even number in abba order, tell smaller changes of energy")
+    if lacking & {"quality", "min_quality", "min_correct_per_wh"}:
+        told.append("more questions (--limit) tell smaller changes of quality")
+    text = "; ".join(told) or "the reasons below say what is missing"
+    return f"{text[0].upper()}{text[1:]}."
+
+
+def _warnings(runs: Sequence[Run]) -> list[str]:
+    """What is torn, and what is missing of the plans, a sentence each."""
+    unfinished = [far.sentence for far in map(progress, runs) if far]
+    return list(dict.fromkeys(safe(text) for text in (*(note for run in runs for note in run.notes), *unfinished)))
+
+
+def _notes(gate: Gate, config: GateConfig, sides: Sequence[Side]) -> list[str]:
+    tested = sum(rule.low is not None for rule in gate.rules)
+    told = _of_grade(gate, sides)
+    if tested:
+        each, alpha = f"{gate.repeats} {'repeat' if gate.repeats == 1 else 'repeats'}", _percent(gate.alpha)
+        told.append(
+            f"From {each}. Intervals hold {_percent(1 - 2 * gate.alpha)}: each end is a one-sided test at {alpha}. "
+            "What would have been seen is the smallest true change that fails with 80 % probability, all rules "
+            "allowed for."
+        )
+    if config.looks and gate.rules:
+        looks = joined([str(look) for look in config.looks])
+        told.append(
+            f"Planned looks are at {looks} repeats; each may take {_percent(gate.alpha)} of false fails, and all "
+            f"together {_percent(config.alpha)}."
+        )
+    return told + _flags(sides)
+
+
+def _flags(sides: Sequence[Side]) -> list[str]:
+    """What may be wrong with the figures of either, such as a busy machine; told once of all whom it is true of."""
+    whose: dict[str, list[str]] = {}
+    for name, entrant in {name: entrant for side in sides for name, entrant in side.entrants.items()}.items():
+        flags = measure(entrant, sorted(entrant.samples)).flags
+        for text in in_words([flag for flag in flags if not flag.startswith("no_energy:")]):
+            whose.setdefault(text, []).append(safe(name))
+    return [f"{joined(names)}: {text}." for text, names in whose.items()]
+
+
+def _of_grade(gate: Gate, sides: Sequence[Side]) -> list[str]:
+    """How joules were obtained, and what that leaves open between two models."""
+    entrants = [entrant for side in sides for entrant in side.entrants.values()]
+    grades = sorted({str(entrant.grade) for entrant in entrants if entrant.grade})
+    if not grades or not gate.rules:
+        return []
+    meters = sorted({safe(meter.id) for entrant in entrants for meter in entrant.meters})
+    named = joined(meters) if meters else "an unnamed meter"
+    if "modelled" not in grades:
+        return [f"Energy: {joined(grades)} ({named}); the meter's own scale cancels between the two."]
+    workload = max(meter.rel_u_workload for entrant in entrants for meter in entrant.meters)
+    return [
+        f"Energy: modelled ({named}), not measured joules. A change of less than about "
+        f"{times(workload_factor(workload))} between different models may come from the power model, which is in no "
+        "interval."
+    ]
+
+
+def _by_model(gate: Gate, sides: Sequence[Side]) -> str:
+    """That energy was not measured, where a rule is about it."""
+    modelled = any(entrant.grade == "modelled" for side in sides for entrant in side.entrants.values())
+    about = any("energy" in rule_name(rule) or "Wh" in rule_name(rule) for rule in gate.rules)
+    return " Energy is by a power model, not measured joules." if modelled and about else ""
+
+
+def _again(runs: Sequence[Run], baseline: Side, candidate: Side, options: Sequence[str]) -> list[str]:
+    """How to measure both anew, where the run's plan says how, and the gate of that; else the gate of what is there."""
+    measured = [command for command in again(runs) if command.startswith("joulemark run ")]
+    places = {run.header.run_id: f"again-{place}" for place, run in enumerate(runs, start=1)}
+    words = ["joulemark", "gate"]
+    for name, side in (("--baseline", baseline), ("--candidate", candidate)):
+        path, model = str(side.run.path), side.text.removeprefix(str(side.run.path))
+        if len(measured) == len(runs):
+            path = "again" if len(runs) == 1 else places[side.run.header.run_id]
+        words += [name, path + model if model.startswith(":") or not model else side.text]
+    return [*measured, " ".join(shlex.quote(safe(word)) for word in (*words, *options))]
