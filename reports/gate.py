@@ -23,7 +23,7 @@ from .gatehistory import History
 from .gatelikeness import asunder, differences, unpaired
 from .gaterules import Outcome, Tested, Verdict, rules_of
 from .pairing import Side
-from .progress import planned_tasks
+from .progress import planned_models, planned_tasks
 from .stats import holm
 
 __all__ = ["Gate", "decide", "judge"]
@@ -76,19 +76,22 @@ def judge(
     """
     pairs, found = _matched(baseline, candidate)
     unlike, notes = _in_turn(baseline, candidate), []
+    found += _not_begun(baseline, candidate)
     planned = {*planned_tasks(baseline.run), *planned_tasks(candidate.run)}
+    asked: dict[tuple[str, str], int] = {}
     for name, a, b in pairs:
         tasks = _chosen(a.samples.keys() | b.samples.keys() | planned, only)
         both = [task for task in tasks if task in a.samples and task in b.samples]
-        told = [*differences(a, b), *filter(None, [unpaired(a, b, both, history)])]
+        told = [*differences(a, b, both), *filter(None, [unpaired(a, b, both, history)])]
         unlike += [f"{name}: {sentence}" for sentence in told]
         found += [_lacking(name, a, b, task) for task in tasks if task not in both]
         if not told:
             apart = asunder(baseline.run, a, b)
+            asked |= {(name, task): _asked(a, b, task) - len(apart.get(task, ())) for task in both}
             found += _rules(name, a, b, both, config, history, apart)
             notes += [*_resting_on(name, a, b, history), *_left_out(name, apart)]
     found += _unused(config, [task for _, a, b in pairs for task in {*a.samples, *b.samples, *planned}])
-    rules, alpha = decide(found, config)
+    rules, alpha = decide(found, config, asked)
     reasons = [*unlike, *dict.fromkeys(rule.reason for rule in rules if rule.reason), *notes]
     if not rules and not unlike:
         reasons.append("nothing was measured of both, so nothing was judged.")
@@ -101,11 +104,18 @@ def judge(
     )
 
 
-def decide(found: Sequence[Tested], config: GateConfig) -> tuple[list[Outcome], float]:
+def decide(
+    found: Sequence[Tested], config: GateConfig, asked: Mapping[tuple[str, str], int] | None = None
+) -> tuple[list[Outcome], float]:
     """Each rule with its verdict and interval, and the alpha of this look.
 
     What can fail is corrected for over all rules that were tested (Holm). A pass of all needs each to pass, so that
     no correction is due: the worst of them is beyond its margin or none is.
+
+    Args:
+        found: The rules.
+        config: What is asked for.
+        asked: Repeats that are planned, by model and task; a rule with fewer is no verdict.
     """
     tested = [test for _, test in found if test]
     alpha = config.alpha_at(len(tested))
@@ -120,20 +130,42 @@ def decide(found: Sequence[Tested], config: GateConfig) -> tuple[list[Outcome], 
         low, high = test.ends(alpha)
         seen = test.detectable(alpha / len(tested))
         decided = replace(rule, verdict=verdict, **_written(rule, low, high, seen))
-        rules.append(_as_planned(decided, config.looks))
+        rules.append(_as_planned(decided, config.looks, (asked or {}).get((rule.model, rule.task), 0)))
     return rules, alpha
 
 
-def _as_planned(rule: Outcome, looks: Sequence[int]) -> Outcome:
+def _as_planned(rule: Outcome, looks: Sequence[int], asked: int) -> Outcome:
     """What one repeat, or a look that nobody planned, says is no verdict: looking until one comes out is no test."""
     if rule.repeats < 2:
         reason = "one repeat proves nothing; measure at least 2, better 6."
     elif looks and rule.repeats not in looks:
         planned = ", ".join(str(look) for look in looks)
         reason = f"{rule.task} has {rule.repeats} repeats, and looks are planned at {planned}; go on to one of these."
+    elif not looks and rule.repeats < asked:
+        reason = f"{rule.task} has {rule.repeats} of {asked} planned repeats; go on with joulemark run --resume."
     else:
         return rule
     return replace(rule, verdict="inconclusive", reason=reason)
+
+
+def _asked(a: Entrant, b: Entrant, task: str) -> int:
+    """Repeats that both plan; of one that did not finish its own plan, what that asks for."""
+    lacking = [own.planned for own in (a, b) if own.samples[task].repeats < own.planned]
+    return max(lacking, default=min(a.planned, b.planned))
+
+
+def _not_begun(baseline: Side, candidate: Side) -> list[Tested]:
+    """A rule for each model that is planned, and that nobody measured, where a whole run is gated."""
+    lost: dict[str, Outcome] = {}
+    for side in (baseline, candidate):
+        begun = {entrant.model for entrant in side.entrants.values()}
+        for name in [] if side.is_named else planned_models(side.run):
+            if name not in begun:
+                reason = f"{name} is planned in {side.text}, and none of its cells is measured."
+                lost[name] = Outcome(
+                    model=name, metric="model", task="all", margin=None, verdict="inconclusive", reason=reason
+                )
+    return [(outcome, None) for outcome in lost.values()]
 
 
 def _verdict(found: set[Verdict], *, incomparable: bool) -> Verdict:

@@ -145,7 +145,10 @@ def _table(path: Path) -> dict[str, Any] | None:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"{path} is no TOML file: {problem}") from problem
     if path.name == "pyproject.toml":
-        content = content.get("tool", {}).get("joulemark", {})
+        for key in ("tool", "joulemark"):
+            content = content.get(key, {})
+            if not isinstance(content, dict):
+                raise UsageError(f"{path}: {key} is a table, with keys below it.")
     table = content.get("gate")
     if table is not None and not isinstance(table, dict):
         raise UsageError(f"{path}: gate is a table, [gate], with keys below it.")
@@ -153,6 +156,8 @@ def _table(path: Path) -> dict[str, Any] | None:
 
 
 def _checked(path: Path, table: dict[str, Any]) -> GateConfig:
+    if "limits" in table:
+        raise UsageError(f"{path}: [gate] has no key 'limits'; its limits stand in the table itself.")
     try:
         return GateConfig.model_validate(table)
     except ValidationError as problem:

@@ -19,8 +19,8 @@ __all__ = ["asunder", "differences", "unpaired"]
 _NAMED = 3
 
 
-def differences(a: Entrant, b: Entrant) -> list[str]:
-    """A sentence for each thing that differs besides the models and the run; all of them."""
+def differences(a: Entrant, b: Entrant, tasks: Sequence[str]) -> list[str]:
+    """A sentence for each thing that differs in these tasks besides the models and the run; all of them."""
     told = [
         f"{what} differs: {_plain(first)} against {_plain(second)}."
         for what, first, second in (
@@ -34,7 +34,7 @@ def differences(a: Entrant, b: Entrant) -> list[str]:
         )
         if first != second
     ]
-    return [*told, *_meters_told_otherwise(a, b), *_settings(a, b), *_questions(a, b)]
+    return [*told, *_meters_told_otherwise(a, b), *_settings(a, b), *_questions(a, b, tasks)]
 
 
 def unpaired(a: Entrant, b: Entrant, tasks: Sequence[str], history: History | None) -> str:
@@ -102,18 +102,18 @@ def _settings(a: Entrant, b: Entrant) -> Iterator[str]:
             yield f"setting {key} differs: {_plain(first)} against {_plain(second)}."
 
 
-def _questions(a: Entrant, b: Entrant) -> Iterator[str]:
+def _questions(a: Entrant, b: Entrant, tasks: Sequence[str]) -> Iterator[str]:
     """What differs in what they were asked, each thing with its tasks."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
-    for task in sorted(a.samples.keys() & b.samples.keys()):
+    for task in tasks:
         first, second = a.samples[task].question, b.samples[task].question
         if first != second:
             for what, how in _apart(first, second):
                 found[what][task] = how
-    for what, tasks in found.items():
-        each = set(tasks.values())
+    for what, places in found.items():
+        each = set(places.values())
         how = f": {each.pop()}" if len(each) == 1 else ""
-        yield f"{what} differs in {_few(list(tasks))}{how}."
+        yield f"{what} differs in {_few(list(places))}{how}."
 
 
 def _apart(first: str, second: str) -> Iterator[tuple[str, str]]:

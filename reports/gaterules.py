@@ -177,8 +177,9 @@ def quality_test(found: Effect, most: float, scores: Floats, chance: float) -> T
     were lost by luck would have a small error as well, and pass up to 6.7 % where 5 % are allowed (simulated).
     """
     unit = 100 / (1 - chance)
-    lost = most / unit if bool(np.isin(scores, (0.0, 1.0)).all()) else 0.0
-    floor = _binomial(lost) / len(scores) * unit**2
+    # Of part scores it has none of its own; answers that share a source are lost together.
+    whole = float(np.isin(scores, (0.0, 1.0)).mean())
+    floor = whole * _binomial(most / unit) / min(len(scores), found.df + 1) * unit**2
     return Test(value=-found.value, var=max(found.var or 0.0, floor), df=found.df, limit=most)
 
 

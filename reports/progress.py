@@ -15,7 +15,7 @@ from joulemark.harness.schedule import settings
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 
-__all__ = ["Progress", "not_begun", "planned_repeats", "planned_tasks", "progress"]
+__all__ = ["Progress", "not_begun", "planned_models", "planned_repeats", "planned_tasks", "progress"]
 
 
 _SOAK = "soak"
@@ -115,6 +115,11 @@ def planned_repeats(run: Run) -> int | None:
 def planned_tasks(run: Run) -> list[str]:
     """The tasks that the run's plan names; none where it does not say."""
     return _names(run, "tasks")
+
+
+def planned_models(run: Run) -> list[str]:
+    """The models that the run's plan names; none where it cannot be read."""
+    return list(_ways(run) or ())
 
 
 def not_begun(runs: Sequence[Run]) -> list[str]:

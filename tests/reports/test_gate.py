@@ -243,11 +243,22 @@ def test_a_torn_tail_is_judged_without_it_and_a_lost_half_is_no_pass(make: Make)
     lines = log.read_bytes().splitlines(keepends=True)
     log.write_bytes(b"".join(lines[:-1]) + lines[-1][:40])
     found = gated(read_run(run.path))
-    assert found.verdict == "pass"
-    assert min(rule.repeats for rule in found.rules) == 5
+    assert found.verdict == "inconclusive"
+    assert "5 of 6 planned repeats" in found.reasons[0]
     log.write_bytes(b"".join(lines[:18]))
     lost = gated(read_run(run.path))
     assert (lost.verdict, lost.reasons) == ("fail", ("cand has no finished cell of units.",))
+
+
+def test_a_candidate_that_failed_most_of_its_planned_repeats_does_not_pass(make: Make) -> None:
+    run = make(change=lambda cell: None if cell.model == "cand" and cell.repeat > 1 else cell)
+    found = gated(run)
+    assert found.verdict == "inconclusive"
+    assert all(rule.verdict == "inconclusive" for rule in found.rules)
+    assert any("2 of 6 planned repeats" in reason for reason in found.reasons)
+    # At a look that was planned they decide.
+    looked = gated(run, ENERGY.model_copy(update={"looks": (2, 4, 6)}))
+    assert not any("planned repeats" in reason for reason in looked.reasons)
 
 
 def test_half_named_sides_of_one_run_are_refused_for_each_would_meet_itself(make: Make) -> None:
