@@ -25,10 +25,14 @@ class GpuMemory:
     """A GPU's memory, as its driver tells it.
 
     Attributes:
+        uuid: Of the GPU.
+        total: Bytes; None where the driver does not say.
         free: Bytes; None where the driver does not say.
         held: Bytes by process; 0 where the driver does not say how many.
     """
 
+    uuid: str
+    total: int | None
     free: int | None
     held: dict[int, int]
 
@@ -80,13 +84,14 @@ def look_at_gpus() -> list[GpuMemory]:
 
 
 def _look_at(gpu: Gpu) -> GpuMemory:
-    free, held = None, {}
+    total, free, held = None, None, {}
     with contextlib.suppress(gpu.nvml.NVMLError):
-        free = int(gpu.nvml.nvmlDeviceGetMemoryInfo(gpu.handle).free)
+        told = gpu.nvml.nvmlDeviceGetMemoryInfo(gpu.handle)
+        total, free = int(told.total), int(told.free)
     with contextlib.suppress(gpu.nvml.NVMLError):
         found = gpu.nvml.nvmlDeviceGetComputeRunningProcesses(gpu.handle)
         held = {process.pid: process.usedGpuMemory or 0 for process in found}
-    return GpuMemory(free=free, held=held)
+    return GpuMemory(uuid=gpu.uuid, total=total, free=free, held=held)
 
 
 def _has_room_on(gpu: GpuMemory, models: Sequence[Sequence[psutil.Process]]) -> bool:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from joulemark.meters.errors import UsageError
 from joulemark.meters.naming import meter_name
+from joulemark.meters.nvidia import driver_version
 from joulemark.meters.registry import Choice, Device, choose, find_meters, probe_all
+from joulemark.meters.types import Domain
 from joulemark.tasks.catalog import OUR_TASKS
 
 from .machine import describe_machine, describe_software
+from .memory import look_at_gpus
 from .models import REFERENCE, ModelSpec, parse_models
 from .plan import Plan
 from .record import Accelerator, Cell, Machine, MeterInfo, RunHeader
@@ -212,9 +215,19 @@ def meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
 
 def describe_this_machine(choice: Choice) -> Machine:
     """This machine, with the GPUs that the meters see."""
-    gpus = [domain for domain in choice.domains if domain.kind == "gpu"]
+    memory = {gpu.uuid: gpu.total for gpu in look_at_gpus()}
     # Of a GPU that only a remote source or a trace tells of, no more is known than what it is called there.
-    return describe_machine(tuple(Accelerator(name=gpu.device or f"GPU {gpu.id}", uuid=gpu.device_id) for gpu in gpus))
+    gpus = tuple(
+        Accelerator(name=domain.device or f"GPU {domain.id}", uuid=domain.device_id, memory_gb=_gb(memory, domain))
+        for domain in choice.domains
+        if domain.kind == "gpu"
+    )
+    return describe_machine(gpus, driver_version())
+
+
+def _gb(memory: Mapping[str, int | None], gpu: Domain) -> float | None:
+    held = memory.get(gpu.device_id)
+    return None if held is None else round(held / 2**30, 1)
 
 
 def check_unchanged(header: RunHeader, choice: Choice) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from .errors import MeterLost
 from .types import Conditions, Unavailable
 
-__all__ = ["Gpu", "Nvidia", "select_visible"]
+__all__ = ["Gpu", "Nvidia", "driver_version", "select_visible"]
 
 _SEE = "see what nvidia-smi says"
 
@@ -159,6 +159,19 @@ _SLOWED_BY = {
     0x80: "power brake",
 }
 """Bits of the clocks' throttle (now: event) reasons in nvml.h that slow a busy card down against its owner's wish."""
+
+
+def driver_version() -> str | None:
+    """The version of NVIDIA's driver; None where there is none, or it does not say."""
+    nvml = _start()
+    if isinstance(nvml, Unavailable):
+        return None
+    try:
+        return _decode(nvml.nvmlSystemGetDriverVersion())
+    except nvml.NVMLError:
+        return None
+    finally:
+        _stop(nvml)
 
 
 def select_visible(uuids: Sequence[str], visible: str | None) -> list[int]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from joulemark.harness.plan import Plan
-from joulemark.harness.record import Machine, MeterInfo, RunHeader
+from joulemark.harness.record import Accelerator, Machine, MeterInfo, RunHeader
 from joulemark.harness.store import Run, canonical_json
 
 from .progress import Progress, progress
@@ -145,7 +145,7 @@ def _range(values: Sequence[float], unit: str) -> str:
 
 
 def _machine(machine: Machine) -> list[tuple[str, str]]:
-    accelerators = ", ".join(gpu.name for gpu in machine.accelerators) or "none"
+    accelerators = ", ".join(map(_accelerator, machine.accelerators)) or "none"
     virtual = {True: "yes", False: "no", None: "unknown"}[machine.virtualised]
     facts = [
         ("Processor", f"{machine.cpu_model}, {machine.cpu_count} threads"),
@@ -154,6 +154,10 @@ def _machine(machine: Machine) -> list[tuple[str, str]]:
         ("System", f"{machine.os} {machine.kernel}"),
         ("Virtual", virtual),
         ("Frequency governor", machine.governor or "unknown"),
-        ("Driver", machine.driver or "none"),
+        ("GPU driver", machine.driver or ("unknown" if machine.accelerators else "none")),
     ]
     return [(name, safe(value)) for name, value in facts]
+
+
+def _accelerator(gpu: Accelerator) -> str:
+    return gpu.name if gpu.memory_gb is None else f"{gpu.name}, {number(gpu.memory_gb)} GB"

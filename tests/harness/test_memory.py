@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,18 +42,40 @@ def test_each_cells_peak_is_its_own_and_a_model_that_ran_out_of_memory_beside_ot
     assert "MemoryError. Trying again with no other loaded." in done.stderr
 
 
-def test_a_gpus_memory_is_looked_at_before_another_model_is_loaded(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small library in place of NVIDIA's."""
     compiler = shutil.which("cc")
     if compiler is None:
         pytest.skip("there is no C compiler")
-    made = [compiler, "-shared", "-fPIC", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(NVML), "-lm"]
+    folder = tmp_path_factory.mktemp("nvml")
+    made = [compiler, "-shared", "-fPIC", "-o", str(folder / "libnvidia-ml.so.1"), str(NVML), "-lm"]
     subprocess.run(made, check=True, timeout=60)
+    return folder
+
+
+def test_a_gpus_memory_and_its_driver_are_written_down(library: Path, tmp_path: Path) -> None:
+    (tmp_path / "holds").write_text("81559\n")
+    described = (
+        "from joulemark.harness.session import describe_this_machine\n"
+        "from joulemark.meters.registry import choose\n"
+        "machine = describe_this_machine(choose(device='cuda'))\n"
+        "print(machine.driver, *(f'{gpu.name} {gpu.memory_gb}' for gpu in machine.accelerators))\n"
+    )
+    env = {"LD_LIBRARY_PATH": str(library), "FAKE_GPUS": "300", "FAKE_HOLDS": str(tmp_path / "holds")}
+    done = subprocess.run(
+        [sys.executable, "-c", described], env=os.environ | env, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "580.159.04 Fake 300 W 79.6\n"
+
+
+def test_a_gpus_memory_is_looked_at_before_another_model_is_loaded(library: Path, tmp_path: Path) -> None:
     holds, note = tmp_path / "holds", tmp_path / "free"
     # One fits twice, but not with a quarter to spare.
     total = 2 * GPU_MB + GPU_MB // 8
     holds.write_text(f"{total}\n")
     models = [part for name in "ab" for part in ("-m", f"{name}=troubled:how=holds_gpu,note={note}")]
-    machine = {"LD_LIBRARY_PATH": str(tmp_path), "FAKE_GPUS": "300", "FAKE_HOLDS": str(holds)}
+    machine = {"LD_LIBRARY_PATH": str(library), "FAKE_GPUS": "300", "FAKE_HOLDS": str(holds)}
     done = call(
         "run", *models, *ASKED, "--out", tmp_path / "run", **machine,
         **put_on_path(tmp_path / "modules"),

@@ -72,6 +72,7 @@ int nvmlInitWithFlags(unsigned flags) {
     return OK;
 }
 int nvmlShutdown(void) { return ready-- > 0 ? OK : UNINITIALIZED; }
+int nvmlSystemGetDriverVersion(char *out, unsigned size) { return snprintf(out, size, "580.159.04"), OK; }
 int nvmlDeviceGetCount_v2(unsigned *out) { return *out = count, ready ? OK : UNINITIALIZED; }
 int nvmlDeviceGetHandleByIndex_v2(unsigned index, struct gpu **out) {
     if (index >= count) return INVALID;
