@@ -66,7 +66,7 @@ def main() -> int:
         sys.exit(str(problem))
     what, load = make_load()
     zeus = zeus_monitor()
-    card = counter.summed[0].provenance
+    card = counter.summed[0].device
     tick_ms = 1e3 * (counter.summed[0].update_s or 0.0)
     print(f"# {card}\n\n`python benchmarks/gpu.py`, {datetime.now(UTC):%Y-%m-%d}. Load: {what}.")
     print(f"Mean power in W, median of {ROUNDS} windows (least to most); the counter steps every {tick_ms:.0f} ms.\n")
@@ -93,7 +93,7 @@ def main() -> int:
                 if found is not None:
                     watts["zeus"].append(sum(found.gpu_energy.values()) / found.time)
             cells = [show(watts[name]) for name in ("counter", "power", "zeus")]
-            print(f"| {seconds:g} s | {cells[0]} | {100 * statistics.median(errors):.1f} % | {cells[1]} | {cells[2]} |")
+            print(f"| {seconds:g} s | {cells[0]} | {100 * statistics.median(errors):.2f} % | {cells[1]} | {cells[2]} |")
     return 0
 
 

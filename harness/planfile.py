@@ -10,9 +10,11 @@ import json
 import re
 import textwrap
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import click
+from pydantic import BaseModel
 
 from joulemark.meters.errors import UsageError
 
@@ -55,6 +57,8 @@ _GROUPS = {
 _FURTHER = "Further"
 _UNSET = "unset"
 _SCHEMA_FILE = "joulemark.schema.json"
+_OTHERS = {"gate": "joulemark.reports.gateschema:schema"}
+"""Tables that other commands read, and where their schemas are: known by name alone, as `cli` knows the commands."""
 _WIDTH = 100
 
 
@@ -98,7 +102,7 @@ def template(name: str = "joulemark.toml") -> str:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a plan file; further tables than ``[run]`` are left to others."""
+    """The JSON schema of a plan file, with the tables that other commands of ours read; further ones are free."""
     plan = Plan.model_json_schema()
     keys = {key: _for_toml(key, content) for key, content in plan["properties"].items()}
     run = {
@@ -111,15 +115,15 @@ def schema() -> dict[str, Any]:
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "A plan file of Joulemark's",
         "type": "object",
-        "properties": {"run": run},
+        "properties": {"run": run} | {name: resolve_name(place)() for name, place in _OTHERS.items()},
         "required": ["run"],
         "additionalProperties": {"type": "object"},
     } | ({"$defs": plan["$defs"]} if "$defs" in plan else {})
 
 
-def described() -> dict[str, str]:
-    """What each key of `Plan` means, from its docstring."""
-    text = inspect.cleandoc(Plan.__doc__ or "").partition("Attributes:\n")[2]
+def described(table: type[BaseModel] = Plan) -> dict[str, str]:
+    """What each key of a table means, from its docstring."""
+    text = inspect.cleandoc(table.__doc__ or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^ {4}(\w+): (.*(?:\n {5,}.*)*)", text, flags=re.MULTILINE)
     return {key: _plain(" ".join(said.split())) for key, said in entries}
 

@@ -71,8 +71,13 @@ class Entrant:
 
     @property
     def yardstick(self) -> str:
-        """Equal where a meter's scale is the same: one machine, the same meters."""
-        return canonical_json([self.machine.machine_id, sorted(meter.id for meter in self.meters)])
+        """Equal where a meter's scale is the same: one machine with the same GPUs, the same meters."""
+        return canonical_json([self.machine.machine_id, self.gpus, sorted(meter.id for meter in self.meters)])
+
+    @property
+    def gpus(self) -> list[str]:
+        """What tells its GPUs from others of their kind: rented machines often share a name, and with it an id."""
+        return sorted(gpu.uuid for gpu in self.machine.accelerators)
 
 
 Trait = tuple[str, str, str, Grade | None, str | None]

@@ -8,7 +8,7 @@ where the estimate is surely within it. What was not measured is never kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -21,7 +21,7 @@ from .entrants import Entrant
 from .gateconfig import GateConfig
 from .gatehistory import History
 from .gatelikeness import asunder, differences, unpaired
-from .gaterules import Outcome, Tested, Verdict, rules_of
+from .gaterules import Outcome, Tested, Verdict, rules_of, told_apart
 from .pairing import Side
 from .progress import planned_models, planned_tasks
 from .stats import holm
@@ -42,6 +42,7 @@ class Gate:
         reasons: Why it is not a pass, or what to know of one, a sentence each.
         alpha: False fails that this look may have.
         repeats: That there are of all cells.
+        by_precision: Whether a run went on until its energies were known well enough, for which ``alpha`` is less.
     """
 
     verdict: Verdict
@@ -49,6 +50,7 @@ class Gate:
     reasons: tuple[str, ...]
     alpha: float
     repeats: int
+    by_precision: bool = False
 
 
 def judge(
@@ -68,14 +70,14 @@ def judge(
         baseline: What must not get worse.
         candidate: What it is to be replaced by.
         config: What is asked for.
-        history: Runs that tell how much two runs differ, so that two may be compared; None: they may not.
+        history: Runs that tell how much days differ, so that two may be compared; None: they may not.
         only: Patterns of the tasks to judge; none: all.
 
     Raises:
         UsageError: It is not clear which models are meant.
     """
     pairs, found = _matched(baseline, candidate)
-    unlike, notes = _in_turn(baseline, candidate), []
+    unlike, notes = _in_turn(baseline, candidate), _ignored(baseline, candidate)
     found += _not_begun(baseline, candidate)
     planned = {*planned_tasks(baseline.run), *planned_tasks(candidate.run)}
     asked: dict[tuple[str, str], int] = {}
@@ -90,22 +92,28 @@ def judge(
             asked |= {(name, task): _asked(a, b, task) - len(apart.get(task, ())) for task in both}
             found += _rules(name, a, b, both, config, history, apart)
             notes += [*_resting_on(name, a, b, history), *_left_out(name, apart)]
-    found += _unused(config, [task for _, a, b in pairs for task in {*a.samples, *b.samples, *planned}])
-    rules, alpha = decide(found, config, asked)
+    found += _unused(config, planned | {cell.task for side in (baseline, candidate) for cell in side.run.cells})
+    by_precision = not config.looks and any(own.precision for _, *both in pairs for own in both)
+    rules, alpha = decide(found, config, asked, by_precision=by_precision)
     reasons = [*unlike, *dict.fromkeys(rule.reason for rule in rules if rule.reason), *notes]
     if not rules and not unlike:
-        reasons.append("nothing was measured of both, so nothing was judged.")
+        reasons.append(f"{'no rule is set' if asked else 'nothing was measured of both'}, so nothing was judged.")
     return Gate(
         verdict=_verdict({rule.verdict for rule in rules}, incomparable=bool(unlike)),
         rules=tuple(rules),
         reasons=tuple(reasons),
         alpha=alpha,
         repeats=_repeats(pairs),
+        by_precision=by_precision,
     )
 
 
 def decide(
-    found: Sequence[Tested], config: GateConfig, asked: Mapping[tuple[str, str], int] | None = None
+    found: Sequence[Tested],
+    config: GateConfig,
+    asked: Mapping[tuple[str, str], int] | None = None,
+    *,
+    by_precision: bool = False,
 ) -> tuple[list[Outcome], float]:
     """Each rule with its verdict and interval, and the alpha of this look.
 
@@ -116,9 +124,10 @@ def decide(
         found: The rules.
         config: What is asked for.
         asked: Repeats that are planned, by model and task; a rule with fewer is no verdict.
+        by_precision: Whether a run stopped once its energies were known well enough.
     """
     tested = [test for _, test in found if test]
-    alpha = config.alpha_at(len(tested))
+    alpha = config.alpha_at(len(tested), by_precision=by_precision)
     beyond = holm(np.array([test.p_beyond() for test in tested]), alpha) if tested else np.zeros(0, dtype=bool)
     broken, rules = iter(beyond.tolist()), []
     for rule, test in found:
@@ -193,7 +202,7 @@ def _rules(
         for task in tasks
         for rule in rules_of(name, a, b, task, config, days.spread(a, task) if days else None, apart.get(task, ()))
     ]  # fmt: skip
-    return [_certain(rule) for rule in own] if _is_itself(a, b) else own
+    return list(map(_certain if _is_itself(a, b) else told_apart, own))
 
 
 def _is_itself(a: Entrant, b: Entrant) -> bool:
@@ -216,7 +225,7 @@ def _resting_on(name: str, a: Entrant, b: Entrant, history: History | None) -> l
         return []
     return [
         f"{name}: baseline and candidate are of two runs, {a.run_name} and {b.run_name}; the interval of energy is "
-        "wider by what the history's runs differ by (--allow-unpaired)."
+        "wider by what the history's days differ by (--allow-unpaired)."
     ]
 
 
@@ -254,6 +263,17 @@ def _matched(baseline: Side, candidate: Side) -> tuple[list[tuple[str, Entrant, 
     return pairs, lost
 
 
+def _ignored(baseline: Side, candidate: Side) -> list[str]:
+    """That models of the candidate's run have nothing to be compared with, where whole runs are gated."""
+    if baseline.is_named or candidate.is_named or len(baseline.entrants) == len(candidate.entrants) == 1:
+        return []
+    return [
+        f"{name} is in {candidate.text} and not in {baseline.text}, so it was not judged."
+        for name in candidate.entrants
+        if name not in baseline.entrants
+    ]
+
+
 def _in_turn(baseline: Side, candidate: Side) -> list[str]:
     """That one was measured after the other, so that all drift of the machine falls on one of them."""
     one_run = baseline.run.header.run_id == candidate.run.header.run_id
@@ -282,8 +302,8 @@ def _lacking(name: str, a: Entrant, b: Entrant, task: str) -> Tested:
     return Outcome(model=name, metric="task", task=task, margin=None, verdict=verdict, reason=reason), None
 
 
-def _unused(config: GateConfig, tasks: Sequence[str]) -> list[Tested]:
-    """Limits for tasks that are not there: asked for, and not judged."""
+def _unused(config: GateConfig, tasks: Collection[str]) -> list[Tested]:
+    """Limits for tasks that are in neither run: asked for, and not judged. One that --task leaves out is there."""
     return [
         (Outcome(model="all", metric="task", task=pattern, margin=None, verdict="inconclusive",
                  reason=f"no task is called {pattern}, so its limits in [gate.tasks] were not judged."), None)
@@ -302,7 +322,8 @@ def _written(rule: Outcome, low: float, high: float, seen: float) -> dict[str, A
     if rule.metric in ("energy", "max_wh_per_1k", "min_correct_per_wh"):
         if rule.metric == "min_correct_per_wh":
             low, high, seen = -high, -low, -seen
-        known = max(abs(low), abs(high)) < _LARGEST
+        # A model that may be guessing has no lower end but 0.
+        known = max(abs(low) if low > -math.inf else 0.0, abs(high)) < _LARGEST
         return {
             "low": math.exp(low) if known else None,
             "high": math.exp(high) if known else None,

@@ -14,6 +14,7 @@ from joulemark.harness.store import replace_file
 from joulemark.meters.errors import UsageError
 
 from .gate import Gate, judge
+from .gatecalibratecommand import calibration_options, check_usage, run_calibration
 from .gateconfig import read_gate_config
 from .gatefiles import as_annotations, as_badge, as_json, as_junit, as_markdown
 from .gatehistory import read_history
@@ -31,20 +32,22 @@ _NAMED = 8
 
 
 @click.command()
-@click.option("--baseline", required=True, metavar="RUN[:MODEL]", help="What must not get worse.")
-@click.option("--candidate", required=True, metavar="RUN[:MODEL]", help="What it is to be replaced by.")
+@click.option("--baseline", metavar="RUN[:MODEL]", help="What must not get worse.")
+@click.option("--candidate", metavar="RUN[:MODEL]", help="What it is to be replaced by.")
 @click.option("--config", type=_FILE, metavar="FILE",
               help="A TOML file with a [gate] table; else joulemark.toml or pyproject.toml here.")  # fmt: skip
-@click.option("--task", "tasks", multiple=True, metavar="GLOB", help="Only tasks of such names; repeatable.")
+@click.option("-t", "--task", "tasks", multiple=True, metavar="GLOB",
+              help="Only tasks of such names; to calibrate: these; repeatable.")  # fmt: skip
 @click.option("--allow-unpaired", is_flag=True, help="Compare two runs, by how far --history says that runs differ.")
 @click.option("--history", multiple=True, type=click.Path(file_okay=False, path_type=Path), metavar="RUN",
-              help="A run of the baseline's model on this machine; 20 or more.")  # fmt: skip
+              help="A run of the baseline's model on this machine; of 20 days or more.")  # fmt: skip
 @click.option("--on-inconclusive", type=click.Choice(["code", "warn", "fail"]), show_default="code",
               help="Exit code where neither can be told: 3, 0 or 1.")  # fmt: skip
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, a test case for each rule.")
 @click.option("--markdown", type=_FILE, metavar="FILE", help="Write Markdown for a job's summary or a comment.")
 @click.option("--badge", type=_FILE, metavar="FILE", help="Write JSON for a Shields endpoint badge.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@calibration_options
 def gate(
     baseline: str,
     candidate: str,
@@ -54,7 +57,11 @@ def gate(
     history: tuple[Path, ...],
     on_inconclusive: str | None,
     as_object: bool,
-    **files: Path | None,
+    junit: Path | None,
+    markdown: Path | None,
+    badge: Path | None,
+    calibrate: bool,
+    **measured: Any,
 ) -> int:
     """Pass or fail a candidate: does it take more energy, or answer worse, than its baseline may?
 
@@ -63,9 +70,14 @@ def gate(
 
     Exit codes: 0 pass, 1 fail, 3 inconclusive, 4 incomparable.
 
+    How small a change does this machine see? joulemark gate --calibrate measures that in a minute or two.
+
     In GitHub's jobs it also prints annotations, and adds the Markdown to the job's summary unless --markdown says
     where.
     """
+    check_usage()
+    if calibrate:
+        return run_calibration(config, tasks, as_object=as_object, **measured)
     asked = read_gate_config(config)
     if bool(history) != allow_unpaired:
         raise UsageError(
@@ -84,8 +96,8 @@ def gate(
         click.echo(as_json(account))
     else:
         print_gate(account)
-    _tell_github(account, summary=files["markdown"] is None)
-    _write(account, inconclusive_fails=otherwise == "fail", **files)
+    _tell_github(account, summary=markdown is None)
+    _write(account, inconclusive_fails=otherwise == "fail", junit=junit, markdown=markdown, badge=badge)
     return exit_code(found, otherwise)
 
 

@@ -18,6 +18,11 @@ LOOKS: dict[tuple[int, ...], float] = {(4, 6, 10): 0.38}
 """Planned looks, and the part of alpha that each may take, so that all together take no more; of others each takes
 its equal part (Bonferroni). Simulated: looks of one normal mean take 0.86 of alpha 0.05 and 0.98 of 0.01."""
 
+BY_PRECISION = 1 / 3
+"""The part of alpha for runs that went on until their energies were known well enough (``--precision``). They stop
+where repeats agree by luck, and so would err in up to 1.6 times alpha 0.05, and 3 times 0.0005, where one model
+scatters and the other does not; of this part they take at most alpha (simulated, 3 to 10 repeats at first)."""
+
 _LEAST_ALPHA = 0.01
 """Below this, a rule, such looks hardly overlap and would take up to 1.08 of it: then the parts are equal as well."""
 
@@ -111,10 +116,13 @@ class GateConfig(_Table):
                 found = found.model_copy(update=own.model_dump(exclude_unset=True))
         return found
 
-    def alpha_at(self, rules: int = 1) -> float:
-        """What one look may take, over so many rules that are tested."""
+    def alpha_at(self, rules: int = 1, *, by_precision: bool = False) -> float:
+        """What one look may take, over so many rules that are tested.
+
+        Planned looks hold whatever stops a run at one of them, its own precision as well.
+        """
         if not self.looks:
-            return self.alpha
+            return self.alpha * (BY_PRECISION if by_precision else 1)
         equal = 1 / len(self.looks)
         many = self.alpha / max(rules, 1) < _LEAST_ALPHA
         return self.alpha * (equal if many else LOOKS.get(self.looks, equal))

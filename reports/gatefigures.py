@@ -20,6 +20,7 @@ __all__ = [
     "rule_name",
     "rule_sentence",
     "rule_text",
+    "so_many",
 ]
 
 _NAMES = {
@@ -108,6 +109,11 @@ def rule_sentence(rule: Outcome, level: str) -> str:
 def counted(rules: Sequence[Outcome]) -> str:
     """How many rules of each kind these are, such as ``90 of energy and 90 of quality``."""
     return joined([f"{many:,} of {name}" for name, many in Counter(map(rule_name, rules)).items()]) if rules else ""
+
+
+def so_many(rules: int, kind: str = "") -> str:
+    """So many rules, such as ``1 rule`` or ``1,200 more rules``; ``kind`` is what stands before the word."""
+    return f"{rules:,} {kind}{' ' if kind else ''}{'rule' if rules == 1 else 'rules'}"
 
 
 def _why(rule: Outcome) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
-from .gatefigures import ARROW, counted, rule_name, rule_sentence, rule_text
+from .gatefigures import ARROW, counted, rule_name, rule_sentence, rule_text, so_many
 from .gaterules import Outcome
 from .gatewords import Account
 from .markdown import md, md_row
@@ -51,7 +51,8 @@ def as_json(account: Account) -> str:
         "notes": list(account.notes),
         "reproduce": list(account.again),
     }
-    return json.dumps(told, indent=2, allow_nan=False)
+    # What GitHub would take for a command in a job's log is written otherwise, and read back as it is.
+    return json.dumps(told, indent=2, allow_nan=False).replace("##[", "##\\u005b")
 
 
 def as_junit(account: Account, *, inconclusive_fails: bool = False) -> bytes:
@@ -91,7 +92,7 @@ def as_badge(account: Account) -> str:
     """What Shields' endpoint badge reads."""
     gate = account.gate
     broken = sum(rule.verdict == "fail" for rule in gate.rules)
-    message = f"fail: {broken:,} of {len(gate.rules):,} rules" if gate.verdict == "fail" else gate.verdict
+    message = f"fail: {broken:,} of {so_many(len(gate.rules))}" if gate.verdict == "fail" else gate.verdict
     told = {"schemaVersion": 1, "label": "joulemark gate", "message": message, "color": _COLORS[gate.verdict]}
     return json.dumps(told) + "\n"
 
@@ -148,10 +149,14 @@ def _md_rules(account: Account, room: int) -> list[str]:
     parts: list[str] = []
     for rules, fold in ((others, False), (kept, bool(others))):
         table, left = _md_table(account, rules, room)
-        more = [f"{len(left):,} more rules ({_verdicts(left)}) have no room here; `joulemark gate --json` has all."]
+        has = "has" if len(left) == 1 else "have"
+        more = [
+            f"{so_many(len(left), 'more')} ({_verdicts(left)}) {has} no room here; `joulemark gate --json` has all."
+        ]
         told = [*([table] if table else []), *(more if left else [])]
         if fold and told:
-            told = [f"<details><summary>{len(kept):,} rules pass: {md(counted(kept))}</summary>", *told, "</details>"]
+            passed = f"{so_many(len(kept))} {'passes' if len(kept) == 1 else 'pass'}: {md(counted(kept))}"
+            told = [f"<details><summary>{passed}</summary>", *told, "</details>"]
         parts += told
         room -= sum(map(_size, told))
     return parts

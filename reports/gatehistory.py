@@ -1,8 +1,9 @@
-"""What one model's energy does from run to run on one machine, for a baseline that was measured on another day."""
+"""What one model's energy does from day to day on one machine, for a baseline that was measured on another day."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,47 +14,58 @@ from joulemark.harness.store import Run, read_run
 from .entrants import Entrant, gather
 from .rows import measure
 
-__all__ = ["LEAST_RUNS", "History", "Spread", "gather_history", "read_history"]
+__all__ = ["LEAST_DAYS", "History", "Spread", "gather_history", "read_history", "spread_of"]
 
-LEAST_RUNS = 20
-"""Fewer runs do not tell their spread well enough: of 5 it is off by a third, of 20 by a sixth."""
+LEAST_DAYS = 20
+"""Fewer days do not tell their spread well enough: of 5 it is off by a third, of 20 by a sixth. Runs of one afternoon
+tell nothing of how days differ, however many they are."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """How much the log energy of one model in one task differs between runs.
+    """How much the log energy of one model in one task differs between runs of different days.
 
     Attributes:
         var: Variance of a run's mean over its repeats; it holds what repeats of a run scatter by as well.
-        runs: That tell it.
+        days: That tell it.
     """
 
     var: float
-    runs: int
+    days: int
 
     @property
     def df(self) -> float:
         """Degrees of freedom of the variance."""
-        return self.runs - 1.0
+        return self.days - 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class History:
-    """Entrants of earlier runs, by run; a run that was given twice is there once."""
+    """Entrants of each earlier run, by the day (UTC) on which it began; a run that was given twice is there once."""
 
-    runs: Mapping[str, tuple[Entrant, ...]]
+    days: Mapping[str, Sequence[tuple[Entrant, ...]]]
 
-    def of(self, entrant: Entrant, task: str) -> list[float]:
-        """Log of the mean Wh per 1,000 items of each run that asked this very thing, measured alike."""
-        means = [_mean(own, entrant, task) for own in self.runs.values()]
-        return [mean for mean in means if mean is not None]
+    def of(self, entrant: Entrant, task: str) -> dict[str, list[float]]:
+        """Log of the mean Wh per 1,000 items of each run that asked this very thing, measured alike, by day."""
+        means = {day: [_mean(own, entrant, task) for own in runs] for day, runs in self.days.items()}
+        known = {day: [mean for mean in own if mean is not None] for day, own in means.items()}
+        return {day: own for day, own in known.items() if own}
 
     def spread(self, entrant: Entrant, task: str) -> Spread | None:
-        """Its spread from run to run; None where fewer than `LEAST_RUNS` tell."""
-        means = self.of(entrant, task)
-        if len(means) < LEAST_RUNS:
-            return None
-        return Spread(var=float(np.var(means, ddof=1)), runs=len(means))
+        """Its spread from day to day; None where fewer than `LEAST_DAYS` tell."""
+        days = self.of(entrant, task)
+        return spread_of(days.values()) if len(days) >= LEAST_DAYS else None
+
+
+def spread_of(days: Collection[Sequence[float]]) -> Spread:
+    """How much single runs of different days differ, from the log energies of one run or more on each of these days.
+
+    The variance of the days' means, and of what runs of one day scatter by the part that such a mean takes out: of
+    ``k`` runs ``1 - 1/k`` (law of total variance). So it has no bias, however many runs a day has.
+    """
+    between = np.var([np.mean(runs) for runs in days], ddof=1)
+    within = np.mean([np.var(runs) for runs in days])
+    return Spread(var=float(between + within), days=len(days))
 
 
 def read_history(paths: Iterable[Path]) -> History:
@@ -66,8 +78,17 @@ def read_history(paths: Iterable[Path]) -> History:
 
 
 def gather_history(runs: Iterable[Run]) -> History:
-    """The entrants of these runs."""
-    return History(runs={run.header.run_id: tuple(gather([run])) for run in runs})
+    """The entrants of these runs.
+
+    A run is of the day on which its first cell was measured, which does not change when its energy is taken anew.
+    """
+    days: dict[str, list[tuple[Entrant, ...]]] = defaultdict(list)
+    known: set[str] = set()
+    for run in runs:
+        if run.cells and run.header.run_id not in known:
+            known.add(run.header.run_id)
+            days[min(cell.started_at for cell in run.cells)[:10]].append(tuple(gather([run])))
+    return History(days=days)
 
 
 def _mean(entrants: Iterable[Entrant], like: Entrant, task: str) -> float | None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
+
+import numpy as np
 
 from joulemark.harness.record import Cell
 from joulemark.harness.store import Run, canonical_json
 
 from .entrants import Entrant
-from .gatehistory import LEAST_RUNS, History
-from .samples import ASKED
+from .gatehistory import LEAST_DAYS, History
+from .samples import ASKED, Sample
 
 __all__ = ["asunder", "differences", "unpaired"]
 
@@ -26,6 +29,7 @@ def differences(a: Entrant, b: Entrant, tasks: Sequence[str]) -> list[str]:
         for what, first, second in (
             ("hardware", a.hardware, b.hardware),
             ("machine", a.machine.machine_id, b.machine.machine_id),
+            ("GPU", ", ".join(a.gpus), ", ".join(b.gpus)),
             ("CPU governor", a.machine.governor, b.machine.governor),
             ("driver", a.machine.driver, b.machine.driver),
             ("grade of energy", a.grade, b.grade),
@@ -45,16 +49,18 @@ def unpaired(a: Entrant, b: Entrant, tasks: Sequence[str], history: History | No
     if history is None:
         return (
             f"{both}, and a machine differs from day to day; measure both in one: joulemark run -m base=... "
-            f"-m cand=... --order abba --repeats 6. Or give --allow-unpaired with --history, {LEAST_RUNS} runs or more."
+            "-m cand=... --order abba --repeats 6. Or give --allow-unpaired with --history, runs of "
+            f"{LEAST_DAYS} days or more."
         )
-    few = {task: len(history.of(a, task)) for task in tasks}
-    few = {task: runs for task, runs in few.items() if runs < LEAST_RUNS}
+    told = {task: history.of(a, task) for task in tasks}
+    few = {task: days for task, days in told.items() if len(days) < LEAST_DAYS}
     if not few:
         return ""
-    least = min(few, key=lambda task: few[task])
+    least = min(few, key=lambda task: len(few[task]))
+    runs, days = sum(map(len, few[least].values())), len(few[least])
     return (
-        f"{both}, and --allow-unpaired needs a history of at least {LEAST_RUNS} runs of {a.model} on this machine, "
-        f"measured alike; of {least} it has {few[least]}."
+        f"{both}, and --allow-unpaired needs a history of {a.model} on this machine, measured alike, of at least "
+        f"{LEAST_DAYS} days; of {least} it has {_number(runs, 'run')} on {_number(days, 'day')}."
     )
 
 
@@ -66,13 +72,15 @@ def asunder(run: Run, a: Entrant, b: Entrant) -> dict[str, set[int]]:
     if a.run_id != b.run_id or len(run.header.invocations) < 2:
         return {}
     sides = [(each.model, canonical_json(dict(each.setting))) for each in (a, b)]
-    began: dict[tuple[str, int], set[str]] = defaultdict(set)
+    starts = sorted(each.before.began_at for each in run.header.invocations)
+    began: dict[tuple[str, int], set[int]] = defaultdict(set)
     for cell in run.cells:
         if cell.status == "ok" and cell.idle_window and _side(cell) in sides:
-            began[cell.task, cell.repeat].add(cell.idle_window.began_at)
+            # Some meters take each model's idle power by itself, some moments after the invocation's own.
+            began[cell.task, cell.repeat].add(bisect_right(starts, cell.idle_window.began_at))
     apart: dict[str, set[int]] = defaultdict(set)
-    for (task, repeat), times in began.items():
-        if len(times) > 1:
+    for (task, repeat), invocations in began.items():
+        if len(invocations) > 1:
             apart[task].add(repeat)
     return apart
 
@@ -106,25 +114,36 @@ def _questions(a: Entrant, b: Entrant, tasks: Sequence[str]) -> Iterator[str]:
     """What differs in what they were asked, each thing with its tasks."""
     found: dict[str, dict[str, str]] = defaultdict(dict)
     for task in tasks:
-        first, second = a.samples[task].question, b.samples[task].question
-        if first != second:
-            for what, how in _apart(first, second):
-                found[what][task] = how
+        for what, how in _apart(a.samples[task], b.samples[task]):
+            found[what][task] = how
     for what, places in found.items():
         each = set(places.values())
         how = f": {each.pop()}" if len(each) == 1 else ""
         yield f"{what} differs in {_few(list(places))}{how}."
 
 
-def _apart(first: str, second: str) -> Iterator[tuple[str, str]]:
-    """What of two questions differs, the task's hash or a setting that says what is asked, and how."""
-    (hash_a, way_a), (hash_b, way_b) = json.loads(first), json.loads(second)
-    if hash_a != hash_b:
+def _apart(a: Sample, b: Sample) -> Iterator[tuple[str, str]]:
+    """What of two samples of a task differs, its hash, a setting that says what is asked, or its items, and how."""
+    (hash_a, way_a), (hash_b, way_b) = json.loads(a.question), json.loads(b.question)
+    changed = {
+        f"task hash of the {whose}'s repeats": " against ".join(map(_plain, told))
+        for whose, told in (("baseline", hash_a), ("candidate", hash_b))
+        if isinstance(told, list)
+    }
+    yield from changed.items()
+    if hash_a != hash_b and not changed:
         yield "task hash", f"{_plain(hash_a)} against {_plain(hash_b)}"
+    if a.question == b.question and not np.array_equal(a.docs, b.docs):
+        shared = len(np.intersect1d(a.docs, b.docs))
+        yield "choice of questions", f"{len(a.docs):,} against {len(b.docs):,}, of which {shared:,} are in both"
     asked_a, asked_b = json.loads(way_a), json.loads(way_b)
     for key in sorted(asked_a.keys() | asked_b.keys()):
         if asked_a.get(key) != asked_b.get(key):
             yield f"setting {key}", f"{_plain(asked_a.get(key))} against {_plain(asked_b.get(key))}"
+
+
+def _number(many: int, what: str) -> str:
+    return f"{many} {what}{'' if many == 1 else 's'}"
 
 
 def _plain(value: Any) -> str:

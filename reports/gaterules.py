@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Literal
 
-import numpy as np
-from scipy.special import chdtri, nctdtrinc, ndtri, stdtr, stdtrit
-
-from .effects import POWER, Effect, Energies, of_energies, of_quality
+from .effects import of_energies, of_quality
 from .entrants import Entrant
 from .gateconfig import GateConfig, Limits
 from .gatehistory import Spread
+from .gatetests import Test, bound_test, energy_test, quality_bound, quality_test, rate_test
 from .rows import Figures, measure
-from .stats import Floats, Share, right_per_wh, satterthwaite
+from .stats import LogEnergy, Share, right_per_wh
 
-__all__ = ["Outcome", "Test", "Tested", "Verdict", "energy_test", "quality_bound", "quality_test", "rules_of"]
+__all__ = ["Outcome", "Tested", "Verdict", "rules_of", "told_apart"]
 
-_HUGE = 500.0
-"""A critical value in standard errors."""
+_NO_SCATTER = 1e-18
+"""Repeats whose log energies have less variance agree exactly, but for rounding."""
 
 Verdict = Literal["pass", "fail", "inconclusive", "incomparable"]
 
@@ -62,67 +59,6 @@ class Outcome:
     reason: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Test:
-    """An estimate in units of which more is worse, and what it must not surely be beyond.
-
-    Attributes:
-        value: Log ratio of energies, or points lost.
-        var: Its variance.
-        df: Degrees of freedom.
-        limit: The margin in the same unit.
-    """
-
-    value: float
-    var: float
-    df: float
-    limit: float
-
-    @property
-    def error(self) -> float:
-        """Standard error, in the unit of the estimate."""
-        return math.sqrt(self.var)
-
-    def p_beyond(self) -> float:
-        """P value of its being within the margin: small where it is surely beyond."""
-        if self.error == 0:
-            return float(self.value <= self.limit)
-        return self._below(self.limit - self.value)
-
-    def p_within(self) -> float:
-        """P value of its being beyond: small where it is surely within."""
-        if self.error == 0:
-            return float(self.value > self.limit)
-        return self._below(self.value - self.limit)
-
-    def _below(self, by: float) -> float:
-        return float(stdtr(min(self.df, 1e9), by / self.error))
-
-    def ends(self, alpha: float) -> tuple[float, float]:
-        """The interval whose ends are both one-sided tests at ``alpha``."""
-        half = float(stdtrit(min(self.df, 1e9), 1 - alpha)) * self.error
-        return self.value - half, self.value + half
-
-    def detectable(self, alpha: float) -> float:
-        """What it must truly be to be found beyond the margin with 80 % probability."""
-        return self.limit + _errors_beyond(self.df, alpha) * self.error
-
-
-@lru_cache(maxsize=4096)
-def _errors_beyond(df: float, alpha: float) -> float:
-    """By how many standard errors it must truly be beyond, for a power of `POWER`: of the noncentral t distribution.
-
-    Where the critical value is huge (two repeats, a thousand rules) the search takes seconds, or never ends; there the
-    error's own error is all that counts, and its quantile is a chi-squared one.
-    """
-    critical = float(stdtrit(min(df, 1e9), 1 - alpha))
-    if df > 1e6:
-        return critical + float(ndtri(POWER))
-    if critical > _HUGE:
-        return critical * math.sqrt(float(chdtri(df, 1 - POWER)) / df)
-    return float(nctdtrinc(df, 1 - POWER, critical))
-
-
 Tested = tuple[Outcome, Test | None]
 """A rule, and the test that decides it; none where nothing can be told."""
 
@@ -144,7 +80,7 @@ def rules_of(
         b: The candidate.
         task: The task.
         config: What is asked for.
-        spread: From run to run, where both were not measured in one.
+        spread: From day to day, where both were not measured in one run.
         apart: Repeats of which one was measured before a run was resumed, and the other after.
     """
     limits = config.limits_of(task)
@@ -158,47 +94,23 @@ def rules_of(
     return found + _bounds(name, task, second, limits)
 
 
-def energy_test(found: Energies, most: float, spread: Spread | None = None) -> Test | None:
-    """The test of a log ratio against ``most``, a share above the baseline; None where repeats do not tell its error.
-
-    Of two runs each has its own day: the variance from run to run counts twice.
-    """
-    if found.variances is None:
-        return None
-    days, df_days = (2 * spread.var, spread.df) if spread else (0.0, math.inf)
-    var, df = satterthwaite([np.array(v) for v in (*found.variances, days)], [*found.dfs, df_days])
-    return Test(value=found.log_ratio, var=float(var), df=float(df), limit=math.log1p(most))
+def told_apart(rule: Tested) -> Tested:
+    """The rule without its test where repeats of different cells agree exactly: then their error is not known."""
+    outcome, test = rule
+    if test is None or outcome.metric != "energy" or test.var > _NO_SCATTER:
+        return rule
+    return replace(outcome, reason=_too_coarse(outcome.task)), None
 
 
-def quality_test(found: Effect, most: float, scores: Floats, chance: float) -> Test:
-    """The test of points lost against ``most``; ``scores`` are the candidate's, by item, and ``chance`` the guesser's.
-
-    Where answers are right or wrong, a loss of so many points has at least the error of so many lost answers: few that
-    were lost by luck would have a small error as well, and pass up to 6.7 % where 5 % are allowed (simulated).
-    """
-    unit = 100 / (1 - chance)
-    # Of part scores it has none of its own; answers that share a source are lost together.
-    whole = float(np.isin(scores, (0.0, 1.0)).mean())
-    floor = whole * _binomial(most / unit) / min(len(scores), found.df + 1) * unit**2
-    return Test(value=-found.value, var=max(found.var or 0.0, floor), df=found.df, limit=most)
+def _no_energy(task: str) -> str:
+    return f"energy is missing in {task}, so nothing is told of it."
 
 
-def quality_bound(points: Share, least: float) -> Test:
-    """The test of points against the least that is asked for, with the error that they would have there.
-
-    As in Wilson's interval, and not with the error that they happen to show: of 50 right answers none was wrong, which
-    is no proof of 96 %.
-    """
-    reach = points.top - points.bottom
-    inside = _binomial((points.value - points.bottom) / reach)
-    var = points.var / reach**2
-    effective = inside / var if var > 1e-18 and inside > 1e-12 else float(points.groups)
-    var_there = _binomial((least - points.bottom) / reach) / effective * reach**2
-    return Test(value=-points.value, var=var_there, df=points.df, limit=-least)
-
-
-def _binomial(share: float) -> float:
-    return max(share * (1 - share), 0.0)
+def _too_coarse(task: str) -> str:
+    return (
+        f"the repeats of {task} agree exactly: the meter's step is too coarse to tell repeats apart; take a finer "
+        "meter, or more questions."
+    )
 
 
 def _untold(name: str, metric: str, task: str, margin: float | None, reason: str) -> Outcome:
@@ -207,7 +119,7 @@ def _untold(name: str, metric: str, task: str, margin: float | None, reason: str
 
 def _energy_rule(name: str, task: str, a: Figures, b: Figures, most: float, spread: Spread | None) -> Tested:
     if not a.log or not b.log:
-        return _untold(name, "energy", task, 1 + most, f"energy is missing in {task}, so nothing is told of it."), None
+        return _untold(name, "energy", task, 1 + most, _no_energy(task)), None
     shared = len(set(a.repeats) & set(b.repeats))
     plain = Outcome(
         model=name, metric="energy", task=task, margin=1 + most, verdict="inconclusive", baseline=math.exp(a.log.mean),
@@ -267,25 +179,36 @@ def _quality_bound(name: str, task: str, f: Figures, least: float) -> Tested:
 
 def _log_bound(name: str, metric: str, task: str, f: Figures, most: float, rel_u: float) -> Tested:
     plain = _untold(name, metric, task, most, "")
-    if f.log is None:
-        return replace(plain, reason=f"energy is missing in {task}, so nothing is told of it."), None
-    plain = replace(plain, candidate=math.exp(f.log.mean), ratio_or_delta=math.exp(f.log.mean))
-    plain = replace(plain, repeats=len(f.repeats))
-    if f.log.var is None:
-        return replace(plain, reason=f"one repeat of {task}: no interval, so nothing is told of energy."), None
-    var, df = satterthwaite([np.array(f.log.var), np.array(rel_u**2)], [f.log.df, math.inf])
-    return plain, Test(value=f.log.mean, var=float(var), df=float(df), limit=math.log(most))
+    if f.log:
+        wh = math.exp(f.log.mean)
+        plain = replace(plain, candidate=wh, ratio_or_delta=wh, repeats=len(f.repeats))
+    if f.log is None or (lacking := _lacking(task, f.log)):
+        return replace(plain, reason=lacking if f.log else _no_energy(task)), None
+    return plain, bound_test(f.log, most, rel_u)
+
+
+def _lacking(task: str, log: LogEnergy) -> str:
+    """Why energy has no interval; empty where it has one."""
+    if log.var is None:
+        return f"one repeat of {task}: no interval, so nothing is told of energy."
+    return _too_coarse(task) if log.var <= _NO_SCATTER else ""
 
 
 def _rate_bound(name: str, task: str, f: Figures, least: float, rel_u: float) -> Tested:
-    plain = _untold(name, "min_correct_per_wh", task, least, "")
-    told = right_per_wh(f.quality, f.log, rel_u) if f.quality and f.log else None
+    plain = replace(_untold(name, "min_correct_per_wh", task, least, ""), repeats=len(f.repeats))
+    if not isinstance(f.quality, Share) or f.quality.low is None:
+        return replace(plain, reason=f"{task} has no interval of quality, so nothing is told of it."), None
+    if f.log is None:
+        return replace(plain, reason=_no_energy(task)), None
+    told = right_per_wh(f.quality, f.log, rel_u)
+    if told:
+        plain = replace(plain, candidate=told.value, ratio_or_delta=told.value)
+    if lacking := _lacking(task, f.log):
+        return replace(plain, reason=lacking), None
     if told is None:
-        reason = f"{task} has no right answers per watt-hour: {name} may be guessing, or lacks energy."
-        return replace(plain, reason=reason), None
-    plain = replace(plain, candidate=told.value, ratio_or_delta=told.value, repeats=len(f.repeats))
-    if told.low is None or told.high is None:
-        return replace(plain, reason=f"one repeat of {task}: no interval, so nothing is told of energy."), None
-    half = math.log(told.high / told.low) / 2
-    error = half / float(stdtrit(min(told.df, 1e9), 0.975))
-    return plain, Test(value=-math.log(told.value), var=error**2, df=told.df, limit=-math.log(least))
+        reason = (
+            f"{name} may be guessing in {task}, so its right answers per Wh, of which {least:,g} are asked for, have "
+            "only an upper end."
+        )
+        plain = replace(plain, reason=reason)
+    return plain, rate_test(f.quality, f.log, least, rel_u)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable, Sequence
 from typing import TextIO
 
@@ -10,12 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .gatefigures import ARROW, AT_LEAST, AT_MOST, counted, rule_name, rule_text
+from .gatefigures import ARROW, AT_LEAST, AT_MOST, counted, rule_name, rule_text, so_many
 from .gaterules import Outcome
 from .gatewords import Account
 from .wording import ascii_only, safe
 
-__all__ = ["print_gate"]
+__all__ = ["print_again", "print_gate", "print_list", "reader"]
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "incomparable": "magenta"}
 _MOST_KEPT = 20
@@ -25,15 +27,17 @@ _MOST = 60
 _MOST_REASONS = 20
 _LONGEST = 2_000
 """Letters of a command."""
+_COMMAND = re.compile(r":(?=:)|#(?=#\[)")
+"""What begins a command to GitHub: ``::`` after any space that begins a line, ``##[`` anywhere in it."""
 
 
 def print_gate(account: Account, *, file: TextIO | None = None) -> None:
     """Print the verdict and what it means, the rules, why, and how to reproduce it."""
     console = Console(file=file, highlight=False, soft_wrap=False)
-    plain = str if console.encoding.lower().startswith("utf") else _ascii
+    plain = reader(console.encoding)
     console.print(Text(plain(account.headline), style=_STYLES[account.gate.verdict]))
     console.print(Text(plain(account.meaning)))
-    for sentence in account.warnings:
+    for sentence in _first(account.warnings):
         console.print(Text(plain(sentence), style="yellow"))
     shown, left = _shown(account.rules)
     if shown:
@@ -41,12 +45,25 @@ def print_gate(account: Account, *, file: TextIO | None = None) -> None:
         console.print(_table(shown, account, plain))
     for sentence in left:
         console.print(Text(plain(sentence)))
-    _print_list(f"{account.why}:", account.reasons, console, plain)
-    _print_list("To know:", account.notes, console, plain)
+    print_list(f"{account.why}:", account.reasons, console, plain)
+    print_list("To know:", account.notes, console, plain)
+    print_again(account.again, console, plain)
+
+
+def print_again(commands: Sequence[str], console: Console, plain: Callable[[str], str]) -> None:
+    """Print commands that reproduce it, unbroken, so that they can be pasted."""
     console.print("\nTo reproduce:", style="dim")
-    for command in account.again:
+    for command in commands:
         line = command if len(command) <= _LONGEST else f"({command[:40]}... is long; --json has it whole)"
         console.print(Text(f"  {plain(line)}", style="dim"), soft_wrap=True)
+
+
+def reader(encoding: str) -> Callable[[str], str]:
+    """What makes text fit for a terminal without Unicode, and for GitHub, which obeys lines of a job's log."""
+    plain = str if encoding.lower().startswith("utf") else _ascii
+    if os.environ.get("GITHUB_ACTIONS") != "true":
+        return plain
+    return lambda text: _COMMAND.sub(r"\g<0> ", plain(text))
 
 
 def _ascii(text: str) -> str:
@@ -60,7 +77,8 @@ def _shown(rules: Sequence[Outcome]) -> tuple[list[Outcome], list[str]]:
     shown, left = others[:_MOST], []
     if more := others[_MOST:]:
         broken = sum(rule.verdict == "fail" for rule in more)
-        left.append(f"{len(more):,} more rules are not kept, {broken:,} of them surely broken; --json has all.")
+        are = "is" if len(more) == 1 else "are"
+        left.append(f"{so_many(len(more), 'more')} {are} not kept, {broken:,} of them surely broken; --json has all.")
     if len(kept) <= _MOST_KEPT:
         shown += kept
     else:
@@ -91,12 +109,18 @@ def _cells(rule: Outcome, plain: Callable[[str], str], *, several: bool) -> tupl
     )
 
 
-def _print_list(title: str, sentences: Sequence[str], console: Console, plain: Callable[[str], str]) -> None:
+def _first(sentences: Sequence[str]) -> list[str]:
+    """The first of many sentences, and how many there are besides."""
+    more = len(sentences) - _MOST_REASONS
+    return [*sentences[:_MOST_REASONS], *([f"{more:,} more; --json has all."] if more > 0 else [])]
+
+
+def print_list(title: str, sentences: Sequence[str], console: Console, plain: Callable[[str], str]) -> None:
+    """Print what is to be said beside a table, as far as there is anything."""
     if not sentences:
         return
     console.print(f"\n{title}", style="dim")
-    more = len(sentences) - _MOST_REASONS
-    for sentence in [*sentences[:_MOST_REASONS], *([f"{more:,} more; --json has all."] if more > 0 else [])]:
+    for sentence in _first(sentences):
         lines = Text(plain(safe(sentence)), style="dim").wrap(console, console.width - 4)
         for place, line in enumerate(lines):
             console.print(Text("    " if place else "  - ", style="dim") + line)

@@ -13,7 +13,7 @@ from .clauses import workload_factor
 from .flags import in_words
 from .gate import Gate
 from .gateconfig import GateConfig
-from .gatefigures import counted, is_beyond, rule_name, rule_sentence
+from .gatefigures import counted, is_beyond, rule_name, rule_sentence, so_many
 from .gaterules import Outcome, Verdict
 from .pairing import Side
 from .progress import progress
@@ -22,7 +22,7 @@ from .rows import measure
 from .views import ALL
 from .wording import joined, safe, times
 
-__all__ = ["Account", "make_account"]
+__all__ = ["Account", "asides", "make_account"]
 
 _ORDER: dict[Verdict, int] = {"fail": 0, "incomparable": 1, "inconclusive": 2, "pass": 3}
 
@@ -83,12 +83,17 @@ def make_account(
         baseline=baseline.text,
         candidate=candidate.text,
         headline=_headline(gate, who, against),
-        meaning=_meaning(gate) + _by_model(gate, [baseline, candidate]),
+        meaning=_meaning(gate, config) + _by_model(gate, [baseline, candidate]),
         reasons=tuple(_reasons(gate)),
         warnings=tuple(_warnings(runs)),
         notes=tuple(_notes(gate, config, [baseline, candidate])),
         again=tuple(_again(runs, baseline, candidate, options)),
     )
+
+
+def asides(gate: Gate, sides: Sequence[Side]) -> list[str]:
+    """How joules were obtained, and what may be wrong with the figures, such as a busy machine."""
+    return _of_grade(gate, sides) + _flags(sides)
 
 
 def _reasons(gate: Gate) -> list[str]:
@@ -99,9 +104,9 @@ def _reasons(gate: Gate) -> list[str]:
     unsure = [rule for rule in gate.rules if rule.verdict == "inconclusive" and not rule.reason]
     if unsure:
         many, beyond = len(unsure), sum(map(is_beyond, unsure))
-        is_are = "rule is" if many == 1 else "rules are"
-        more = f" By themselves {beyond:,} of them are beyond, but not once all rules are allowed for." * bool(beyond)
-        told.append(f"{many:,} {is_are} neither surely kept nor surely broken: {counted(unsure)}.{more}")
+        are = "is" if many == 1 else "are"
+        more = f" Beyond by themselves, but not once all rules are allowed for: {beyond:,}." * bool(beyond)
+        told.append(f"{so_many(many)} {are} neither surely kept nor surely broken: {counted(unsure)}.{more}")
     return told
 
 
@@ -125,7 +130,7 @@ def _names(baseline: Side, candidate: Side) -> tuple[str, str]:
 def _headline(gate: Gate, who: str, against: str) -> str:
     who, against = safe(who), safe(against)
     many, by = len(gate.rules), Counter(rule.verdict for rule in gate.rules)
-    rules = f"{many:,} {'rule' if many == 1 else 'rules'}"
+    rules = so_many(many)
     if gate.verdict == "pass":
         return f"Pass: {who} keeps {'its' if many == 1 else 'all'} {rules} against {against}."
     if gate.verdict == "fail":
@@ -138,8 +143,8 @@ def _headline(gate: Gate, who: str, against: str) -> str:
     return f"Inconclusive: {who} surely keeps {by['pass']:,} of {rules} against {against}, and surely breaks none."
 
 
-def _meaning(gate: Gate) -> str:
-    alpha = _percent(gate.alpha)
+def _meaning(gate: Gate, config: GateConfig) -> str:
+    alpha = _percent(config.alpha if gate.by_precision else gate.alpha)
     if gate.verdict == "pass":
         return f"Each is surely within its margin: one that breaks a rule would pass in at most {alpha} of such gates."
     if gate.verdict == "fail":
@@ -180,6 +185,11 @@ def _notes(gate: Gate, config: GateConfig, sides: Sequence[Side]) -> list[str]:
             f"From {each}. Intervals hold {_percent(1 - 2 * gate.alpha)}: each end is a one-sided test at {alpha}. "
             "What would have been seen is the smallest true change that fails with 80 % probability, all rules "
             "allowed for."
+        )
+    if gate.by_precision and tested:
+        told.append(
+            "The run went on until its energies were known well enough (--precision), which stops where repeats agree "
+            f"by luck: so each test has a third of the {_percent(config.alpha)}. A fixed number of --repeats sees more."
         )
     if config.looks and gate.rules:
         looks = joined([str(look) for look in config.looks])

@@ -44,7 +44,8 @@ class Sample:
 
     Attributes:
         task: The task's name.
-        question: Tells what was asked: equal for entrants that may be compared.
+        question: Tells what was asked: equal for entrants that may be compared. Of a task that changed between its
+            repeats it has all of its hashes, as a list.
         chance: Score of a guesser, 0..1; None where quality is not defined for the metric.
         metric: Name of the task's headline metric; None where its cells do not tell.
         is_share: Whether every cell has an accuracy, so that the metric may be a share of right answers.
@@ -132,7 +133,7 @@ def make_sample(task: str, cells: Sequence[Cell], items: Answered, invocations: 
     headline = _headline(cells)
     return Sample(
         task=task,
-        question=_question(cells[0]),
+        question=_question(cells),
         chance=cells[0].chance if defined and cells[0].chance != 1 else None,
         metric=cells[0].metric,
         is_share=all(cell.accuracy is not None for cell in cells),
@@ -265,5 +266,8 @@ def what_is_asked(cell: Cell) -> str:
     return canonical_json({key: value for key, value in cell.setting.items() if key in ASKED})
 
 
-def _question(cell: Cell) -> str:
-    return canonical_json([cell.task_hash or cell.task_version, what_is_asked(cell)])
+def _question(cells: Sequence[Cell]) -> str:
+    """The task's hash and how it was asked; cells of one sample are asked in one way."""
+    known = sorted({str(cell.task_hash or cell.task_version or "") for cell in cells})
+    task = known if len(known) > 1 else cells[0].task_hash or cells[0].task_version
+    return canonical_json([task, what_is_asked(cells[0])])

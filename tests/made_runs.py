@@ -38,6 +38,7 @@ def write_run(
     machine: Mapping[str, Any] | None = None,
     spread: float = 0.02,
     chance: float = 0.0,
+    day: str = "2026-01-05",
     change: Callable[[Cell], Cell | None] = lambda cell: cell,
     change_items: Callable[[str, pd.DataFrame], pd.DataFrame] = lambda _task, items: items,
     compact: bool = True,
@@ -54,7 +55,7 @@ def write_run(
             "limit": None,
             "order": "interleaved",
         }
-        header = _header(run_id, seed, meter, machine or {}, plan)
+        header = _header(run_id, seed, meter, machine or {}, plan, day)
         writer.write_header(header)
         order = 0
         difficulty = {task: rng.normal(size=items) for task in tasks}
@@ -83,7 +84,7 @@ def _scores(rng: np.random.Generator, difficulty: np.ndarray, accuracy: float) -
 
 
 def _header(
-    run_id: str, seed: int, meter: Mapping[str, Any], machine: Mapping[str, Any], plan: dict[str, Any]
+    run_id: str, seed: int, meter: Mapping[str, Any], machine: Mapping[str, Any], plan: dict[str, Any], day: str
 ) -> RunHeader:
     info = MeterInfo(
         id="modelled:cpu" if meter["grade"] == "modelled" else "rapl:package-0",
@@ -111,7 +112,7 @@ def _header(
     }
     return RunHeader(
         run_id=run_id,
-        created_at="2026-01-05T10:00:00Z",
+        created_at=f"{day}T10:00:00Z",
         joulemark_version="0.1.0",
         plan=plan,
         seed=seed,
@@ -171,7 +172,7 @@ def _cell(
         tokens=Tokens(prompt=16 * len(scores), generated=6 * len(scores), computed=22 * len(scores)),
         latency_s=Latency(p50=0.0009, p95=0.0013),
         model_info=ModelInfo(kind="ngram" if model == "ngram" else "dense", params=params, active_params=params),
-        started_at="2026-01-05T10:00:00Z",
+        started_at=header.created_at,
         duration_s=2.1,
     )
 

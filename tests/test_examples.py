@@ -13,6 +13,8 @@ import pytest
 import yaml
 from made_runs import write_run
 
+from joulemark.harness.store import read_run
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "docs" / "examples"
 BIN = Path(sys.executable).parent
@@ -28,6 +30,9 @@ limit = 40
 batch_size = 1
 idle_s = 0.5
 """
+
+
+LOOSE = "[gate]\nmax_increase = '90%'\nmax_drop = 90.0\n"
 
 
 @pytest.mark.parametrize("schema", SCHEMAS)
@@ -67,6 +72,8 @@ def test_the_workflow_gives_the_action_inputs_that_it_has_and_uses_outputs_that_
 
 
 def test_the_action_fails_a_candidate_that_answers_worse_and_hands_on_its_verdict_and_files(tmp_path: Path) -> None:
+    """In a workspace with modules of its own, which neither the steps nor the processes that these start import."""
+    write_modules(tmp_path)
     job = Job(tmp_path, plan="plan.toml", baseline="ref/dense-240k", candidate="small=ref/ngram", repeats="2")
     assert job.run() == 1
     outputs = job.outputs()
@@ -77,17 +84,43 @@ def test_the_action_fails_a_candidate_that_answers_worse_and_hands_on_its_verdic
     summary = job.summary.read_text(encoding="utf-8")
     assert summary == Path(outputs["markdown"]).read_text(encoding="utf-8")
     assert "jm_units" in summary
+    first, *between, last = job.log("measure")
+    assert re.fullmatch(r"::stop-commands::(\w{32})", first)
+    assert last == f"::{first[-32:]}::"
+    assert any("jm_units" in line for line in between)
+    assert {step["env"]["PYTHONSAFEPATH"] for step in composite_steps()} == {"1"}
 
 
 @pytest.mark.parametrize("failed", [0, 5])
 def test_a_pass_by_what_is_left_of_a_run_that_failed_does_not_pass_the_job(tmp_path: Path, failed: int) -> None:
-    models = dict.fromkeys(("baseline", "candidate"), (0.7, 0.002, 1))
-    write_run(tmp_path / "run", models, tasks=("addition",), spread=0.001)
-    (tmp_path / "loose.toml").write_text("[gate]\nmax_increase = '90%'\nmax_drop = 90.0\n", encoding="utf-8")
-    job = Job(tmp_path, config="loose.toml")
-    job.said = {"install": {"joulemark": "joulemark"}, "measure": {"run": f"{tmp_path}/run", "failed": str(failed)}}
+    (tmp_path / "loose.toml").write_text(LOOSE, encoding="utf-8")
+    job = measured_job(tmp_path, failed, config="loose.toml")
     assert job.run("gate") == failed
     assert job.outputs()["verdict"] == "pass"
+
+
+def test_rules_are_those_of_config_else_of_the_plan_else_of_the_workspace(tmp_path: Path) -> None:
+    never, (tree, other, bare) = "[gate]\nmin_quality = 99.9\n", (tmp_path / name for name in ("a", "b", "c"))
+    for folder in (tree, other, bare):
+        folder.mkdir()
+        (folder / "joulemark.toml").write_text(LOOSE if folder == tree else never, encoding="utf-8")
+    of_plan = measured_job(tree, plan="plan.toml")
+    (tree / "plan.toml").write_text(PLAN + never, encoding="utf-8")
+    assert of_plan.run("gate") == 1
+    (other / "loose.toml").write_text(LOOSE, encoding="utf-8")
+    of_config = measured_job(other, plan="plan.toml", config="loose.toml")
+    (other / "plan.toml").write_text(PLAN + never, encoding="utf-8")
+    assert of_config.run("gate") == 0
+    assert measured_job(bare, plan="plan.toml").run("gate") == 1, "this plan has no rules"
+
+
+def measured_job(folder: Path, failed: int = 0, **inputs: str) -> Job:
+    """A job that has measured two models which are alike."""
+    models = dict.fromkeys(("baseline", "candidate"), (0.7, 0.002, 1))
+    write_run(folder / "run", models, tasks=("addition",), spread=0.001)
+    job = Job(folder, **inputs)
+    job.said = {"install": {"joulemark": "joulemark"}, "measure": {"run": f"{folder}/run", "failed": str(failed)}}
+    return job
 
 
 def test_what_is_written_into_an_input_is_never_run(tmp_path: Path) -> None:
@@ -107,17 +140,28 @@ def test_a_change_cannot_loosen_its_own_gate(tmp_path: Path) -> None:
     git(tree, "init", "--quiet")
     git(tree, "add", ".")
     git(tree, "commit", "--quiet", "-m", "base")
-    (tree / "joulemark.toml").write_text(PLAN + "[gate]\nmax_increase = '90%'\nmax_drop = 90.0\n", encoding="utf-8")
-    done = subprocess.run(
-        ["bash", EXAMPLES / "gate.sh", "HEAD"],
-        cwd=tree,
-        env=environment(MODEL="ref/ngram", REPEATS="2"),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
-    assert "99" in (tree / "energy-gate" / "gate.md").read_text(encoding="utf-8")
-    assert len(git(tree, "worktree", "list").splitlines()) == 1
+    (tree / "joulemark.toml").write_text(PLAN + LOOSE, encoding="utf-8")
+    write_modules(tree)
+    runs = set()
+    for _ in range(2):
+        done = subprocess.run(
+            ["bash", EXAMPLES / "gate.sh", "HEAD"],
+            cwd=tree,
+            env=environment(MODEL="ref/ngram", REPEATS="2"),
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == 1, done.stderr
+        assert "99" in (tree / "energy-gate" / "gate.md").read_text(encoding="utf-8")
+        assert len(git(tree, "worktree", "list").splitlines()) == 1
+        runs.add(read_run(tree / "energy-gate").header.run_id)
+    assert len(runs) == 2, "the second time it measures anew, in the same folder"
+
+
+def write_modules(folder: Path) -> None:
+    """Modules that end whatever imports them, by names that every Python knows and by those of libraries."""
+    for name in ("json", "tomllib", "click", "numpy", "runpy"):
+        (folder / f"{name}.py").write_text(f"raise SystemExit('the workspace has its own {name}')", encoding="utf-8")
 
 
 class Job:
@@ -147,12 +191,20 @@ class Job:
                 **{name: self.filled(str(value)) for name, value in step["env"].items()},
             )
             command = ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", step["run"]]
-            code = subprocess.run(command, cwd=self.folder, env=env, stdout=subprocess.DEVNULL).returncode
+            with self.log_of(step["id"]).open("wb") as log:
+                code = subprocess.run(command, cwd=self.folder, env=env, stdout=log).returncode
             lines = output.read_text(encoding="utf-8").splitlines()
             self.said[step["id"]] = dict(line.split("=", 1) for line in lines)
             if code:
                 return code
         return 0
+
+    def log(self, step: str) -> list[str]:
+        """What a step said on its stdout, line by line."""
+        return self.log_of(step).read_text(encoding="utf-8").splitlines()
+
+    def log_of(self, step: str) -> Path:
+        return self.folder / f"log-{step}"
 
     def outputs(self) -> dict[str, str]:
         """What the job would see of it."""

@@ -1,5 +1,6 @@
 """The plan file that `joulemark init` writes, and the schema that editors check it by."""
 
+import contextlib
 import importlib.util
 import json
 import re
@@ -12,6 +13,8 @@ import pytest
 from joulemark.harness.plan import SWEPT, Plan, make_plan
 from joulemark.harness.planfile import described, schema, template
 from joulemark.harness.store import read_run
+from joulemark.meters.errors import UsageError
+from joulemark.reports.gateconfig import read_gate_config
 
 from .conftest import Joulemark
 
@@ -103,7 +106,7 @@ def test_the_schema_that_is_printed_is_the_one_in_the_docs(joulemark: Joulemark)
 
 
 def test_the_schema_is_the_plans_with_a_meaning_for_each_key_and_no_null() -> None:
-    [run] = schema()["properties"].values()
+    run = schema()["properties"]["run"]
     plain = Plan.model_json_schema()["properties"]
     assert list(run["properties"]) == list(plain)
     for key, told in run["properties"].items():
@@ -124,6 +127,29 @@ def test_tables_for_others_are_refused_by_neither_run_nor_schema(tmp_path: Path,
     assert [table for table in content if not isinstance(content[table], dict)] == []
     (tmp_path / "plan.toml").write_text(text)
     assert make_plan(tmp_path / "plan.toml", {}).repeats in (2, 3)
+
+
+@pytest.mark.parametrize(
+    ("table", "is_right"),
+    [
+        ('max_increase = "5%"\nlooks = [4, 6, 10]\n[gate.tasks."jm_*"]\nmax_drop = false', True),
+        ("max_increase = 0.05\nmin_quality = -3\non_inconclusive = 'warn'", True),
+        ("max_increase = 5", False),
+        ("max_increase = '5'", False),
+        ("max_drop = true", False),
+        ("alpha = 0.5", False),
+        ("looks = [1, 4]", False),
+        ("limits = {}", False),
+        ("max_incraese = 0.05", False),
+        ('[gate.tasks."jm_*"]\nalpha = 0.05', False),
+    ],
+)
+def test_an_editor_finds_in_the_gate_s_table_what_the_gate_would(tmp_path: Path, table: str, is_right: bool) -> None:
+    text = f"[run]\n[gate]\n{table}\n"
+    (tmp_path / "plan.toml").write_text(text)
+    with contextlib.nullcontext() if is_right else pytest.raises(UsageError):
+        read_gate_config(tmp_path / "plan.toml")
+    assert len(problems_of(tomllib.loads(text))) == (not is_right)
 
 
 def test_a_key_that_is_no_key_is_wrong_by_the_schema_too() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -20,15 +24,18 @@ from made_runs import COUNTER, write_run
 from joulemark.harness.record import Cell, Invocation, Span
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import UsageError
-from joulemark.reports import gaterules
+from joulemark.reports import gatetests
 from joulemark.reports.effects import Effect, one_by_one
+from joulemark.reports.entrants import gather
 from joulemark.reports.gate import Gate, decide, judge
 from joulemark.reports.gatecommands import gate
 from joulemark.reports.gateconfig import GateConfig, Limits, read_gate_config
-from joulemark.reports.gatehistory import LEAST_RUNS, gather_history
-from joulemark.reports.gaterules import energy_test, quality_bound, quality_test
+from joulemark.reports.gatehistory import LEAST_DAYS, gather_history, spread_of
+from joulemark.reports.gatetests import energy_test, quality_bound, quality_test, rate_test
 from joulemark.reports.pairing import read_side
-from joulemark.reports.stats import accuracy, quality
+from joulemark.reports.stats import accuracy, log_energy, quality
+
+from .conftest import planned
 
 Make = Callable[..., Run]
 
@@ -143,6 +150,18 @@ def test_each_difference_is_named_and_all_of_them_at_once(make: Make) -> None:
     assert not found.rules
 
 
+def test_another_gpu_of_its_kind_in_a_machine_of_the_same_name_is_another_machine(make: Make) -> None:
+    """Rented machines are often called alike, and cards of one kind differ by some per cent."""
+    base, cand = (
+        make(f"run-{card}", machine={"accelerators": [{"name": "NVIDIA H100", "uuid": f"GPU-{card}"}]}) for card in "ab"
+    )
+    found = gated_apart(base, cand)
+    assert found.verdict == "incomparable"
+    assert "GPU differs: GPU-a against GPU-b." in found.reasons[0]
+    first, second = (gather([run])[0].yardstick for run in (base, cand))
+    assert first != second
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -156,6 +175,33 @@ def test_one_difference_in_one_run_is_told_as_the_only_one(make: Make, change: M
     found = gated(make(change=of_candidate(**change)))
     assert found.verdict == "incomparable"
     assert found.reasons == (reason,)
+
+
+def test_a_task_that_changed_between_repeats_is_no_one_task(make: Make) -> None:
+    """As after a resume that a version of ours, or another program, did not refuse."""
+
+    def changed(*models: str) -> Callable[[Cell], Cell]:
+        new = {"task_hash": "hash-of-other"}
+        return lambda cell: cell.model_copy(update=new) if cell.repeat > 3 and cell.model in models else cell
+
+    told = "cand: task hash of the {}'s repeats differs in dates, units."
+    found = gated(make(change=changed("cand")))
+    assert found.verdict == "incomparable"
+    assert found.reasons == (told.format("candidate"),)
+    both = gated(make("run-2", change=changed("base", "cand"), tasks=("units",)))
+    assert both.verdict == "incomparable"
+    how = "differs in units: hash-of-other against hash-of-units."
+    assert both.reasons == tuple(f"cand: task hash of the {who}'s repeats {how}" for who in ("baseline", "candidate"))
+
+
+def test_other_questions_under_one_hash_are_other_questions(make: Make) -> None:
+    """A file of items that was changed without its task: ids 0 to 119 for one, 20 to 119 for the other."""
+    run = make(tasks=("units",))
+    for file in (run.path / "items").glob("cand.units.*.parquet"):
+        pd.read_parquet(file).query("doc_id >= 20").to_parquet(file, index=False)
+    found = gated(run)
+    assert found.verdict == "incomparable"
+    assert found.reasons == ("cand: choice of questions differs in units: 120 against 100, of which 100 are in both.",)
 
 
 def test_a_meter_of_one_name_that_counts_in_another_way_is_another_meter(make: Make) -> None:
@@ -178,22 +224,68 @@ def test_one_measured_after_the_other_is_incomparable_for_drift_falls_on_it(make
     assert judge(side, side, ENERGY).verdict == "pass", "itself has no order"
 
 
-@pytest.mark.parametrize("joules", [math.nan, math.inf, 0.0, None], ids=str)
-def test_energy_that_is_missing_or_no_number_is_never_passed(make: Make, joules: float | None) -> None:
+def test_energy_that_is_missing_is_never_passed(make: Make) -> None:
     def change(cell: Cell) -> Cell:
-        if cell.model == "base" or cell.energy is None or cell.task == "dates":
-            return cell
-        return cell.model_copy(update={"energy": cell.energy.model_copy(update={"gross_j": joules})})
+        assert cell.energy
+        none = {"energy": cell.energy.model_copy(update={"gross_j": None})}
+        return cell.model_copy(update=none) if (cell.model, cell.task) == ("cand", "units") else cell
 
-    try:
-        found = gated(make(change=change), GateConfig())
-    except (ValueError, UsageError):
-        return  # It was not written, so that it cannot be passed.
-    assert found.verdict == "inconclusive" or any(
-        rule.task == "units" and rule.verdict == "fail" for rule in found.rules
-    )
-    told = [rule for rule in found.rules if (rule.task, rule.metric) == ("units", "energy")]
-    assert [rule.ratio_or_delta for rule in told] == [None] * len(told)
+    found = gated(make(change=change))
+    assert found.verdict == "inconclusive"
+    assert found.reasons == ("energy is missing in units, so nothing is told of it.",)
+    assert [rule.ratio_or_delta for rule in found.rules if rule.task == "units"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("joules", "why"),
+    [
+        ("NaN", "Input should be a finite number"),
+        ("Infinity", "Input should be a finite number"),
+        ("-Infinity", "Input should be a finite number"),
+        ("1e999", "Input should be a finite number"),
+        ('"lots"', "Input should be a valid number"),
+        ("-5.0", "Input should be greater than 0"),
+        ("0", "Input should be greater than 0"),
+    ],
+)
+def test_cells_whose_energy_is_no_number_in_the_file_are_left_out_and_named(make: Make, joules: str, why: str) -> None:
+    """As another program may have written them, and sealed them as ours are."""
+    run = make(items=20)
+    rewrite_joules(run, "cand", 1, joules)
+    code, found = gated_as_json(run)
+    assert (code, found["verdict"]) == (3, "inconclusive")
+    assert "units has 5 of 6 planned repeats; go on with joulemark run --resume." in found["reasons"]
+    [warning] = [told for told in found["warnings"] if "is left out" in told]
+    assert why in warning
+
+
+def test_where_no_cell_of_a_task_has_a_number_it_is_as_good_as_not_there(make: Make) -> None:
+    for model, told in (
+        ("cand", (1, "cand has no finished cell of units.")),
+        ("base", (4, "the baseline has no finished cell of units, which cand has.")),
+    ):
+        run = make(f"{model}-lost", items=20)
+        rewrite_joules(run, model, 6, "NaN")
+        code, found = gated_as_json(run)
+        assert (code, found["reasons"][0]) == told
+
+
+def gated_as_json(run: Run) -> tuple[int, dict[str, Any]]:
+    """The exit code of the command, and the object between what it says on stderr."""
+    code, text = command("--baseline", f"{run.path}:base", "--candidate", f"{run.path}:cand", "--json")
+    return code, json.loads(text[text.index("{") : text.rindex("}") + 1])
+
+
+def rewrite_joules(run: Run, model: str, cells: int, joules: str) -> None:
+    """Put this text into a model's first cells of a task in place of the number, each with the digest of its line."""
+    log = run.path / "cells.jsonl"
+    lines = log.read_text(encoding="utf-8").split("\n")
+    own = [place for place, line in enumerate(lines) if f'"model":"{model}"' in line and '"units"' in line]
+    for place in own[:cells]:
+        bare = re.sub(r',"sha256":"\w+"', "", re.sub(r'("gross_j"):[^,}]+', rf"\1:{joules}", lines[place]))
+        digest = hashlib.sha256(bare.encode()).hexdigest()
+        lines[place] = re.sub(r',("started_at")', rf',"sha256":"{digest}",\1', bare)
+    log.write_text("\n".join(lines), encoding="utf-8")
 
 
 def test_one_repeat_proves_nothing(make: Make) -> None:
@@ -298,8 +390,57 @@ def test_bounds_of_quality_and_of_right_answers_per_watt_hour(make: Make) -> Non
     assert rate.high
     assert rate.low < rate.ratio_or_delta < rate.high
     assert gated(run, GateConfig(limits=Limits(min_correct_per_wh=rate.ratio_or_delta * 2))).verdict == "fail"
-    guesser = make("run-2", models={"base": ALIKE["base"], "cand": (0.0, 0.001, 1)})
-    assert gated(guesser, GateConfig(limits=Limits(min_correct_per_wh=1.0))).verdict == "inconclusive"
+
+
+def test_a_guesser_fails_where_the_most_that_it_may_give_is_too_few_and_never_passes(make: Make) -> None:
+    """None right of 300: at most some 2 %, which are 20,000 right answers per Wh at 0.001 Wh per 1,000."""
+    run = make(models={"base": ALIKE["base"], "cand": (0.0, 0.001, 1)}, items=300, tasks=("units",))
+    for least, verdict in ((1.0, "inconclusive"), (10_000.0, "inconclusive"), (40_000.0, "fail")):
+        found = gated(run, GateConfig(limits=Limits(min_correct_per_wh=least)))
+        assert found.verdict == verdict
+        assert found.reasons[0].startswith("cand may be guessing in units")
+        [rule] = found.rules
+        assert (rule.ratio_or_delta, rule.low, rule.min_detectable) == (None, 0.0, None)
+        assert 10_000 < (rule.high or 0) < 40_000
+
+
+@given(st.integers(0, 300), st.floats(1e-5, 10), st.sampled_from([0.05, 0.01]), st.floats(0, 0.5))
+def test_at_the_ends_of_right_answers_per_watt_hour_a_model_would_just_fail_and_just_pass(
+    right: int, wh: float, alpha: float, rel_u: float
+) -> None:
+    """Up to 89 of 300 a model of four choices may be guessing, and has no lower end."""
+    points = quality(accuracy(np.arange(300) < right), 0.25)
+    log = log_energy([wh, wh * 1.03, wh * 0.98])
+
+    def tested(least: float) -> gatetests.Test:
+        return rate_test(points, log, least, rel_u)
+
+    fewest, most = (math.exp(-end) for end in reversed(tested(1.0).ends(alpha)))
+    assert tested(most * 1.001).p_beyond() <= alpha <= tested(most * 0.999).p_beyond()
+    assert tested(max(fewest, 1e-12) * 0.999).p_within() <= alpha or fewest == 0
+    assert tested(max(fewest, 1e-12) * 1.001).p_within() >= alpha
+    assert (fewest == 0) >= (right < 90)
+
+
+def test_repeats_that_a_coarse_meter_cannot_tell_apart_are_no_certainty(make: Make) -> None:
+    """A meter that counts whole joules and tells no error: 5 J each time may be 4.5 or 5.5."""
+
+    def coarse(cell: Cell) -> Cell:
+        assert cell.energy
+        joules = 5.0 if cell.model == "base" else 5.1
+        energy = cell.energy.model_copy(update={"gross_j": joules, "net_j": 3.0, "idle_j": joules - 3, "u_j": None})
+        return cell.model_copy(update={"energy": energy})
+
+    run = make(change=coarse, tasks=("units",))
+    limits = Limits(max_increase=0.05, max_wh_per_1k=1.0, min_correct_per_wh=1e-3)
+    found = gated(run, GateConfig(limits=limits))
+    assert {rule.verdict for rule in found.rules} == {"inconclusive"}
+    assert found.reasons == (
+        "the repeats of units agree exactly: the meter's step is too coarse to tell repeats apart; take a finer meter, "
+        "or more questions.",
+    )
+    side = read_side(f"{run.path}:base")
+    assert judge(side, side, ENERGY).verdict == "pass", "itself is itself"
 
 
 def test_fifty_right_answers_are_no_proof_of_96_percent() -> None:
@@ -328,6 +469,27 @@ def test_a_pattern_s_limits_stand_over_the_others_key_by_key(make: Make) -> None
     assert found.reasons == ("no task is called typo*, so its limits in [gate.tasks] were not judged.",)
 
 
+def test_a_pattern_for_a_task_that_is_planned_is_no_mistake_where_only_others_are_judged(make: Make) -> None:
+    run = make(change=lambda cell: None if cell.task == "units" else cell)
+    shared = GateConfig(limits=Limits(max_increase=0.5), tasks={"units": Limits(max_increase=0.1)})
+    assert gated(run, shared, only=["dates"]).verdict == "pass"
+    mistaken = shared.model_copy(update={"tasks": {"unit": Limits(max_increase=0.1)}})
+    assert gated(run, mistaken, only=["dates"]).verdict == "inconclusive"
+
+
+def test_a_table_that_takes_every_rule_away_says_that_no_rule_is_set(make: Make) -> None:
+    found = gated(make(), GateConfig(limits=Limits()))
+    assert (found.verdict, found.reasons) == ("inconclusive", ("no rule is set, so nothing was judged.",))
+
+
+def test_a_model_that_only_the_candidate_s_run_has_is_told_of(make: Make) -> None:
+    first, second = make(), make("run-2", models=ALIKE | {"new": ALIKE["cand"]})
+    told = f"new is in {second.path} and not in {first.path}, so it was not judged."
+    assert told in judge(read_side(str(first.path)), read_side(str(second.path)), ENERGY).reasons
+    one = judge(read_side(str(first.path)), read_side(f"{second.path}:base"), ENERGY)
+    assert not any("new is in" in reason for reason in one.reasons), "nobody asked for it"
+
+
 def test_only_tasks_that_are_asked_for_are_judged(make: Make) -> None:
     run = make(change=lambda cell: None if cell.task == "units" and cell.model == "cand" else cell)
     assert gated(run, only=["da*"]).verdict == "pass"
@@ -348,6 +510,22 @@ def test_a_look_that_nobody_planned_decides_nothing(make: Make) -> None:
     assert found.reasons[0] == "dates has 5 repeats, and looks are planned at 4, 6, 10; go on to one of these."
 
 
+def test_a_run_that_stopped_when_it_was_precise_enough_has_a_third_of_alpha_and_says_so(make: Make) -> None:
+    """It stops where repeats agree by luck."""
+    run, plain = (make(name, models=dearer(0.058), tasks=("units",), spread=0.004) for name in ("run-1", "run-2"))
+    run = planned(run, precision=0.01)
+    wide, usual = gated(run), gated(plain)
+    assert (wide.by_precision, usual.by_precision) == (True, False)
+    assert (wide.alpha, usual.alpha) == (pytest.approx(0.05 / 3), 0.05)
+    assert (wide.rules[0].low or 0) < (usual.rules[0].low or 0)
+    sides = [f"{run.path}:{model}" for model in ("base", "cand")]
+    _, told = command("--baseline", sides[0], "--candidate", sides[1])
+    assert "each test has a third of the 5 %" in " ".join(told.split())
+    # Planned looks allow for whatever stops it at one of them.
+    looked = gated(run, ENERGY.model_copy(update={"looks": (4, 6, 10)}))
+    assert (looked.by_precision, looked.alpha) == (False, pytest.approx(0.019))
+
+
 def test_many_or_strict_rules_share_looks_equally_for_they_hardly_overlap() -> None:
     planned = GateConfig(looks=(4, 6, 10))
     assert planned.alpha_at() == pytest.approx(0.019)
@@ -365,9 +543,9 @@ def test_more_rules_need_a_larger_effect_and_say_so(make: Make) -> None:
     assert seen["units", "quality"] < -2
 
 
-def test_two_runs_are_compared_with_a_history_of_twenty_and_it_says_so(make: Make) -> None:
-    days = [write_day(make, f"day-{day}", 0.002 * (day % 5)) for day in range(LEAST_RUNS)]
-    base, cand = days[0], make("today")
+def test_two_runs_are_compared_with_a_history_of_twenty_days_and_it_says_so(make: Make) -> None:
+    days = [write_day(make, day, 0.002 * (day % 5)) for day in range(LEAST_DAYS)]
+    base, cand = days[0], make("today", items=20)
     history = gather_history([*days, days[0]])
     found = gated_apart(base, cand, history=history)
     assert found.verdict == "pass"
@@ -379,18 +557,40 @@ def test_two_runs_are_compared_with_a_history_of_twenty_and_it_says_so(make: Mak
     for few in (days[1:], [*days[1:], days[1]]):
         short = gated_apart(base, cand, history=gather_history(few))
         assert short.verdict == "incomparable"
-        assert "at least 20 runs of base" in short.reasons[0]
-        assert short.reasons[0].endswith("of dates it has 19.")
+        assert "a history of base on this machine, measured alike, of at least 20 days" in short.reasons[0]
+        assert short.reasons[0].endswith("of dates it has 19 runs on 19 days.")
     other = make("other", machine={"machine_id": "m-2"})
     assert "machine differs: m-1 against m-2." in gated_apart(base, other, history=history).reasons[0]
 
 
-def write_day(make: Make, name: str, shift: float) -> Run:
-    return make(name, models={"base": (0.7, 0.001 * math.exp(shift), 1)}, repeats=2, items=20, seed=len(name))
+def test_twenty_runs_of_two_days_do_not_show_how_days_differ(make: Make) -> None:
+    """Of one day runs scatter by little; and a run's energy that was taken anew on another day is of its own day."""
+    runs = [write_day(make, day % 2, 0.002 * (day % 5), f"run-of-{day}") for day in range(LEAST_DAYS)]
+    anew = runs[0].header.model_copy(update={"run_id": "anew", "created_at": "2026-02-01T10:00:00Z"})
+    found = gated_apart(
+        runs[0], make("today", items=20), history=gather_history([*runs, replace(runs[0], header=anew)])
+    )
+    assert found.verdict == "incomparable"
+    assert found.reasons[0].endswith("of dates it has 21 runs on 2 days.")
+
+
+@given(st.lists(st.lists(st.floats(-1, 1), min_size=1, max_size=4), min_size=2, max_size=20), st.integers(2, 5))
+def test_what_days_differ_by_is_no_matter_of_how_many_runs_each_has(days: list[list[float]], times: int) -> None:
+    once = spread_of(days)
+    assert spread_of([own * times for own in days]).var == pytest.approx(once.var, abs=1e-12)
+    assert once.days == len(days)
+    single = [own[:1] for own in days]
+    assert spread_of(single).var == pytest.approx(np.var(single, ddof=1), abs=1e-12)
+
+
+def write_day(make: Make, day: int, shift: float, name: str = "") -> Run:
+    """A run of the baseline on that day, which shifts its energy on the log scale."""
+    models = {"base": (0.7, 0.001 * math.exp(shift), 1)}
+    return make(name or f"day-{day}", models=models, repeats=2, items=20, seed=6, day=f"2026-01-{day + 1:02}")
 
 
 def test_a_spread_from_day_to_day_that_hides_the_margin_hides_it(make: Make) -> None:
-    days = [write_day(make, f"day-{day}", 0.1 * (day % 3)) for day in range(LEAST_RUNS)]
+    days = [write_day(make, day, 0.1 * (day % 3)) for day in range(LEAST_DAYS)]
     dear = make("today", models={"cand": (0.7, 0.00115, 1)}, items=20)
     assert gated_apart(days[0], dear, history=gather_history(days)).verdict == "inconclusive"
 
@@ -409,7 +609,7 @@ def test_swapping_negates_the_log_ratio_and_mirrors_the_verdict(
     assert there
     assert back
     assert there.value == pytest.approx(-back.value, abs=1e-12)
-    mirrored = gaterules.Test(value=back.value, var=back.var, df=back.df, limit=-there.limit)
+    mirrored = gatetests.Test(value=back.value, var=back.var, df=back.df, limit=-there.limit)
     assert there.p_beyond() == pytest.approx(mirrored.p_within(), abs=1e-9) or there.error == 0
     low, high = there.ends(alpha)
     assert back.ends(alpha) == pytest.approx((-high, -low), abs=1e-9)
@@ -420,7 +620,7 @@ def test_swapping_negates_the_log_ratio_and_mirrors_the_verdict(
 def test_ends_of_the_interval_are_the_tests_and_what_would_be_seen_lies_beyond_the_margin(
     value: float, var: float, df: int, alpha: float
 ) -> None:
-    test = gaterules.Test(value=value, var=var, df=float(df), limit=0.05)
+    test = gatetests.Test(value=value, var=var, df=float(df), limit=0.05)
     low, high = test.ends(alpha)
     assert (low > test.limit) == (test.p_beyond() < alpha) or low == pytest.approx(test.limit)
     assert (high < test.limit) == (test.p_within() < alpha) or high == pytest.approx(test.limit)
@@ -430,13 +630,13 @@ def test_ends_of_the_interval_are_the_tests_and_what_would_be_seen_lies_beyond_t
 def test_ten_thousand_rules_are_decided(make: Make) -> None:
     """Of two repeats the critical value is then 60,000 standard errors, which no search may hang at."""
     found = gated(make(repeats=2), GateConfig(alpha=1e-4))
-    many = [(rule, gaterules.Test(value=0.0, var=1e-6, df=1.0, limit=0.05)) for rule in found.rules] * 2500
+    many = [(rule, gatetests.Test(value=0.0, var=1e-6, df=1.0, limit=0.05)) for rule in found.rules] * 2500
     rules, _ = decide(many, GateConfig())
     assert len(rules) == 10_000
     assert {rule.verdict for rule in rules} == {"pass"}
     energies = [rule.min_detectable for rule in rules if rule.metric == "energy"]
     assert all(seen and 1.05 < seen < math.inf for seen in energies)
-    wild = gaterules.Test(value=0.0, var=1.0, df=1.0, limit=0.05)
+    wild = gatetests.Test(value=0.0, var=1.0, df=1.0, limit=0.05)
     assert decide([(rule, wild) for rule, _ in many], GateConfig())[0][0].min_detectable is None, "no number holds it"
 
 

@@ -6,6 +6,7 @@ import importlib.util
 import math
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -73,13 +74,25 @@ def test_of_twenty_rules_at_the_margin_seldom_any_fails(simulated: ModuleType) -
 
 
 def test_two_runs_with_a_history_are_as_sure_and_without_one_they_are_not(simulated: ModuleType) -> None:
-    told = simulated.Design(days=0.05, runs=20, drift=0.0)
+    told = simulated.Design(days=0.05, history=20, daily=3, hours=0.03, drift=0.0)
     assert simulated.share_of("fail", "days", told, DRAWS) <= most(0.05)
     assert simulated.share_of("pass", "days", told, DRAWS) <= most(0.05)
     assert simulated.share_of("fail", "days", simulated.Design(days=0.05), DRAWS) > 0.2, "that is refused"
 
 
+def test_a_run_that_stops_when_it_is_precise_enough_errs_as_seldom_and_else_would_not(simulated: ModuleType) -> None:
+    design = simulated.Design(repeats=3, precision=0.0225, steady=True, drift=0.0)
+    assert simulated.stopped_share("fail", design, DRAWS) <= most(0.05)
+    uncorrected, more = replace(design, alpha=0.15), 3 * DRAWS
+    assert simulated.stopped_share("fail", uncorrected, more) > most(0.05, more)
+
+
+def test_few_points_above_guessing_do_not_pass_by_luck(simulated: ModuleType) -> None:
+    assert simulated.rate_share("pass", 5, simulated.Design(drift=0.0), DRAWS) <= most(0.05)
+
+
 def test_two_points_that_are_lost_seldom_fail_and_seldom_pass(simulated: ModuleType) -> None:
     for verdict in ("fail", "pass"):
         assert simulated.quality_share(verdict, (0.9, 0.88), 300, DRAWS) <= most(0.05)
+        assert simulated.quality_share(verdict, (0.9, 0.88), 1500, DRAWS, of_source=3) <= most(0.05)
         assert simulated.bound_share(verdict, 0.96, 50, DRAWS) <= most(0.05)

@@ -199,6 +199,13 @@ def test_markdown_stays_below_64_kb_however_many_rules_and_counts_what_has_no_ro
     assert "To reproduce" in told
 
 
+def test_one_rule_is_told_as_one() -> None:
+    told = as_markdown(account(rule(), rule("pass")))
+    assert "<summary>1 rule passes: 1 of energy</summary>" in told
+    shown = printed(account(*[rule(task=f"broken_{n}") for n in range(61)]))
+    assert "1 more rule is not kept, 1 of them surely broken; --json has all." in shown
+
+
 def test_broken_rules_stand_whole_in_markdown_where_others_are_cut() -> None:
     kept = [rule("pass", task=f"kept_task_with_a_name_{n}") for n in range(5_000)]
     told = as_markdown(account(*[rule(task=f"broken_{n}") for n in range(40)], *kept))
@@ -280,6 +287,23 @@ def test_annotations_are_no_more_than_github_shows_and_no_name_ends_one_or_start
         assert "\n" not in line
         assert re.match(r"::error title=[^:,]*::", line)
         assert not re.search(r"%(?!25|3A|2C)", line)
+
+
+@pytest.mark.parametrize(
+    "name", ["::error::x", "a\n::error::x", "##[error]x", f"{'word ' * 15}::error::x", "x" + "::" * 40]
+)
+def test_no_name_is_a_command_in_the_log_of_a_github_job(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = account(rule(task=name), headline=name.replace("\n", " " * 80), reasons=(name,), warnings=(name,))
+    assert any(map(is_command, printed(told).splitlines())), "elsewhere names stay as they are"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    assert not any(map(is_command, printed(told).splitlines()))
+    assert not any(map(is_command, as_json(told).splitlines()))
+    assert json.loads(as_json(told))["rules"][0]["task"] == name
+
+
+def is_command(line: str) -> bool:
+    """As GitHub's runner tells: two colons behind spaces that begin a line, or its older mark anywhere in it."""
+    return line.lstrip().startswith("::") or "##[" in line
 
 
 def test_in_githubs_jobs_annotations_go_beside_the_json_and_markdown_into_the_summary(

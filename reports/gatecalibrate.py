@@ -1,0 +1,231 @@
+"""How small a change this machine can see: its noise, from one model that was measured against itself.
+
+The user's rules on changes are applied to it, task by task; what gates of other lengths would come to is foreseen from
+the errors of these (`gateforesee`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+
+import numpy as np
+
+from joulemark.harness.models import parse_models
+from joulemark.harness.store import Run, canonical_json
+from joulemark.meters.errors import Incomparable, UsageError
+
+from .effects import Effect
+from .entrants import Entrant, tried
+from .gate import Gate, judge
+from .gateconfig import GateConfig, Limits
+from .gateforesee import Energy, fewest_questions, foresee
+from .gatelikeness import asunder
+from .gaterules import Outcome, Tested, rules_of, told_apart
+from .gatetests import Test, quality_test
+from .names import name_entrants
+from .pairing import Side
+from .stats import satterthwaite
+
+__all__ = ["Calibration", "Questions", "alike", "calibrate"]
+
+LEAST = 4
+"""Repeats of a calibration: of three, scatter may be half or six times what it seems."""
+_NAMED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Questions:
+    """What gates of a task's quality would see; at the least, for the answers of another model differ more than these.
+
+    Attributes:
+        task: The task.
+        asked: Questions; where some share a source, as many as they are worth.
+        margin: Points that it may lose.
+        smallest: The smallest loss of points that fails with 80 % probability.
+        to_pass: Questions with which a candidate that is as good passes with 80 % probability, at the least; infinite
+            where no number does.
+    """
+
+    task: str
+    asked: int
+    margin: float
+    smallest: float
+    to_pass: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calibration:
+    """What a machine can see.
+
+    Attributes:
+        gate: The model gated against itself, with all rules that are about a change.
+        energy: By task.
+        whole: Of all these tasks; None where there are fewer than two.
+        quality: By task.
+        missing: Why some tasks tell nothing, a sentence each.
+        rules: That the user's table has for these tasks, bounds included; all are allowed for.
+        alpha: False fails that one look may have.
+        repeats: That there are of all.
+    """
+
+    gate: Gate
+    energy: tuple[Energy, ...]
+    whole: Energy | None
+    quality: tuple[Questions, ...]
+    missing: tuple[str, ...]
+    rules: int
+    alpha: float
+    repeats: int
+
+    @property
+    def leading(self) -> Energy | None:
+        """Of energy, that over all tasks, or that of the only one."""
+        return self.whole or (self.energy[0] if self.energy else None)
+
+
+def alike(run: Run) -> tuple[Side, Side]:
+    """The two of a run that are one model, computed in one way.
+
+    Raises:
+        UsageError: It has no such two, or several.
+    """
+    loads = {spec.name: (spec.backend, spec.args) for spec in parse_models(_planned(run), here=False)}
+    found = tried([run])
+    groups: dict[str, list[tuple[str, Entrant]]] = {}
+    for name, entrant in zip(name_entrants(found), found, strict=True):
+        key = canonical_json([loads.get(entrant.model, entrant.model), dict(entrant.setting)])
+        groups.setdefault(key, []).append((name.full, entrant))
+    twos = [group for group in groups.values() if len(group) == 2]
+    if len(twos) != 1:
+        raise UsageError(
+            f"{run.path} does not have one model twice, and a calibration is a run of one model against itself; leave "
+            "--from out to measure one."
+        )
+    first, second = (
+        Side(text=f"{run.path}:{name}", run=run, entrants={name: entrant}, is_named=True) for name, entrant in twos[0]
+    )
+    return first, second
+
+
+def calibrate(baseline: Side, candidate: Side, config: GateConfig, only: Sequence[str] = ()) -> Calibration:
+    """What gates by this table would see on the machine that measured one model against itself.
+
+    Args:
+        baseline: The model.
+        candidate: The same, measured in turn with it.
+        config: What the user's gates ask for.
+        only: Patterns of the tasks to look at; none: all.
+
+    Raises:
+        Incomparable: More than chance may differ between the two, or they finished nothing.
+        UsageError: No task is called so, or no rule is about a change of these.
+    """
+    [(_, a)], [(name, b)] = baseline.entrants.items(), candidate.entrants.items()
+    tasks = _chosen(a, b, only)
+    asked = _about_changes(config, tasks)
+    gate = judge(baseline, candidate, asked, only=only)
+    if not gate.rules or baseline.run.header.plan.get("order") == "blocked":
+        why = gate.reasons[0] if gate.reasons else "nothing of it can be judged."
+        raise Incomparable(f"{baseline.run.path} tells nothing of this machine's noise: {why}")
+    rules = sum(value is not None for task in tasks for value in config.limits_of(task).model_dump().values())
+    alpha, apart = config.alpha_at(rules), asunder(baseline.run, a, b)
+    each = [rule for task in tasks for rule in rules_of(name, a, b, task, asked, None, apart.get(task, ()))]
+    found = [told_apart(rule) for rule in each]
+    energy, missing = _scatters([rule for rule in found if rule[0].metric == "energy"])
+    quality = [rule for rule in found if rule[0].metric == "quality"]
+    share = alpha / max(rules, 1)
+    return Calibration(
+        gate=gate,
+        energy=tuple(foresee(task, repeats, [one], df, alpha=alpha, share=share) for task, repeats, one, df in energy),
+        whole=_of_all(energy, alpha, share) if len(energy) > 1 else None,
+        quality=tuple(_questions(rule, test, a, b, alpha, share) for rule, test in quality if test),
+        missing=tuple(missing + [rule.reason for rule, test in quality if not test] + _not_told(gate, tasks)),
+        rules=rules,
+        alpha=alpha,
+        repeats=gate.repeats,
+    )
+
+
+def _planned(run: Run) -> list[str]:
+    models = run.header.plan.get("models")
+    return [text for text in models if isinstance(text, str)] if isinstance(models, list | tuple) else []
+
+
+def _chosen(a: Entrant, b: Entrant, patterns: Collection[str]) -> list[str]:
+    both = sorted(a.samples.keys() & b.samples.keys())
+    if not both:
+        raise Incomparable(f"{a.run_name} has no task of which both {a.model} and {b.model} finished a cell.")
+    chosen = [task for task in both if not patterns or any(fnmatchcase(task, pattern) for pattern in patterns)]
+    if not chosen:
+        raise UsageError(f"--task {' '.join(patterns)}: no task is called so; there are {', '.join(both[:_NAMED])}.")
+    return chosen
+
+
+def _about_changes(config: GateConfig, tasks: Sequence[str]) -> GateConfig:
+    """The table for a model against itself: bounds are about the user's models, and so are tasks that are not here.
+
+    Raises:
+        UsageError: Nothing is left of it.
+    """
+    here = {
+        pattern: _changes(own)
+        for pattern, own in config.tasks.items()
+        if any(fnmatchcase(task, pattern) for task in tasks)
+    }
+    asked = config.model_copy(update={"limits": _changes(config.limits), "tasks": here, "looks": ()})
+    if all(asked.limits_of(task) == Limits() for task in tasks):
+        raise UsageError("[gate] has neither max_increase nor max_drop for these tasks: nothing of it rests on noise.")
+    return asked
+
+
+def _changes(limits: Limits) -> Limits:
+    told = limits.model_dump(exclude_unset=True)
+    # Not validated again: what was read as a share is a number now.
+    return Limits.model_construct(**{key: told[key] for key in ("max_increase", "max_drop") if key in told})
+
+
+def _scatters(found: Sequence[Tested]) -> tuple[list[tuple[str, int, Test, float]], list[str]]:
+    """Of each task its repeats, the test of a single one, and its degrees of freedom; and why some tell none."""
+    told, missing = [], []
+    for rule, test in found:
+        if test is None:
+            missing.append(rule.reason)
+        elif rule.repeats < LEAST:
+            few = f"{rule.repeats} repeats of {rule.task} do not tell its noise"
+            missing.append(f"{few}; measure at least {LEAST}, better 10.")
+        else:
+            one = replace(test, value=0.0, var=test.var * rule.repeats)
+            told.append((rule.task, rule.repeats, one, test.df))
+    return told, missing
+
+
+def _not_told(gate: Gate, tasks: Sequence[str]) -> list[str]:
+    """Why other tasks are not there at all."""
+    return [rule.reason for rule in gate.rules if rule.metric in ("task", "model") and rule.task not in tasks]
+
+
+def _of_all(energy: Sequence[tuple[str, int, Test, float]], alpha: float, share: float) -> Energy:
+    """Over tasks, of which the noise is known better than of each."""
+    _, df = satterthwaite([np.array(one.var) for _, _, one, _ in energy], [own for *_, own in energy])
+    fewest, ones = min(repeats for _, repeats, _, _ in energy), [one for _, _, one, _ in energy]
+    return foresee("all", fewest, ones, float(df), alpha=alpha, share=share)
+
+
+def _questions(rule: Outcome, test: Test, a: Entrant, b: Entrant, alpha: float, share: float) -> Questions:
+    first, second = (entrant.samples[rule.task] for entrant in (a, b))
+    asked = min(len(second.scores), round(test.df + 1) if math.isfinite(test.df) else len(second.scores))
+    if np.array_equal(first.scores, second.scores):
+        # Then what is left is what so many lost answers would scatter by.
+        least = Effect(value=0.0, var=0.0, df=test.df)
+        test = quality_test(least, test.limit, second.scores, second.chance or 0.0)
+    one = replace(test, value=0.0, var=test.var * asked)
+    return Questions(
+        task=rule.task,
+        asked=asked,
+        margin=test.limit,
+        smallest=test.detectable(share),
+        to_pass=fewest_questions(one, alpha),
+    )

@@ -1,0 +1,238 @@
+"""How small a change a machine can see, in words and as JSON."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .effects import POWER
+from .gatecalibrate import Calibration, Questions
+from .gateconfig import GateConfig
+from .gatefigures import NONE
+from .gateforesee import FORESEEN, MOST, Around, Energy
+from .gatewords import asides, make_account
+from .pairing import Side
+from .wording import DASH, fixed, safe, times
+
+__all__ = ["Told", "as_json", "energy_seen", "in_words", "of_margin", "repeats_needed", "spread_of"]
+
+SCHEMA = "joulemark.calibration/1"
+USUAL = 6
+"""Repeats that the headline is about: what the gate's page says to begin with."""
+_FAR = 3.0
+"""From so many times on more energy is told as a factor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A calibration with all that a reader needs beside it.
+
+    Attributes:
+        found: The figures.
+        baseline: The model, and its run.
+        headline: What the machine sees, and what the margins need, in a sentence.
+        sentences: What came of the model against itself, and what to know of quality.
+        missing: Why some tasks tell nothing.
+        warnings: What is torn, or missing of the plan.
+        notes: How to read the figures, how joules were obtained, and what may be wrong with them.
+        again: Commands that measure and tell it again.
+    """
+
+    found: Calibration
+    baseline: Side
+    headline: str
+    sentences: tuple[str, ...]
+    missing: tuple[str, ...]
+    warnings: tuple[str, ...]
+    notes: tuple[str, ...]
+    again: tuple[str, ...]
+
+
+def in_words(found: Calibration, sides: tuple[Side, Side], config: GateConfig, options: Sequence[str] = ()) -> Told:
+    """Put a calibration into words; ``options`` are what the command line said of the table and the tasks."""
+    account = make_account(found.gate, *sides, config)
+    measured = [command for command in account.again if command.startswith("joulemark run ")]
+    command = ["joulemark", "gate", "--calibrate", "--from", "again" if measured else str(sides[0].run.path), *options]
+    quality = [_of_quality(found.quality)] if found.quality else []
+    return Told(
+        found=found,
+        baseline=sides[0],
+        headline=_headline(found),
+        sentences=(_against_itself(found), *quality),
+        missing=tuple(map(safe, found.missing)),
+        warnings=account.warnings,
+        notes=(*_notes(found), *asides(found.gate, sides)),
+        again=(*measured, " ".join(shlex.quote(safe(word)) for word in command)),
+    )
+
+
+def as_json(told: Told) -> str:
+    """One JSON object (`SCHEMA`); what is missing, or more than is counted, is null."""
+    found, run = told.found, told.baseline.run
+    grade = next(iter(told.baseline.entrants.values())).grade
+    of_energy = {own.task: _energy_json(own) for own in found.energy}
+    of_quality = {own.task: _quality_json(own) for own in found.quality}
+    whole = {
+        "schema": SCHEMA,
+        "finding": " ".join((told.headline, *told.sentences)),
+        "run_id": run.header.run_id,
+        "path": str(run.path),
+        "machine_id": run.header.machine.machine_id,
+        "grade": grade,
+        "verdict": found.gate.verdict,
+        "alpha": found.alpha,
+        "power": POWER,
+        "repeats": found.repeats,
+        "rules": found.rules,
+        "energy": of_energy,
+        "energy_all": _energy_json(found.whole) if found.whole else None,
+        "quality": of_quality,
+        "itself": [{key: _finite(value) for key, value in vars(rule).items()} for rule in found.gate.rules],
+        "missing": list(told.missing),
+        "warnings": list(told.warnings),
+        "notes": list(told.notes),
+        "reproduce": list(told.again),
+    }
+    return json.dumps(whole, indent=2, allow_nan=False)
+
+
+def energy_seen(ratio: float) -> str:
+    """The smallest change that is seen, as the gate's tables write it; `NONE` where no number holds it."""
+    return f"+{_more(ratio)}" if math.isfinite(ratio) else NONE
+
+
+def of_margin(own: Energy) -> str:
+    """A margin of energy as the gate's tables write it."""
+    return f"+{_share(own.margin)}" if own.margin else ""
+
+
+def repeats_needed(needed: Around) -> tuple[str, str]:
+    """So many repeats, and the fewest and the most they may be."""
+    value, low, high = (f"{n:,.0f}" if math.isfinite(n) else f">{MOST:,}" for n in vars(needed).values())
+    if low == high:
+        return value, ""
+    return value, f"({low} or more)" if math.isinf(needed.high) else f"({low}{DASH}{high})"
+
+
+def spread_of(noise: Around) -> tuple[str, str]:
+    """Noise in percent, and its interval."""
+    value, low, high = (fixed(100 * sd, 1) for sd in vars(noise).values())
+    return f"{value} %", f"({low}{DASH}{high})"
+
+
+def _headline(found: Calibration) -> str:
+    own = found.leading
+    if own is None:
+        if found.missing or not found.quality:
+            why = found.missing[0] if found.missing else "nothing was measured."
+            return f"What this machine can see is not known: {safe(why)}"
+        return "No rule is about more energy, so repeats are not counted."
+    smallest = own.smallest[USUAL]
+    seen = f"{_more(smallest)} more energy" if math.isfinite(smallest) else "no change of energy"
+    seen = f"On this machine {USUAL} repeats see {seen}"
+    return f"{seen}; {_margin_needs(own)}."
+
+
+def _margin_needs(own: Energy) -> str:
+    """What a margin asks for: ``the margin of 5 % needs 6 repeats for ...``."""
+    to_pass, to_fail = _counted(own.to_pass), _counted(own.to_fail)
+    if own.margin is None:
+        needs, dearer = "the margins need", "twice its margin dearer"
+    else:
+        needs = f"the margin of {_share(own.margin)} needs"
+        dearer = f"{_share(1 + 2 * (own.margin - 1))} dearer"
+    same = "a model that costs the same" + " in every task" * (own.task == "all")
+    return f"{needs} {to_pass} repeats for {same} to pass, and {to_fail} for one {dearer} to fail"
+
+
+def _more(ratio: float) -> str:
+    """A finite ratio of energies as what is more, such as ``4.1 %``; as a factor where it is large."""
+    return times(ratio) if ratio >= _FAR else f"{fixed(100 * (ratio - 1), 1)} %"
+
+
+def _share(margin: float) -> str:
+    """A margin with no more digits than somebody wrote."""
+    return f"{round(100 * (margin - 1), 6):g} %"
+
+
+def _counted(needed: Around) -> str:
+    return f"{needed.value:,.0f}" if math.isfinite(needed.value) else f"more than {MOST:,}"
+
+
+def _against_itself(found: Calibration) -> str:
+    verdict, alpha = found.gate.verdict, f"{round(100 * found.gate.alpha, 1):g} %"
+    if verdict == "pass":
+        return "Against itself the model passes, as it should."
+    if verdict == "fail":
+        return (
+            f"Against itself the model fails, which chance does in at most {alpha} of calibrations: calibrate again, "
+            "and do not gate on this machine if it fails again."
+        )
+    lacking = {rule.metric for rule in found.gate.rules if rule.verdict != "pass"}
+    few = [what for metric, what in (("energy", "repeats"), ("quality", "questions")) if metric in lacking]
+    why = f": there are too few {' and too few '.join(few)} for these margins" if few else ""
+    return f"Against itself the model is {verdict}{why}."
+
+
+def _of_quality(quality: Sequence[Questions]) -> str:
+    """Of the task that needs most."""
+    worst = max(quality, key=lambda own: (own.to_pass, own.smallest))
+    number = f"at least {worst.to_pass:,.0f}" if math.isfinite(worst.to_pass) else "more than there can be"
+    task = f" of {safe(worst.task)}" if len(quality) > 1 else ""
+    seen = "no drop" if worst.smallest > 100 else f"a drop of {fixed(worst.smallest, 1)} points"
+    return (
+        f"In quality {worst.asked:,} questions{task} see {seen} at best; the margin of {worst.margin:g} needs {number} "
+        "for a model that is as good to pass."
+    )
+
+
+def _notes(found: Calibration) -> list[str]:
+    told, power = [], f"{100 * POWER:.0f} %"
+    if own := found.leading:
+        interval = spread_of(own.noise)[1].strip("()")
+        rules = f"all {found.rules:,} rules" if found.rules > 1 else "one rule"
+        told += [
+            f"Noise is by how much the two differ from repeat to repeat, a standard deviation. {own.repeats} repeats "
+            f"tell it only roughly: figures in brackets are those at both ends of its 95 % interval, {interval} %. "
+            "More repeats of the calibration narrow it.",
+            f"So much more energy as is seen fails in {power} of gates, {rules} allowed for. To pass: after so many "
+            f"repeats a model that costs the same passes in {power} of gates. To fail: so often one fails that is "
+            "twice the margin dearer. Both are even numbers, for half of all repeats go backwards.",
+        ]
+    if found.whole:
+        told.append(
+            "all: the tasks' mean noise; what is seen, and fails, in whichever task it is; what passes in all at once."
+        )
+    if found.quality:
+        told.append(
+            "Answers of one model hardly differ; those of two models differ more, and need more questions. Their gate "
+            "says what it would have seen."
+        )
+    return told
+
+
+def _energy_json(own: Energy) -> dict[str, object]:
+    return {
+        "repeats": own.repeats,
+        "noise": vars(own.noise),
+        "margin": own.margin,
+        "smallest": {str(n): _finite(own.smallest[n]) for n in FORESEEN},
+        "repeats_to_pass": {key: _finite(value) for key, value in vars(own.to_pass).items()},
+        "repeats_to_fail": {key: _finite(value) for key, value in vars(own.to_fail).items()},
+    }
+
+
+def _quality_json(own: Questions) -> dict[str, object]:
+    return {
+        "questions": own.asked,
+        "margin": -own.margin,
+        "smallest": -own.smallest,
+        "questions_to_pass": _finite(own.to_pass),
+    }
+
+
+def _finite(value: object) -> object:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
