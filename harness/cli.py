@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from importlib import import_module
 from importlib.metadata import version
@@ -60,7 +61,8 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit codes: 0 fine, 1 a check failed, 2 wrong usage, 3 inconclusive, 4 incomparable, 5 measuring failed.",
+    epilog="Exit codes: 0 fine, 1 a check failed, 2 wrong usage, 3 inconclusive, 4 incomparable, 5 measuring failed, "
+    "70 a fault of its own.",
 )
 @click.version_option(version("joulemark"), prog_name="joulemark", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")
@@ -103,13 +105,14 @@ def main() -> NoReturn:
         sys.exit(130)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        sys.exit(128 + signal.SIGPIPE)
     except Exception as problem:
         if debug:
             raise
         what = f"{type(problem).__name__}: {' '.join(str(problem).split())[:300]}"
         click.echo(f"joulemark: this should not have happened: {what}; `joulemark --debug ...` shows where.", err=True)
-        sys.exit(1)
+        # Not 1: a gate that breaks has not found a regression.
+        sys.exit(os.EX_SOFTWARE)
 
 
 if __name__ == "__main__":

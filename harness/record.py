@@ -179,21 +179,24 @@ class RunHeader(Record):
 class Energy(Record):
     """Energy of a cell's request windows; ``gross_j`` and ``window_s`` cover all ``loops``."""
 
-    gross_j: float | None = Field(gt=0)
+    model_config = ConfigDict(strict=True)
+
+    gross_j: float | None = Field(gt=1e-9, lt=1e15)
+    """Between what no meter sees and what no machine takes; beyond, arithmetic fails."""
     net_j: float | None
     idle_j: float | None
-    u_j: float | None
+    u_j: float | None = Field(ge=0, lt=1e15)
     """Standard uncertainty (k=1) of ``gross_j`` that is independent from cell to cell."""
-    u_net_j: float | None = None
+    u_net_j: float | None = Field(default=None, ge=0, lt=1e15)
     """The same of ``net_j``: that of the idle window, over the same time, is added."""
-    rel_u_scale: float
-    rel_u_workload: float
+    rel_u_scale: float = Field(ge=0, lt=1e3)
+    rel_u_workload: float = Field(ge=0, lt=1e3)
     grade: Grade
     scope: str
     domains: dict[str, float]
     idle_w: float | None
-    window_s: float
-    loops: int
+    window_s: float = Field(gt=0)
+    loops: int = Field(ge=1)
     carbon_g: float | None = None
     """Grams of CO2 equivalent of ``gross_j`` by the run's ``carbon``; None where either is missing."""
 

@@ -243,9 +243,10 @@ def test_energy_that_is_missing_is_never_passed(make: Make) -> None:
         ("Infinity", "Input should be a finite number"),
         ("-Infinity", "Input should be a finite number"),
         ("1e999", "Input should be a finite number"),
-        ('"lots"', "Input should be a valid number"),
-        ("-5.0", "Input should be greater than 0"),
-        ("0", "Input should be greater than 0"),
+        ('"12"', "Input should be a valid number"),
+        ("-5.0", "Input should be greater than 0.000000001"),
+        ("0", "Input should be greater than 0.000000001"),
+        ("1e-320", "Input should be greater than 0.000000001"),
     ],
 )
 def test_cells_whose_energy_is_no_number_in_the_file_are_left_out_and_named(make: Make, joules: str, why: str) -> None:
