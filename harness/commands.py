@@ -119,7 +119,7 @@ def _grid(
     show_default="quick",
     help="What is not said otherwise; quick asks some models 100 questions of each task, full asks all of both.",
 )
-@click.option("--repeats", type=int, help="Times that every model meets every task.")
+@click.option("--repeats", type=int, help="Times that every model meets every task; with --resume, so many in all.")
 @click.option("--precision", callback=_share, metavar="PERCENT",
               help="Repeat until each model's energy is known so well, such as 5%.")  # fmt: skip
 @click.option("--max-repeats", type=int, show_default="20", help="The most repeats that --precision may take.")
@@ -154,7 +154,8 @@ def _grid(
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), show_default="joulemark-runs/DATE-TIME",
               help="The run directory to make.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, by which meter, and stop.")
-@click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), help="A run to go on with.")
+@click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
+              help="Go on with a run; nothing else may be given but --repeats, to plan more of them.")  # fmt: skip
 @click.option("--trust-remote-code", is_flag=True, default=None, help="Load models that bring code of their own.")
 @click.option("--allow-unsafe-code", is_flag=True, default=None, help="Ask tasks that run what a model writes.")
 @click.option("--allow-power-cap", is_flag=True, default=None, help="Let --sweep change the GPUs' power caps.")
@@ -185,12 +186,14 @@ def run(
 
     chosen = {key: value for key, value in given.items() if value not in (None, ())}
     if resumed is not None:
+        repeats = chosen.pop("repeats", None)
         if plan or out or preset or dry_run or chosen:
             raise click.UsageError(
-                "--resume goes on with a run's own plan; give no plan, --out or other choice with it."
+                "--resume goes on with a run's own plan, of which --repeats alone can be raised; give no plan, --out "
+                "or other choice with it."
             )
         with Shown() as progress:
-            result = resume(resumed, progress)
+            result = resume(resumed, progress, repeats)
     else:
         whole = make_plan(plan, chosen, preset or "quick")
         if dry_run:

@@ -16,7 +16,7 @@ from joulemark.tasks.catalog import REFERENCE_TASKS
 
 from .models import REFERENCE, is_replica, reference_models
 
-__all__ = ["PRESETS", "SWEPT", "Plan", "make_plan", "parse_share"]
+__all__ = ["PRESETS", "SWEPT", "Plan", "make_plan", "parse_share", "raise_repeats"]
 
 SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks", "power_cap_w")
 """Settings of which a plan may have several values."""
@@ -169,6 +169,32 @@ def make_plan(file: Path | None, given: dict[str, Any], preset: str = "quick") -
         return Plan.model_validate({"models": _models_of(preset), **PRESETS[preset], **read, **chosen})
     except ValidationError as problem:
         raise UsageError(f"{file or 'command line'}: {_explain(problem)}") from problem
+
+
+def raise_repeats(plan: Plan, repeats: int) -> Plan:
+    """The plan of a run that goes on, with more repeats: what it would be had they been planned at once.
+
+    Raises:
+        UsageError: They are fewer than planned or too many, or cannot come where they would have come then.
+    """
+    if plan.precision is not None:
+        raise UsageError(
+            "the run repeats until its energies are known well enough (--precision), and chooses the repeats itself; "
+            "leave --repeats out, or start a run of its own with --out."
+        )
+    if repeats < plan.repeats:
+        raise UsageError(
+            f"--repeats {repeats}: the run plans {plan.repeats} repeats, and --resume can only raise that."
+        )
+    if repeats > plan.repeats and plan.order == "blocked":
+        raise UsageError(
+            "the run measures one model after the other (--order blocked), so further repeats would come too late; "
+            "start one of its own with --out."
+        )
+    try:
+        return Plan.model_validate(plan.model_dump() | {"repeats": repeats})
+    except ValidationError as problem:
+        raise UsageError(f"command line: {_explain(problem)}") from problem
 
 
 def _refuse_given_and_swept(where: str, given: dict[str, Any]) -> None:

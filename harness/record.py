@@ -168,6 +168,8 @@ class RunHeader(Record):
     meters: tuple[MeterInfo, ...]
     idle: Idle
     invocations: tuple[Invocation, ...] = ()
+    raised_from: tuple[int, ...] = ()
+    """Repeats that were planned, and reached, before ``--resume --repeats`` planned more: each may have been a look."""
     carbon: Carbon | None = None
     remetered_from: str | None = None
     """The run that the answers are of, where the energy was taken from a recorded trace afterwards."""

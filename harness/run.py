@@ -16,12 +16,12 @@ from joulemark.meters.powerlimit import PowerLimits
 
 from .alone import measuring_alone
 from .measuring import Measuring, Progress, interruptible, make_header
-from .plan import Plan
+from .plan import Plan, raise_repeats
 from .precision import looks, unsure
-from .record import Carbon
+from .record import Carbon, RunHeader
 from .schedule import CellPlan, schedule
 from .session import Session, check_same_work, check_unchanged, prepare
-from .store import RunWriter, read_run, refuse_used, resume_command
+from .store import Run, RunWriter, read_run, refuse_used, resume_command
 
 __all__ = ["Progress", "RunResult", "get_ready", "measure", "resume"]
 
@@ -60,8 +60,13 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
         return _Run(session, writer, header, progress, {}).run()
 
 
-def resume(path: Path, progress: Progress) -> RunResult:
+def resume(path: Path, progress: Progress, repeats: int | None = None) -> RunResult:
     """Go on with a run: cells that are there and fine are not measured again.
+
+    Args:
+        path: The run.
+        progress: What is told meanwhile.
+        repeats: Plan so many instead; the run's plan and order become those of a run that planned them at once.
 
     Raises:
         UsageError: It is no run, or not one that may go on here.
@@ -76,16 +81,28 @@ def resume(path: Path, progress: Progress) -> RunResult:
         # Read again now that nobody else can write.
         before = read_run(path)
         try:
-            plan = Plan.model_validate(before.header.plan)
+            planned = Plan.model_validate(before.header.plan)
         except ValidationError as problem:
             raise UsageError(f"{path} has a plan that this version does not know; start a run with --out.") from problem
+        plan = planned if repeats is None else raise_repeats(planned, repeats)
         session = prepare(plan, progress.say)
         check_unchanged(before.header, session.choice)
         check_same_work(before.cells, session.specs)
         for note in before.notes:
             progress.say(note)
         known = {cell.cell_id: cell for cell in before.cells}
-        return _Run(session, writer, before.header, progress, known).run()
+        header = before.header
+        if plan.repeats > planned.repeats:
+            header = _raised(before, planned.repeats, plan.repeats)
+            writer.write_header(header)
+        return _Run(session, writer, header, progress, known).run()
+
+
+def _raised(run: Run, planned: int, repeats: int) -> RunHeader:
+    """The run's header with more repeats in its plan; how many there were is kept where some cell got so far."""
+    reached = any(cell.repeat == planned and cell.status == "ok" for cell in run.cells)
+    raised_from = (*run.header.raised_from, planned) if reached else run.header.raised_from
+    return run.header.model_copy(update={"plan": run.header.plan | {"repeats": repeats}, "raised_from": raised_from})
 
 
 @dataclass

@@ -26,10 +26,25 @@ from .pairing import Side
 from .progress import planned_models, planned_tasks
 from .stats import holm
 
-__all__ = ["Gate", "decide", "judge"]
+__all__ = ["Asked", "Gate", "decide", "judge", "next_look"]
 
 _LARGEST = 700.0
 """A log ratio of which there is a ratio: two repeats and a thousand rules may leave intervals that have no number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """The repeats of a task that the plans of both sides ask for.
+
+    Attributes:
+        planned: How many; a rule with fewer is no verdict.
+        left_out: Those of them that are no pairs, so that their energy is left out.
+        raised_from: How many were planned before, each of which may have been looked at.
+    """
+
+    planned: int = 0
+    left_out: int = 0
+    raised_from: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +95,7 @@ def judge(
     unlike, notes = _in_turn(baseline, candidate), _ignored(baseline, candidate)
     found += _not_begun(baseline, candidate)
     planned = {*planned_tasks(baseline.run), *planned_tasks(candidate.run)}
-    asked: dict[tuple[str, str], int] = {}
+    asked: dict[tuple[str, str], Asked] = {}
     for name, a, b in pairs:
         tasks = _chosen(a.samples.keys() | b.samples.keys() | planned, only)
         both = [task for task in tasks if task in a.samples and task in b.samples]
@@ -89,9 +104,9 @@ def judge(
         found += [_lacking(name, a, b, task) for task in tasks if task not in both]
         if not told:
             apart = asunder(baseline.run, a, b)
-            asked |= {(name, task): _asked(a, b, task) - len(apart.get(task, ())) for task in both}
+            asked |= {(name, task): _asked(baseline, candidate, a, b, task, apart) for task in both}
             found += _rules(name, a, b, both, config, history, apart)
-            notes += [*_resting_on(name, a, b, history), *_left_out(name, apart)]
+            notes += [*_resting_on(name, a, b, both, history), *_left_out(name, apart)]
     found += _unused(config, planned | {cell.task for side in (baseline, candidate) for cell in side.run.cells})
     by_precision = not config.looks and any(own.precision for _, *both in pairs for own in both)
     rules, alpha = decide(found, config, asked, by_precision=by_precision)
@@ -111,7 +126,7 @@ def judge(
 def decide(
     found: Sequence[Tested],
     config: GateConfig,
-    asked: Mapping[tuple[str, str], int] | None = None,
+    asked: Mapping[tuple[str, str], Asked] | None = None,
     *,
     by_precision: bool = False,
 ) -> tuple[list[Outcome], float]:
@@ -123,7 +138,7 @@ def decide(
     Args:
         found: The rules.
         config: What is asked for.
-        asked: Repeats that are planned, by model and task; a rule with fewer is no verdict.
+        asked: Repeats that are planned, by model and task.
         by_precision: Whether a run stopped once its energies were known well enough.
     """
     tested = [test for _, test in found if test]
@@ -137,30 +152,58 @@ def decide(
         fails = next(broken)
         verdict: Verdict = "fail" if fails else "pass" if test.p_within() <= alpha else "inconclusive"
         low, high = test.ends(alpha)
-        seen = test.detectable(alpha / len(tested))
+        # What is certain is the very same cells, in which nothing could be seen.
+        seen = test.detectable(alpha / len(tested)) if test.error else math.inf
         decided = replace(rule, verdict=verdict, **_written(rule, low, high, seen))
-        rules.append(_as_planned(decided, config.looks, (asked or {}).get((rule.model, rule.task), 0)))
+        if fails and rule.reason:
+            decided = replace(decided, reason=f"{rule.reason} Even that is surely too few.")
+        rules.append(_as_planned(decided, config.looks, (asked or {}).get((rule.model, rule.task), Asked())))
     return rules, alpha
 
 
-def _as_planned(rule: Outcome, looks: Sequence[int], asked: int) -> Outcome:
+def next_look(looks: Sequence[int], repeats: int, planned: int) -> int | None:
+    """The first planned look at more repeats that a run can still come to; None where none is left."""
+    return next((look for look in looks if look > repeats and look >= planned), None)
+
+
+def _as_planned(rule: Outcome, looks: Sequence[int], asked: Asked) -> Outcome:
     """What one repeat, or a look that nobody planned, says is no verdict: looking until one comes out is no test."""
+    repeats = rule.repeats + (asked.left_out if rule.metric == "energy" else 0)
     if rule.repeats < 2:
         reason = "one repeat proves nothing; measure at least 2, better 6."
-    elif looks and rule.repeats not in looks:
-        planned = ", ".join(str(look) for look in looks)
-        reason = f"{rule.task} has {rule.repeats} repeats, and looks are planned at {planned}; go on to one of these."
-    elif not looks and rule.repeats < asked:
-        reason = f"{rule.task} has {rule.repeats} of {asked} planned repeats; go on with joulemark run --resume."
+    elif looks and repeats not in looks:
+        look = next_look(looks, repeats, asked.planned)
+        raised = f" --repeats {look}" if look and look > asked.planned else ""
+        further = f"go on with joulemark run --resume RUN{raised}" if look else "none of these is left; measure anew"
+        reason = f"{rule.task} has {repeats} repeats, and looks are planned at {_listed(looks)}; {further}."
+    elif not looks and repeats < asked.planned:
+        reason = f"{rule.task} has {repeats} of {asked.planned} planned repeats; go on with joulemark run --resume."
+    elif not looks and asked.raised_from:
+        several = _listed((*asked.raised_from, asked.planned))
+        reason = (
+            f"the run was raised from {asked.raised_from[-1]} to {asked.planned} repeats, and looking again until it "
+            f"decides is no test; say in [gate] at which numbers you look: looks = [{several}]."
+        )
     else:
         return rule
     return replace(rule, verdict="inconclusive", reason=reason)
 
 
-def _asked(a: Entrant, b: Entrant, task: str) -> int:
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _asked(
+    baseline: Side, candidate: Side, a: Entrant, b: Entrant, task: str, apart: Mapping[str, Collection[int]]
+) -> Asked:
     """Repeats that both plan; of one that did not finish its own plan, what that asks for."""
     lacking = [own.planned for own in (a, b) if own.samples[task].repeats < own.planned]
-    return max(lacking, default=min(a.planned, b.planned))
+    raised_from = {repeats for side in (baseline, candidate) for repeats in side.run.header.raised_from}
+    return Asked(
+        planned=max(lacking, default=min(a.planned, b.planned)),
+        left_out=len(apart.get(task, ())),
+        raised_from=tuple(sorted(raised_from)),
+    )
 
 
 def _not_begun(baseline: Side, candidate: Side) -> list[Tested]:
@@ -219,11 +262,16 @@ def _certain(rule: Tested) -> Tested:
     return outcome, replace(test, var=0.0) if test is not None and relative else test
 
 
-def _resting_on(name: str, a: Entrant, b: Entrant, history: History | None) -> list[str]:
+def _resting_on(name: str, a: Entrant, b: Entrant, tasks: Sequence[str], history: History | None) -> list[str]:
     """That two runs were compared, and by what."""
     if a.run_id == b.run_id or history is None:
         return []
-    return [
+    others = history.strangers(a, tasks)
+    strange = (
+        f"{name}: {others} of the history's runs tell nothing of {a.model}: of another model, task, setting, meter or "
+        "machine."
+    )
+    return [strange] * bool(others) + [
         f"{name}: baseline and candidate are of two runs, {a.run_name} and {b.run_name}; the interval of energy is "
         "wider by what the history's days differ by (--allow-unpaired)."
     ]
@@ -291,9 +339,16 @@ def _chosen(tasks: Iterable[str], only: Sequence[str]) -> list[str]:
 
 
 def _lacking(name: str, a: Entrant, b: Entrant, task: str) -> Tested:
-    """A task that one of them did not finish: broken if that is the candidate."""
+    """A task that one of them did not finish: broken if that is the candidate, unless its turn had not come yet."""
     verdict: Verdict = "fail"
-    if task in a.samples:
+    # In turn with the baseline it would have as many repeats as that, or one fewer.
+    begun = a.run_id == b.run_id and task in a.samples and a.samples[task].repeats < a.planned
+    if begun and not any(cell.task == task for cell in b.failed):
+        verdict, reason = (
+            "inconclusive",
+            f"{name} has no finished cell of {task} yet; go on with joulemark run --resume.",
+        )
+    elif task in a.samples:
         reason = f"{name} has no finished cell of {task}."
     elif task in b.samples:
         verdict, reason = "incomparable", f"the baseline has no finished cell of {task}, which {name} has."
@@ -330,4 +385,4 @@ def _written(rule: Outcome, low: float, high: float, seen: float) -> dict[str, A
             "min_detectable": math.exp(seen) if abs(seen) < _LARGEST else None,
         }
     most = 100.0 if rule.metric == "min_quality" else math.inf
-    return {"low": -high, "high": min(-low, most), "min_detectable": -seen}
+    return {"low": -high, "high": min(-low, most), "min_detectable": -seen if math.isfinite(seen) else None}

@@ -29,7 +29,7 @@ from .names import name_entrants
 from .pairing import Side
 from .stats import satterthwaite
 
-__all__ = ["Calibration", "Questions", "alike", "calibrate"]
+__all__ = ["LEAST", "Calibration", "Questions", "alike", "calibrate"]
 
 LEAST = 4
 """Repeats of a calibration: of three, scatter may be half or six times what it seems."""
@@ -69,6 +69,7 @@ class Calibration:
         rules: That the user's table has for these tasks, bounds included; all are allowed for.
         alpha: False fails that one look may have.
         repeats: That there are of all.
+        looks: Numbers of repeats at which alone the user's gates decide; none: at any.
     """
 
     gate: Gate
@@ -79,6 +80,7 @@ class Calibration:
     rules: int
     alpha: float
     repeats: int
+    looks: tuple[int, ...]
 
     @property
     def leading(self) -> Energy | None:
@@ -137,15 +139,20 @@ def calibrate(baseline: Side, candidate: Side, config: GateConfig, only: Sequenc
     energy, missing = _scatters([rule for rule in found if rule[0].metric == "energy"])
     quality = [rule for rule in found if rule[0].metric == "quality"]
     share = alpha / max(rules, 1)
+
+    def foreseen(task: str, repeats: int, ones: Sequence[Test], df: float) -> Energy:
+        return foresee(task, repeats, ones, df, alpha=alpha, share=share, looks=config.looks)
+
     return Calibration(
         gate=gate,
-        energy=tuple(foresee(task, repeats, [one], df, alpha=alpha, share=share) for task, repeats, one, df in energy),
-        whole=_of_all(energy, alpha, share) if len(energy) > 1 else None,
+        energy=tuple(foreseen(task, repeats, [one], df) for task, repeats, one, df in energy),
+        whole=foreseen("all", *_of_all(energy)) if len(energy) > 1 else None,
         quality=tuple(_questions(rule, test, a, b, alpha, share) for rule, test in quality if test),
         missing=tuple(missing + [rule.reason for rule, test in quality if not test] + _not_told(gate, tasks)),
         rules=rules,
         alpha=alpha,
         repeats=gate.repeats,
+        looks=config.looks,
     )
 
 
@@ -207,17 +214,17 @@ def _not_told(gate: Gate, tasks: Sequence[str]) -> list[str]:
     return [rule.reason for rule in gate.rules if rule.metric in ("task", "model") and rule.task not in tasks]
 
 
-def _of_all(energy: Sequence[tuple[str, int, Test, float]], alpha: float, share: float) -> Energy:
-    """Over tasks, of which the noise is known better than of each."""
+def _of_all(energy: Sequence[tuple[str, int, Test, float]]) -> tuple[int, list[Test], float]:
+    """Over tasks, of which the noise is known better than of each: repeats, tests, and degrees of freedom."""
     _, df = satterthwaite([np.array(one.var) for _, _, one, _ in energy], [own for *_, own in energy])
     fewest, ones = min(repeats for _, repeats, _, _ in energy), [one for _, _, one, _ in energy]
-    return foresee("all", fewest, ones, float(df), alpha=alpha, share=share)
+    return fewest, ones, float(df)
 
 
 def _questions(rule: Outcome, test: Test, a: Entrant, b: Entrant, alpha: float, share: float) -> Questions:
     first, second = (entrant.samples[rule.task] for entrant in (a, b))
     asked = min(len(second.scores), round(test.df + 1) if math.isfinite(test.df) else len(second.scores))
-    if np.array_equal(first.scores, second.scores):
+    if test.limit > 0 and np.array_equal(first.scores, second.scores):
         # Then what is left is what so many lost answers would scatter by.
         least = Effect(value=0.0, var=0.0, df=test.df)
         test = quality_test(least, test.limit, second.scores, second.chance or 0.0)

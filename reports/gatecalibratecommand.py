@@ -17,12 +17,12 @@ from joulemark.harness.plan import Plan, make_plan
 from joulemark.harness.store import read_run
 from joulemark.meters.errors import MeasuringFailed
 
-from .gatecalibrate import alike, calibrate
+from .gatecalibrate import LEAST, alike, calibrate
 from .gatecalibratetable import print_calibration
 from .gatecalibratewords import as_json, in_words
 from .gateconfig import read_gate_config
 
-__all__ = ["calibration_options", "check_usage", "run_calibration"]
+__all__ = ["calibration_options", "check_usage", "plan_calibration", "run_calibration"]
 
 MODEL, TASKS, REPEATS, LIMIT = "ref/dense-800k", ("jm_units", "jm_sorting"), 10, 300
 """What is measured where nobody says otherwise: a minute on two cores."""
@@ -39,8 +39,8 @@ def calibration_options(command: Callable[..., Any]) -> Callable[..., Any]:
                      help="Measure one model against itself: how small a change does this machine see?"),
         click.option("-m", "--model", shell_complete=complete_models, metavar="MODEL",
                      help=f"To calibrate: this model, not {MODEL}, or a --config's first."),
-        click.option("--repeats", type=click.IntRange(2, 1000), metavar="N",
-                     help=f"To calibrate: measure so often; {REPEATS}."),
+        click.option("--repeats", type=click.IntRange(1, 1000), metavar="N",
+                     help=f"To calibrate: measure so often, at least {LEAST}; {REPEATS}."),
         click.option("--limit", type=click.IntRange(1), metavar="N",
                      help=f"To calibrate: the first so many questions of each task; {LIMIT}."),
         click.option("--meter", "meters", multiple=True, shell_complete=complete_meters, metavar="METER",
@@ -67,6 +67,10 @@ def check_usage() -> None:
             raise click.UsageError(f"--calibrate measures one model against itself; leave {odd} out.")
         if ctx.params["source"] and (odd := _given(ctx, _MEASURES)):
             raise click.UsageError(f"--from calibrates by a run that is there, and measures nothing; leave {odd} out.")
+        if (repeats := ctx.params["repeats"]) and repeats < LEAST:
+            raise click.UsageError(
+                f"--repeats {repeats} would not tell the noise; measure at least {LEAST}, better 10."
+            )
         return
     if odd := _given(ctx, _OWN):
         raise click.UsageError(f"{odd} belongs to --calibrate; a gate judges what `joulemark run` has measured.")
@@ -88,7 +92,8 @@ def run_calibration(
     sides = alike(read_run(path))
     only = tasks if source else ()
     found = calibrate(*sides, asked, only)
-    options = [*(("--config", str(config)) if config else ()), *(word for task in only for word in ("--task", task))]
+    ruled = ("--config", str(asked.source)) if asked.source else ()
+    options = [*ruled, *(word for task in only for word in ("--task", task))]
     told = in_words(found, sides, asked, options)
     if as_object:
         click.echo(as_json(told))
@@ -97,6 +102,28 @@ def run_calibration(
         if source is None:
             click.echo(f"\nThe run: {path}")
     return 3 if found.missing else 0
+
+
+def plan_calibration(
+    config: Path | None,
+    tasks: tuple[str, ...],
+    *,
+    model: str | None,
+    repeats: int | None,
+    limit: int | None,
+    meters: tuple[str, ...],
+) -> Plan:
+    """The plan of one model against itself: asked and computed as the table's file says for runs, else as usual."""
+    given: dict[str, Any] = {"limit": limit, "tasks": tasks or None, "meters": meters or None}
+    planned = config if config and _has_plan(config) else None
+    if planned is None:
+        given = {"limit": limit or LIMIT, "tasks": tasks or TASKS, "meters": meters or None}
+    whole = make_plan(planned, given)
+    text = model or (whole.models[0] if planned else MODEL)
+    spec = parse_model(text)
+    loaded = f"{spec.backend}{'/' if spec.backend == REFERENCE else ':'}{spec.args}"
+    fixed = {"models": (f"a={loaded}", f"b={loaded}"), "repeats": repeats or REPEATS, "order": "abba"}
+    return whole.model_copy(update=fixed | {"precision": None, "sweep": {}})
 
 
 def _given(ctx: click.Context, names: Sequence[str]) -> str:
@@ -110,35 +137,13 @@ def _measure(config: Path | None, tasks: tuple[str, ...], *, out: Path | None, *
     from joulemark.harness.progress import Shown
     from joulemark.harness.run import measure
 
-    plan = _plan(config, tasks, **given)
+    plan = plan_calibration(config, tasks, **given)
     out = out or Path("joulemark-runs") / f"calibration-{datetime.now():%Y-%m-%d-%H%M%S}"
     with Shown(f"{plan.models[0].removeprefix('a=')} against itself, {plan.repeats} repeats.") as progress:
         done = measure(plan, out, progress)
     if done.problem:
         raise MeasuringFailed(f"{done.problem} Then, or for what is there: joulemark gate --calibrate --from {out}.")
     return done.path
-
-
-def _plan(
-    config: Path | None,
-    tasks: tuple[str, ...],
-    *,
-    model: str | None,
-    repeats: int | None,
-    limit: int | None,
-    meters: tuple[str, ...],
-) -> Plan:
-    """The plan of one model against itself: asked and computed as the table's file says for runs, if it does."""
-    given: dict[str, Any] = {"limit": limit, "tasks": tasks or None, "meters": meters or None}
-    planned = config if config and _has_plan(config) else None
-    if planned is None:
-        given = {"limit": limit or LIMIT, "tasks": tasks or TASKS, "batch_size": 1, "meters": meters or None}
-    whole = make_plan(planned, given)
-    text = model or (whole.models[0] if planned else MODEL)
-    spec = parse_model(text)
-    loaded = f"{spec.backend}{'/' if spec.backend == REFERENCE else ':'}{spec.args}"
-    fixed = {"models": (f"a={loaded}", f"b={loaded}"), "repeats": repeats or REPEATS, "order": "abba"}
-    return whole.model_copy(update=fixed | {"precision": None, "sweep": {}})
 
 
 def _has_plan(config: Path) -> bool:

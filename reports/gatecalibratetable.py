@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO, TypeVar
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -15,7 +16,7 @@ from .gatecalibrate import Questions
 from .gatecalibratewords import Told, energy_seen, of_margin, repeats_needed, spread_of
 from .gatefigures import NONE
 from .gateforesee import FORESEEN, Energy
-from .gatetable import print_again, print_list, reader
+from .gatetable import print_again, print_list, print_sentence, reader
 from .wording import MINUS, fixed, safe
 
 __all__ = ["print_calibration"]
@@ -23,6 +24,10 @@ __all__ = ["print_calibration"]
 _STYLES = {"pass": "green", "fail": "bold red"}
 _MOST = 20
 """Tasks with rows of their own."""
+_NAME = 16
+"""Letters of a line that a task's name has where a terminal is narrow."""
+_ENDLESS = 10_000
+"""A width that holds any table."""
 Row = TypeVar("Row", Energy, Questions)
 
 
@@ -30,23 +35,38 @@ def print_calibration(told: Told, *, file: TextIO | None = None) -> None:
     """Print what the machine sees, its figures task by task, and how to read and repeat them."""
     console = Console(file=file, highlight=False, soft_wrap=False)
     plain, found = reader(console.encoding), told.found
-    console.print(Text(plain(told.headline), style="bold"))
+    print_sentence(plain(told.headline), console, "bold")
     for place, sentence in enumerate(told.sentences):
-        console.print(Text(plain(sentence), style=_STYLES.get(found.gate.verdict, "yellow") if not place else ""))
+        print_sentence(plain(sentence), console, _STYLES.get(found.gate.verdict, "yellow") if not place else "")
     for sentence in told.warnings:
-        console.print(Text(plain(sentence), style="yellow"))
+        print_sentence(plain(sentence), console, "yellow")
     if found.energy:
         shown = _worst(found.energy, lambda own: own.noise.value)
-        console.print()
-        console.print(_of_energy([*shown, *([found.whole] if found.whole else [])], plain))
+        rows = [*shown, *([found.whole] if found.whole else [])]
+        _print_whole(_of_energy(rows, found.looks, plain), [own.task for own in rows], console)
     if found.quality:
-        console.print()
-        console.print(_of_quality(_worst(found.quality, lambda own: own.to_pass), plain))
+        asked = _worst(found.quality, lambda own: own.to_pass)
+        _print_whole(_of_quality(asked, plain), [own.task for own in asked], console)
     if (more := max(len(found.energy), len(found.quality)) - _MOST) > 0:
         console.print(f"{more:,} more tasks have less noise, or need fewer questions; --json has all.")
     print_list("Missing:", told.missing, console, plain)
     print_list("To know:", told.notes, console, plain)
     print_again(told.again, console, plain)
+
+
+def _print_whole(table: Table, names: Sequence[str], console: Console) -> None:
+    """Print a table with all its columns, and names in no less than `_NAME` letters a line.
+
+    Where a terminal is too narrow for that its lines run on, which is better than figures without a name.
+    """
+    longest = max(cell_len(safe(name)) for name in names)
+    table.columns[0].min_width = min(longest, _NAME)
+    needed = console.measure(table, options=console.options.update(width=_ENDLESS)).maximum
+    width = console.width
+    console.width = max(width, needed - max(longest - _NAME, 0))
+    console.print()
+    console.print(table)
+    console.width = width
 
 
 def _worst(rows: Sequence[Row], badness: Callable[[Row], float]) -> Sequence[Row]:
@@ -62,15 +82,21 @@ def _table(plain: Callable[[str], str], *heads: str) -> Table:
     return table
 
 
-def _of_energy(rows: list[Energy], plain: Callable[[str], str]) -> Table:
-    seen = [f"{'Seen' if n == FORESEEN[0] else ''}\nat {n}" for n in FORESEEN]
+def _of_energy(rows: Sequence[Energy], looks: Sequence[int], plain: Callable[[str], str]) -> Table:
+    numbers = _few(looks) or FORESEEN
+    seen = [f"{'Seen' if n == numbers[0] else ''}\nat {n}" for n in numbers]
     table = _table(plain, "Energy,\nmargin", "Noise\n(95 %)", *seen, "Repeats\nto pass", "Repeats\nto fail")
     for own in rows:
         name = f"{safe(own.task)}\n{of_margin(own)}".rstrip()
-        figures = ["\n".join(spread_of(own.noise)), *(energy_seen(own.smallest[n]) for n in FORESEEN)]
-        figures += ["\n".join(repeats_needed(needed)) for needed in (own.to_pass, own.to_fail)]
+        figures = ["\n".join(spread_of(own.noise)), *(energy_seen(own.smallest[n]) for n in numbers)]
+        figures += ["\n".join(repeats_needed(needed, looks)) for needed in (own.to_pass, own.to_fail)]
         table.add_row(*(Text(plain(text)) for text in (name, *figures)))
     return table
+
+
+def _few(looks: Sequence[int]) -> Sequence[int]:
+    """All of a few looks; of more the first, one between, and the last, which fit a terminal."""
+    return looks if len(looks) <= len(FORESEEN) else (looks[0], looks[len(looks) // 2], looks[-1])
 
 
 def _of_quality(rows: Sequence[Questions], plain: Callable[[str], str]) -> Table:
@@ -78,6 +104,7 @@ def _of_quality(rows: Sequence[Questions], plain: Callable[[str], str]) -> Table
     for own in rows:
         seen = NONE if own.smallest > 100 else f"{MINUS}{fixed(own.smallest, 1)}"
         needed = f"{own.to_pass:,.0f}" if math.isfinite(own.to_pass) else NONE
-        cells = (safe(own.task), f"{MINUS}{own.margin:g}", f"{own.asked:,}", seen, needed)
+        margin = f"{MINUS}{own.margin:g}" if own.margin else "0"
+        cells = (safe(own.task), margin, f"{own.asked:,}", seen, needed)
         table.add_row(*(Text(plain(text)) for text in cells))
     return table

@@ -12,7 +12,7 @@ from .effects import POWER
 from .gatecalibrate import Calibration, Questions
 from .gateconfig import GateConfig
 from .gatefigures import NONE
-from .gateforesee import FORESEEN, MOST, Around, Energy
+from .gateforesee import MOST, Around, Energy
 from .gatewords import asides, make_account
 from .pairing import Side
 from .wording import DASH, fixed, safe, times
@@ -21,7 +21,8 @@ __all__ = ["Told", "as_json", "energy_seen", "in_words", "of_margin", "repeats_n
 
 SCHEMA = "joulemark.calibration/1"
 USUAL = 6
-"""Repeats that the headline is about: what the gate's page says to begin with."""
+"""Repeats that the headline is about where no looks are planned: what the gate's page says to begin with."""
+_POWER = f"{100 * POWER:.0f} %"
 _FAR = 3.0
 """From so many times on more energy is told as a factor."""
 
@@ -64,7 +65,7 @@ def in_words(found: Calibration, sides: tuple[Side, Side], config: GateConfig, o
         sentences=(_against_itself(found), *quality),
         missing=tuple(map(safe, found.missing)),
         warnings=account.warnings,
-        notes=(*_notes(found), *asides(found.gate, sides)),
+        notes=(*_notes(found), *_measured(found, sides[0], config), *asides(found.gate, sides)),
         again=(*measured, " ".join(shlex.quote(safe(word)) for word in command)),
     )
 
@@ -87,6 +88,7 @@ def as_json(told: Told) -> str:
         "power": POWER,
         "repeats": found.repeats,
         "rules": found.rules,
+        "looks": list(found.looks),
         "energy": of_energy,
         "energy_all": _energy_json(found.whole) if found.whole else None,
         "quality": of_quality,
@@ -109,9 +111,9 @@ def of_margin(own: Energy) -> str:
     return f"+{_share(own.margin)}" if own.margin else ""
 
 
-def repeats_needed(needed: Around) -> tuple[str, str]:
-    """So many repeats, and the fewest and the most they may be."""
-    value, low, high = (f"{n:,.0f}" if math.isfinite(n) else f">{MOST:,}" for n in vars(needed).values())
+def repeats_needed(needed: Around, looks: Sequence[int] = ()) -> tuple[str, str]:
+    """So many repeats, and the fewest and the most they may be; more than the last look where none is enough."""
+    value, low, high = (f"{n:,.0f}" if math.isfinite(n) else f">{_most(looks):,}" for n in vars(needed).values())
     if low == high:
         return value, ""
     return value, f"({low} or more)" if math.isinf(needed.high) else f"({low}{DASH}{high})"
@@ -130,22 +132,35 @@ def _headline(found: Calibration) -> str:
             why = found.missing[0] if found.missing else "nothing was measured."
             return f"What this machine can see is not known: {safe(why)}"
         return "No rule is about more energy, so repeats are not counted."
-    smallest = own.smallest[USUAL]
-    seen = f"{_more(smallest)} more energy" if math.isfinite(smallest) else "no change of energy"
-    seen = f"On this machine {USUAL} repeats see {seen}"
-    return f"{seen}; {_margin_needs(own)}."
+    return f"On this machine {_seen(own, found.looks)}; {_margin_needs(own, found.looks)}."
 
 
-def _margin_needs(own: Energy) -> str:
+def _seen(own: Energy, looks: Sequence[int]) -> str:
+    """What is seen by the usual number of repeats, or at the planned looks."""
+    seen = {
+        n: f"{_more(ratio)} more energy" if math.isfinite(ratio) else "no change of energy"
+        for n, ratio in own.smallest.items()
+    }
+    if len(looks) > 1:
+        first, last = looks[0], looks[-1]
+        return f"the first look, at {first} repeats, sees {seen[first]}, and the last, at {last}, {seen[last]}"
+    number = looks[0] if looks else USUAL
+    return f"{number} repeats see {seen[number]}"
+
+
+def _margin_needs(own: Energy, looks: Sequence[int]) -> str:
     """What a margin asks for: ``the margin of 5 % needs 6 repeats for ...``."""
-    to_pass, to_fail = _counted(own.to_pass), _counted(own.to_fail)
+    if own.margin == 1:
+        return "by the margin of 0 % a model that costs the same never surely passes, however many they are"
+    to_pass, to_fail = (_counted(needed, looks) for needed in (own.to_pass, own.to_fail))
+    last = ", the last look," if looks and math.isinf(own.to_pass.value) else ""
     if own.margin is None:
         needs, dearer = "the margins need", "twice its margin dearer"
     else:
         needs = f"the margin of {_share(own.margin)} needs"
         dearer = f"{_share(1 + 2 * (own.margin - 1))} dearer"
     same = "a model that costs the same" + " in every task" * (own.task == "all")
-    return f"{needs} {to_pass} repeats for {same} to pass, and {to_fail} for one {dearer} to fail"
+    return f"{needs} {to_pass} repeats{last} for {same} to pass, and {to_fail} for one {dearer} to fail"
 
 
 def _more(ratio: float) -> str:
@@ -158,8 +173,13 @@ def _share(margin: float) -> str:
     return f"{round(100 * (margin - 1), 6):g} %"
 
 
-def _counted(needed: Around) -> str:
-    return f"{needed.value:,.0f}" if math.isfinite(needed.value) else f"more than {MOST:,}"
+def _counted(needed: Around, looks: Sequence[int]) -> str:
+    return f"{needed.value:,.0f}" if math.isfinite(needed.value) else f"more than {_most(looks):,}"
+
+
+def _most(looks: Sequence[int]) -> int:
+    """Repeats beyond which no gate is, or none is counted."""
+    return looks[-1] if looks else MOST
 
 
 def _against_itself(found: Calibration) -> str:
@@ -171,26 +191,34 @@ def _against_itself(found: Calibration) -> str:
             f"Against itself the model fails, which chance does in at most {alpha} of calibrations: calibrate again, "
             "and do not gate on this machine if it fails again."
         )
-    lacking = {rule.metric for rule in found.gate.rules if rule.verdict != "pass"}
-    few = [what for metric, what in (("energy", "repeats"), ("quality", "questions")) if metric in lacking]
-    why = f": there are too few {' and too few '.join(few)} for these margins" if few else ""
-    return f"Against itself the model is {verdict}{why}."
+    return f"Against itself the model is {verdict}{_why(found)}."
+
+
+def _why(found: Calibration) -> str:
+    """Repeats or questions are too few for a rule that was tested; others tell themselves what is missing."""
+    lacking = [rule for rule in found.gate.rules if rule.verdict != "pass"]
+    tested = {rule.metric for rule in lacking if not rule.reason}
+    few = [what for metric, what in (("energy", "repeats"), ("quality", "questions")) if metric in tested]
+    if few:
+        return f": there are too few {' and too few '.join(few)} for these margins"
+    further = [rule.reason for rule in lacking if rule.reason and rule.reason not in found.missing]
+    return f": {safe(further[0]).removesuffix('.')}" if further else ", for what is missing"
 
 
 def _of_quality(quality: Sequence[Questions]) -> str:
     """Of the task that needs most."""
     worst = max(quality, key=lambda own: (own.to_pass, own.smallest))
-    number = f"at least {worst.to_pass:,.0f}" if math.isfinite(worst.to_pass) else "more than there can be"
+    enough = f"At least {worst.to_pass:,.0f} let" if math.isfinite(worst.to_pass) else "No number of questions lets"
     task = f" of {safe(worst.task)}" if len(quality) > 1 else ""
     seen = "no drop" if worst.smallest > 100 else f"a drop of {fixed(worst.smallest, 1)} points"
     return (
-        f"In quality {worst.asked:,} questions{task} see {seen} at best; the margin of {worst.margin:g} needs {number} "
-        "for a model that is as good to pass."
+        f"In quality {worst.asked:,} questions{task} see {seen} at best. {enough} a model that is as good pass in "
+        f"{_POWER} of gates, by the margin of {worst.margin:g}."
     )
 
 
 def _notes(found: Calibration) -> list[str]:
-    told, power = [], f"{100 * POWER:.0f} %"
+    told = []
     if own := found.leading:
         interval = spread_of(own.noise)[1].strip("()")
         rules = f"all {found.rules:,} rules" if found.rules > 1 else "one rule"
@@ -198,9 +226,9 @@ def _notes(found: Calibration) -> list[str]:
             f"Noise is by how much the two differ from repeat to repeat, a standard deviation. {own.repeats} repeats "
             f"tell it only roughly: figures in brackets are those at both ends of its 95 % interval, {interval} %. "
             "More repeats of the calibration narrow it.",
-            f"So much more energy as is seen fails in {power} of gates, {rules} allowed for. To pass: after so many "
-            f"repeats a model that costs the same passes in {power} of gates. To fail: so often one fails that is "
-            "twice the margin dearer. Both are even numbers, for half of all repeats go backwards.",
+            f"So much more energy as is seen fails in {_POWER} of gates, {rules} allowed for. To pass: after so many "
+            f"repeats a model that costs the same passes in {_POWER} of gates. To fail: so often one fails that is "
+            f"twice the margin dearer. {_numbers(found.looks)}",
         ]
     if found.whole:
         told.append(
@@ -214,12 +242,31 @@ def _notes(found: Calibration) -> list[str]:
     return told
 
 
+def _numbers(looks: Sequence[int]) -> str:
+    if not looks:
+        return "Both are even numbers, for half of all repeats go backwards."
+    return "All are by a single look: your gates decide at planned ones alone, each by its part of alpha."
+
+
+def _measured(found: Calibration, side: Side, config: GateConfig) -> list[str]:
+    """How it was asked, for a gate of other runs may see more or less; and whose rules these are."""
+    [entrant] = side.entrants.values()
+    asked = sorted(
+        {len(entrant.samples[rule.task].scores) for rule in found.gate.rules if rule.task in entrant.samples}
+    )
+    questions = f"{asked[0]:,}" if len(asked) == 1 else f"{asked[0]:,} to {asked[-1]:,}"
+    batch = entrant.setting.get("batch_size")
+    told = f"Measured: {questions} questions of each task{f', batch size {batch}' if batch else ''}. "
+    rules = f"those of {config.source}" if config.source else "the usual ones, as no file here has a [gate] table"
+    return [f"{told}Gates of runs that are measured otherwise may see more, or less.", f"Rules are {safe(rules)}."]
+
+
 def _energy_json(own: Energy) -> dict[str, object]:
     return {
         "repeats": own.repeats,
         "noise": vars(own.noise),
         "margin": own.margin,
-        "smallest": {str(n): _finite(own.smallest[n]) for n in FORESEEN},
+        "smallest": {str(n): _finite(ratio) for n, ratio in own.smallest.items()},
         "repeats_to_pass": {key: _finite(value) for key, value in vars(own.to_pass).items()},
         "repeats_to_fail": {key: _finite(value) for key, value in vars(own.to_fail).items()},
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
@@ -40,7 +41,7 @@ _NAMED = 8
               help="Only tasks of such names; to calibrate: these; repeatable.")  # fmt: skip
 @click.option("--allow-unpaired", is_flag=True, help="Compare two runs, by how far --history says that runs differ.")
 @click.option("--history", multiple=True, type=click.Path(file_okay=False, path_type=Path), metavar="RUN",
-              help="A run of the baseline's model on this machine; of 20 days or more.")  # fmt: skip
+              help="An earlier run of the baseline's model; repeatable: one of each of 20 days or more.")  # fmt: skip
 @click.option("--on-inconclusive", type=click.Choice(["code", "warn", "fail"]), show_default="code",
               help="Exit code where neither can be told: 3, 0 or 1.")  # fmt: skip
 @click.option("--junit", type=_FILE, metavar="FILE", help="Write JUnit XML, a test case for each rule.")
@@ -83,6 +84,7 @@ def gate(
         raise UsageError(
             "--allow-unpaired and --history belong together: the history says how far two runs may differ."
         )
+    _clear(junit, markdown, badge)
     first, second = read_side(baseline, finished=False), read_side(candidate, finished=False)
     _check(tasks, first, second)
     found = judge(first, second, asked, only=tasks, history=read_history(history) if history else None)
@@ -139,6 +141,13 @@ def _tell_github(account: Account, *, summary: bool) -> None:
                 opened.write(as_markdown(account))
         except OSError as problem:
             click.echo(f"cannot add to the job's summary {file}: {problem.strerror or problem}.", err=True)
+
+
+def _clear(*files: Path | None) -> None:
+    """Take away what an earlier gate wrote: where nothing can be judged now, its verdict is not this one's."""
+    for file in filter(None, files):
+        with contextlib.suppress(OSError):  # What cannot be removed cannot be written either, and is told of then.
+            file.unlink()
 
 
 def _write(

@@ -7,10 +7,21 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from joulemark.harness.plan import parse_share
 from joulemark.meters.errors import UsageError
+
+from .gateconfigwords import in_toml, refuse_misspelt, wrong_table
 
 __all__ = ["LOOKS", "GateConfig", "Limits", "read_gate_config"]
 
@@ -40,14 +51,34 @@ def _share(value: Any) -> Any:
         return None
     if isinstance(value, str) or (isinstance(value, int | float) and value >= 1):
         try:
-            return parse_share(str(value), below=100)
+            text = str(value)
+            return 0.0 if float(text.removesuffix("%")) == 0 else parse_share(text, below=100)
         except ValueError as problem:
-            raise ValueError(f'write a share, such as "5%" or 0.05, not {value!r}') from problem
+            raise ValueError(f'write a share, such as "5%" or 0.05, not {in_toml(value)}') from problem
     return value
 
 
-Share = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_share), BeforeValidator(_off)]
-Drop = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_off)]
+def _limits_table(value: Any) -> Any:
+    if not isinstance(value, dict | Limits):
+        raise ValueError(f"write a table of limits, such as {{ max_drop = 1.0 }}, not {in_toml(value)}")
+    return value
+
+
+def _tables_by_task(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise ValueError(f'write a table for each pattern, such as [gate.tasks."jm_*"], not {in_toml(value)}')
+    return value
+
+
+def _repeats(value: Any) -> Any:
+    """Numbers of repeats: no text, and neither true nor false, which are numbers to Python."""
+    if not isinstance(value, list | tuple) or any(type(look) is not int for look in value):
+        raise ValueError(f"write numbers of repeats in a list, such as [4, 6, 10], not {in_toml(value)}")
+    return value
+
+
+Share = Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_share), BeforeValidator(_off)]
+Drop = Annotated[Annotated[float, Field(ge=0, le=100)] | None, BeforeValidator(_off)]
 Above = Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_off)]
 Points = Annotated[Annotated[float, Field(lt=100)] | None, BeforeValidator(_off)]
 
@@ -60,8 +91,8 @@ class Limits(_Table):
     """What a task must keep to; None, in the file ``false``, is no rule.
 
     Attributes:
-        max_increase: How much more energy per item the candidate may take, as a share.
-        max_drop: How many points of quality it may lose.
+        max_increase: How much more energy per item the candidate may take, as a share; 0: none.
+        max_drop: How many points of quality it may lose, at most 100.
         max_wh_per_1k: Watt-hours per 1,000 items that it may take, whatever the baseline does.
         min_quality: Points that it must have; fewer than 100, which no number of right answers proves.
         min_correct_per_wh: Right answers beyond guessing per watt-hour that it must give.
@@ -80,16 +111,24 @@ class GateConfig(_Table):
     Attributes:
         limits: For tasks that no pattern names.
         tasks: For tasks by pattern, such as ``jm_*``: the last that fits stands over the others, key by key.
-        alpha: False fails at the margin, at most, over all rules.
+        alpha: False fails at the margin, at most, over all rules; a share of less than a half.
         looks: Numbers of repeats at which it is planned to look, ascending, at least 2 each; empty: one look.
         on_inconclusive: ``code``: exit code 3; ``warn``: 0; ``fail``: 1.
     """
 
     limits: Limits = Limits(max_increase=0.05, max_drop=2.0)
-    tasks: dict[str, Limits] = {}
-    alpha: float = Field(default=0.05, gt=0, lt=0.5)
-    looks: tuple[int, ...] = ()
+    tasks: Annotated[
+        dict[str, Annotated[Limits, BeforeValidator(_limits_table)]], BeforeValidator(_tables_by_task)
+    ] = {}
+    alpha: Annotated[float, BeforeValidator(_share)] = Field(default=0.05, gt=0, lt=0.5)
+    looks: Annotated[tuple[int, ...], BeforeValidator(_repeats)] = ()
     on_inconclusive: Literal["code", "warn", "fail"] = "code"
+    _source: Path | None = PrivateAttr(default=None)
+
+    @property
+    def source(self) -> Path | None:
+        """The file that the table was read from; None where there was none, so that the rules are the usual ones."""
+        return self._source
 
     @model_validator(mode="before")
     @classmethod
@@ -131,8 +170,10 @@ class GateConfig(_Table):
 def read_gate_config(file: Path | None) -> GateConfig:
     """The table of a file; without one that of ``joulemark.toml`` or ``pyproject.toml`` here, or what is usual.
 
+    Its ``source`` says which.
+
     Raises:
-        UsageError: The file cannot be read, or a key or value in it is wrong.
+        UsageError: The file cannot be read, a key or value in it is wrong, or a table's name is misspelt.
     """
     for path in [file] if file else [Path("joulemark.toml"), Path("pyproject.toml")]:
         if file is None and not path.is_file():
@@ -141,8 +182,13 @@ def read_gate_config(file: Path | None) -> GateConfig:
         if table is not None:
             return _checked(path, table)
         if file:
-            raise UsageError(f"{path} has no [gate] table; see `joulemark gate --help`.")
+            raise UsageError(f"{path} has no [{_name_in(path)}] table; see `joulemark gate --help`.")
     return GateConfig()
+
+
+def _name_in(path: Path) -> str:
+    """What the table is called in a file of this name."""
+    return "tool.joulemark.gate" if path.name == "pyproject.toml" else "gate"
 
 
 def _table(path: Path) -> dict[str, Any] | None:
@@ -152,26 +198,27 @@ def _table(path: Path) -> dict[str, Any] | None:
         raise UsageError(f"cannot read {path}: {problem.strerror or problem}.") from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise UsageError(f"{path} is no TOML file: {problem}") from problem
-    if path.name == "pyproject.toml":
-        for key in ("tool", "joulemark"):
-            content = content.get(key, {})
-            if not isinstance(content, dict):
-                raise UsageError(f"{path}: {key} is a table, with keys below it.")
-    table = content.get("gate")
+    name = _name_in(path)
+    refuse_misspelt(path, content, name)
+    *outer, own = name.split(".")
+    for key in outer:
+        content = content.get(key, {})
+        if not isinstance(content, dict):
+            raise UsageError(f"{path}: {key} is a table, with keys below it.")
+    table = content.get(own)
     if table is not None and not isinstance(table, dict):
-        raise UsageError(f"{path}: gate is a table, [gate], with keys below it.")
+        raise UsageError(f"{path}: gate is a table, [{name}], with keys below it.")
     return table
 
 
 def _checked(path: Path, table: dict[str, Any]) -> GateConfig:
+    name = _name_in(path)
     if "limits" in table:
-        raise UsageError(f"{path}: [gate] has no key 'limits'; its limits stand in the table itself.")
+        raise UsageError(f"{path}: [{name}] has no key 'limits'; its limits stand in the table itself.")
     try:
-        return GateConfig.model_validate(table)
+        found = GateConfig.model_validate(table)
     except ValidationError as problem:
-        error = problem.errors()[0]
-        where = ".".join(str(part) for part in error["loc"] if part != "limits")
-        if error["type"] == "extra_forbidden":
-            known = ", ".join([*Limits.model_fields, *(key for key in GateConfig.model_fields if key != "limits")])
-            raise UsageError(f"{path}: [gate] has no key {where!r}; it has {known}.") from problem
-        raise UsageError(f"{path}: gate.{where}: {error['msg'].removeprefix('Value error, ')}.") from problem
+        own = [key for key in GateConfig.model_fields if key != "limits"]
+        raise UsageError(f"{path}: {wrong_table(problem, name, [*Limits.model_fields], own)}") from problem
+    found._source = path
+    return found

@@ -30,6 +30,7 @@ _NAMES = {
     "min_quality": "quality bound",
     "min_correct_per_wh": "right per Wh",
 }
+_PER = "per 1,000 answers"
 NONE = "none"
 """Where no change that there can be would have been seen."""
 _MOST_POINTS = 100.0
@@ -46,6 +47,7 @@ class RuleText:
         before: The baseline's.
         after: The candidate's.
         unit: Of both; may be empty.
+        per: What the unit is of, such as ``per 1,000 answers``; may be empty.
         change: How much more or less the candidate has.
         interval: The interval of that; may be empty.
         margin: What it must keep to.
@@ -55,6 +57,7 @@ class RuleText:
     before: str = MISSING
     after: str = MISSING
     unit: str = ""
+    per: str = ""
     change: str = MISSING
     interval: str = ""
     margin: str = MISSING
@@ -97,13 +100,14 @@ def rule_sentence(rule: Outcome, level: str) -> str:
     if rule.reason and rule.ratio_or_delta is None:
         return safe(rule.reason)
     told = rule_text(rule)
-    figures = [told.change] * (told.change != MISSING) + [f"{level} interval {told.interval}"] * bool(told.interval)
-    change = f" ({', '.join(figures)})" if figures else ""
+    changes = [told.change] * (told.change != MISSING) + [f"{level} interval {told.interval}"] * bool(told.interval)
+    change = f" ({', '.join(changes)})" if changes else ""
     seen = f" {told.seen} would most likely have been seen." if told.seen not in (MISSING, NONE) else ""
     seen = " No drop would most likely have been seen: there are too few questions." if told.seen == NONE else seen
     why = f" {safe(rule.reason)[:1].upper()}{safe(rule.reason)[1:]}" if rule.reason else _why(rule)
     name = f"{rule_name(rule)[0].upper()}{rule_name(rule)[1:]}"
-    return f"{name} in {safe(rule.task)}: {told.sides()} {told.unit}{change}; allowed is {told.margin}.{why}{seen}"
+    figures = " ".join(filter(None, (told.sides(), told.unit, told.per)))
+    return f"{name} in {safe(rule.task)}: {figures}{change}; allowed is {told.margin}.{why}{seen}"
 
 
 def counted(rules: Sequence[Outcome]) -> str:
@@ -140,6 +144,7 @@ def _energy_text(rule: Outcome) -> RuleText:
         before=_scaled(rule.baseline, unit.factor),
         after=_scaled(rule.candidate, unit.factor),
         unit=unit.name,
+        per=_PER,
         change=_more(rule.ratio_or_delta),
         interval=_span_of(rule, in_percent=in_percent),
         margin=MISSING if rule.margin is None else f"{_plain(100 * (rule.margin - 1))} %",
@@ -167,6 +172,7 @@ def _bound_text(rule: Outcome) -> RuleText:
     return RuleText(
         after=_scaled(rule.candidate, factor),
         unit=unit.name,
+        per=_PER if rule.metric == "max_wh_per_1k" else "",
         interval=span(low, high),
         margin=MISSING if rule.margin is None else f"{side} {_scaled(rule.margin, factor)}",
         seen=_scaled(rule.min_detectable, factor),

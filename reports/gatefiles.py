@@ -183,7 +183,7 @@ def _md_line(rule: Outcome, *, several: bool) -> str:
     name = [md(_short(rule.model))] * several
     verdict = f"**{rule.verdict}**" if rule.verdict == "fail" else rule.verdict
     cells = [verdict, *name, md(_short(rule.task)), rule_name(rule)]
-    cells += [" ".join(filter(None, (told.sides(), told.unit))), told.changed(), told.margin, told.seen]
+    cells += [" ".join(filter(None, (told.sides(), told.unit, told.per))), told.changed(), told.margin, told.seen]
     return md_row(cells)
 
 

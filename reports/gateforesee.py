@@ -20,7 +20,7 @@ from .gatetests import Test
 __all__ = ["FORESEEN", "MOST", "Around", "Energy", "fewest_questions", "foresee"]
 
 FORESEEN = (4, 6, 10)
-"""Repeats of the gates that are foreseen."""
+"""Repeats of the gates that are foreseen, where no looks are planned."""
 MOST = 1000
 """Repeats beyond which it is of no use to count; a plan may have no more."""
 MOST_QUESTIONS = 1_000_000
@@ -55,9 +55,9 @@ class Energy:
             several tasks their root mean square.
         margin: How many times the baseline's energy is allowed; None where several tasks differ in that.
         smallest: The smallest ratio of energies that fails with 80 % probability, all rules allowed for, by the number
-            of repeats; of several tasks the largest of theirs.
+            of repeats; of several tasks the largest of theirs. The numbers are the planned looks, else `FORESEEN`.
         to_pass: Repeats after which a candidate that takes as much passes with 80 % probability; of several tasks, all
-            of their rules together. An even number.
+            of their rules together. A planned look, or an even number.
         to_fail: Repeats after which a candidate that is twice the margin dearer fails with 80 % probability; of
             several tasks, in whichever it is.
     """
@@ -71,7 +71,16 @@ class Energy:
     to_fail: Around
 
 
-def foresee(task: str, repeats: int, ones: Sequence[Test], df: float, *, alpha: float, share: float) -> Energy:
+def foresee(
+    task: str,
+    repeats: int,
+    ones: Sequence[Test],
+    df: float,
+    *,
+    alpha: float,
+    share: float,
+    looks: Sequence[int] = (),
+) -> Energy:
     """What gates would see whose single repeats have these errors.
 
     Args:
@@ -81,7 +90,9 @@ def foresee(task: str, repeats: int, ones: Sequence[Test], df: float, *, alpha: 
         df: Degrees of freedom of their mean variance.
         alpha: Of one look.
         share: Of that, what the hardest rule may take by Holm's correction.
+        looks: Numbers of repeats at which alone gates decide, ascending; none: at any.
     """
+    numbers = looks or range(2, MOST + 2, 2)
     noise = math.sqrt(sum(one.var for one in ones) / len(ones))
     low, high = _ends(df)
 
@@ -97,9 +108,9 @@ def foresee(task: str, repeats: int, ones: Sequence[Test], df: float, *, alpha: 
         repeats=repeats,
         noise=Around(value=noise, low=noise * low, high=noise * high),
         margin=margins.pop() if len(margins) == 1 else None,
-        smallest={n: max(_smallest(_at(one, n), share) for one in ones) for n in FORESEEN},
-        to_pass=around(lambda tests: _fewest(lambda n: _all_pass(tests, n, alpha))),
-        to_fail=around(lambda tests: _fewest(lambda n: all(_is_seen(one, n, share) for one in tests))),
+        smallest={n: max(_smallest(_at(one, n), share) for one in ones) for n in looks or FORESEEN},
+        to_pass=around(lambda tests: _fewest(numbers, lambda n: _all_pass(tests, n, alpha))),
+        to_fail=around(lambda tests: _fewest(numbers, lambda n: all(_is_seen(one, n, share) for one in tests))),
     )
 
 
@@ -133,9 +144,11 @@ def _at(one: Test, n: int) -> Test:
     return replace(one, var=one.var / n, df=n - 1.0)
 
 
-def _fewest(is_enough: Callable[[int], bool]) -> float:
-    """The smallest even number of repeats, since half of them are measured backwards; infinite above `MOST`."""
-    numbers = range(2, MOST + 2, 2)
+def _fewest(numbers: Sequence[int], is_enough: Callable[[int], bool]) -> float:
+    """The smallest of these numbers of repeats, which are even or planned looks; infinite where none is enough.
+
+    Even ones, since half of all repeats are measured backwards.
+    """
     place = bisect_left(numbers, True, key=is_enough)
     return numbers[place] if place < len(numbers) else math.inf
 

@@ -51,6 +51,11 @@ class History:
         known = {day: [mean for mean in own if mean is not None] for day, own in means.items()}
         return {day: own for day, own in known.items() if own}
 
+    def strangers(self, entrant: Entrant, tasks: Collection[str]) -> int:
+        """Runs that tell nothing of it: of another model, machine, meter, setting or task."""
+        runs = [own for runs in self.days.values() for own in runs]
+        return sum(all(_mean(own, entrant, task) is None for task in tasks) for own in runs)
+
     def spread(self, entrant: Entrant, task: str) -> Spread | None:
         """Its spread from day to day; None where fewer than `LEAST_DAYS` tell."""
         days = self.of(entrant, task)

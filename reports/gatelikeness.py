@@ -58,9 +58,11 @@ def unpaired(a: Entrant, b: Entrant, tasks: Sequence[str], history: History | No
         return ""
     least = min(few, key=lambda task: len(few[task]))
     runs, days = sum(map(len, few[least].values())), len(few[least])
+    others = history.strangers(a, [least])
+    strange = f"; {_number(others, 'run')} of other models, tasks, settings, meters or machines" if others else ""
     return (
         f"{both}, and --allow-unpaired needs a history of {a.model} on this machine, measured alike, of at least "
-        f"{LEAST_DAYS} days; of {least} it has {_number(runs, 'run')} on {_number(days, 'day')}."
+        f"{LEAST_DAYS} days; of {least} it has {_number(runs, 'run')} on {_number(days, 'day')}{strange}."
     )
 
 
@@ -75,9 +77,10 @@ def asunder(run: Run, a: Entrant, b: Entrant) -> dict[str, set[int]]:
     starts = sorted(each.before.began_at for each in run.header.invocations)
     began: dict[tuple[str, int], set[int]] = defaultdict(set)
     for cell in run.cells:
-        if cell.status == "ok" and cell.idle_window and _side(cell) in sides:
+        if cell.status == "ok" and _side(cell) in sides:
             # Some meters take each model's idle power by itself, some moments after the invocation's own.
-            began[cell.task, cell.repeat].add(bisect_right(starts, cell.idle_window.began_at))
+            known_at = cell.idle_window.began_at if cell.idle_window else cell.started_at
+            began[cell.task, cell.repeat].add(bisect_right(starts, known_at))
     apart: dict[str, set[int]] = defaultdict(set)
     for (task, repeat), invocations in began.items():
         if len(invocations) > 1:

@@ -20,6 +20,7 @@ def schema() -> dict[str, Any]:
     own = _keys(GateConfig)
     del own["limits"]
     own["tasks"]["additionalProperties"] = _table("What these tasks must keep to.", _keys(Limits))
+    own["alpha"] = _in_percent_too(own["alpha"])
     own["looks"] |= {"items": {"type": "integer", "minimum": 2}, "uniqueItems": True}
     limits = _keys(Limits)
     for key, default in GateConfig().limits.model_dump(exclude_none=True).items():
@@ -43,6 +44,12 @@ def _keys(table: type[BaseModel]) -> dict[str, dict[str, Any]]:
         }
         for key, content in plain.items()
     }
+
+
+def _in_percent_too(key: dict[str, Any]) -> dict[str, Any]:
+    """A number's bounds go to one of two choices."""
+    number = {name: key.pop(name) for name in ("type", "exclusiveMinimum", "exclusiveMaximum")}
+    return {"description": key.pop("description"), "anyOf": [number, _PERCENT], **key}
 
 
 def _limit(key: str, content: dict[str, Any]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from .gaterules import Outcome
 from .gatewords import Account
 from .wording import ascii_only, safe
 
-__all__ = ["print_again", "print_gate", "print_list", "reader"]
+__all__ = ["print_again", "print_gate", "print_list", "print_sentence", "reader"]
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "incomparable": "magenta"}
 _MOST_KEPT = 20
@@ -27,6 +27,9 @@ _MOST = 60
 _MOST_REASONS = 20
 _LONGEST = 2_000
 """Letters of a command."""
+_BEFORE_UNIT = re.compile(r"(?<=\d) (?=%)")
+_UNBROKEN = "\ue000"
+"""What stands for a space at which no line ends; to Rich a no-break space is a space like any other."""
 _COMMAND = re.compile(r":(?=:)|#(?=#\[)")
 """What begins a command to GitHub: ``::`` after any space that begins a line, ``##[`` anywhere in it."""
 
@@ -35,16 +38,16 @@ def print_gate(account: Account, *, file: TextIO | None = None) -> None:
     """Print the verdict and what it means, the rules, why, and how to reproduce it."""
     console = Console(file=file, highlight=False, soft_wrap=False)
     plain = reader(console.encoding)
-    console.print(Text(plain(account.headline), style=_STYLES[account.gate.verdict]))
-    console.print(Text(plain(account.meaning)))
+    print_sentence(plain(account.headline), console, _STYLES[account.gate.verdict])
+    print_sentence(plain(account.meaning), console)
     for sentence in _first(account.warnings):
-        console.print(Text(plain(sentence), style="yellow"))
+        print_sentence(plain(sentence), console, "yellow")
     shown, left = _shown(account.rules)
     if shown:
         console.print()
         console.print(_table(shown, account, plain))
     for sentence in left:
-        console.print(Text(plain(sentence)))
+        print_sentence(plain(sentence), console)
     print_list(f"{account.why}:", account.reasons, console, plain)
     print_list("To know:", account.notes, console, plain)
     print_again(account.again, console, plain)
@@ -89,7 +92,8 @@ def _shown(rules: Sequence[Outcome]) -> tuple[list[Outcome], list[str]]:
 def _table(rules: Sequence[Outcome], account: Account, plain: Callable[[str], str]) -> Table:
     table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="dim", border_style="dim")
     table.add_column("Verdict", no_wrap=True)
-    table.add_column("Task,\nrule", overflow="fold")
+    of_energy = any(rule_text(rule).per for rule in rules)
+    table.add_column("Task, rule;\nenergy per 1,000" if of_energy else "Task,\nrule", overflow="fold")
     for heading in (plain(f"Baseline\n{ARROW} candidate"), f"Change\n({account.level})", "Margin", "Would have\nseen"):
         table.add_column(heading, justify="right", no_wrap=heading != "Margin")
     for rule in rules:
@@ -115,12 +119,23 @@ def _first(sentences: Sequence[str]) -> list[str]:
     return [*sentences[:_MOST_REASONS], *([f"{more:,} more; --json has all."] if more > 0 else [])]
 
 
+def print_sentence(text: str, console: Console, style: str = "") -> None:
+    """Print a sentence over as many lines as it takes."""
+    for line in _lines(text, console, console.width):
+        console.print(Text(line, style=style))
+
+
+def _lines(text: str, console: Console, width: int) -> list[str]:
+    """The lines of a sentence; a number and its percent sign stay together."""
+    lines = Text(_BEFORE_UNIT.sub(_UNBROKEN, text)).wrap(console, width)
+    return [line.plain.replace(_UNBROKEN, " ").rstrip() for line in lines]
+
+
 def print_list(title: str, sentences: Sequence[str], console: Console, plain: Callable[[str], str]) -> None:
     """Print what is to be said beside a table, as far as there is anything."""
     if not sentences:
         return
     console.print(f"\n{title}", style="dim")
     for sentence in _first(sentences):
-        lines = Text(plain(safe(sentence)), style="dim").wrap(console, console.width - 4)
-        for place, line in enumerate(lines):
-            console.print(Text("    " if place else "  - ", style="dim") + line)
+        for place, line in enumerate(_lines(plain(safe(sentence)), console, console.width - 4)):
+            console.print(Text(f"{'    ' if place else '  - '}{line}", style="dim"))

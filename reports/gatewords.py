@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from joulemark.harness.store import Run
+from joulemark.harness.store import Run, resume_command
 
 from .clauses import workload_factor
 from .flags import in_words
-from .gate import Gate
+from .gate import Gate, next_look
 from .gateconfig import GateConfig
-from .gatefigures import counted, is_beyond, rule_name, rule_sentence, so_many
+from .gatefigures import is_beyond, rule_name, rule_sentence, so_many
 from .gaterules import Outcome, Verdict
 from .pairing import Side
-from .progress import progress
+from .progress import planned_repeats, progress
 from .provenance import again
 from .rows import measure
 from .views import ALL
@@ -24,6 +25,11 @@ from .wording import joined, safe, times
 
 __all__ = ["Account", "asides", "make_account"]
 
+_NAMED = 4
+_ITSELF = "itself"
+_OF_ITSELF = (
+    "These are the very same cells: nothing is said of any change. Name another model, or another run, as candidate."
+)
 _ORDER: dict[Verdict, int] = {"fail": 0, "incomparable": 1, "inconclusive": 2, "pass": 3}
 
 
@@ -83,7 +89,9 @@ def make_account(
         baseline=baseline.text,
         candidate=candidate.text,
         headline=_headline(gate, who, against),
-        meaning=_meaning(gate, config) + _by_model(gate, [baseline, candidate]),
+        meaning=_OF_ITSELF
+        if against == _ITSELF
+        else _meaning(gate, config, runs) + _by_model(gate, [baseline, candidate]),
         reasons=tuple(_reasons(gate)),
         warnings=tuple(_warnings(runs)),
         notes=tuple(_notes(gate, config, [baseline, candidate])),
@@ -103,11 +111,27 @@ def _reasons(gate: Gate) -> list[str]:
     told += [safe(reason) for reason in gate.reasons]
     unsure = [rule for rule in gate.rules if rule.verdict == "inconclusive" and not rule.reason]
     if unsure:
-        many, beyond = len(unsure), sum(map(is_beyond, unsure))
-        are = "is" if many == 1 else "are"
-        more = f" Beyond by themselves, but not once all rules are allowed for: {beyond:,}." * bool(beyond)
-        told.append(f"{so_many(many)} {are} neither surely kept nor surely broken: {counted(unsure)}.{more}")
+        are = "is" if len(unsure) == 1 else "are"
+        told.append(f"{so_many(len(unsure))} {are} neither surely kept nor surely broken: {_where(unsure)}.")
+    if beyond := [rule for rule in unsure if is_beyond(rule)]:
+        by_itself = "its margin by itself" if len(beyond) == 1 else "their margins by themselves"
+        told.append(
+            f"Beyond {by_itself}: {_where(beyond)}. Of {so_many(len(gate.rules))} "
+            f"some one is so by chance more often than {_percent(gate.alpha)}."
+        )
     return told
+
+
+def _where(rules: Sequence[Outcome]) -> str:
+    """Which rules these are, such as ``energy of jm_dates and jm_units``."""
+    tasks: dict[str, list[str]] = {}
+    for rule in rules:
+        tasks.setdefault(rule_name(rule), []).append(safe(rule.task))
+    return "; ".join(f"{name} of {joined(_some(own))}" for name, own in tasks.items())
+
+
+def _some(names: Sequence[str]) -> list[str]:
+    return [*names[:_NAMED], *([f"{len(names) - _NAMED:,} more"] if len(names) > _NAMED else [])]
 
 
 def _percent(share: float) -> str:
@@ -119,7 +143,7 @@ def _names(baseline: Side, candidate: Side) -> tuple[str, str]:
     if baseline.run.header.run_id == candidate.run.header.run_id and list(baseline.entrants) == list(
         candidate.entrants
     ):
-        return next(iter(candidate.entrants)) if len(candidate.entrants) == 1 else "each model", "itself"
+        return next(iter(candidate.entrants)) if len(candidate.entrants) == 1 else "each model", _ITSELF
     who, against = (
         next(iter(side.entrants)) if len(side.entrants) == 1 else f"all models of {side.text}"
         for side in (candidate, baseline)
@@ -132,7 +156,8 @@ def _headline(gate: Gate, who: str, against: str) -> str:
     many, by = len(gate.rules), Counter(rule.verdict for rule in gate.rules)
     rules = so_many(many)
     if gate.verdict == "pass":
-        return f"Pass: {who} keeps {'its' if many == 1 else 'all'} {rules} against {against}."
+        kept = {1: "its rule", 2: "both rules"}.get(many, f"all {rules}")
+        return f"Pass: {who} keeps {kept} against {against}."
     if gate.verdict == "fail":
         return f"Fail: {who} breaks {by['fail']:,} of {rules} against {against}."
     if gate.verdict == "incomparable":
@@ -143,31 +168,45 @@ def _headline(gate: Gate, who: str, against: str) -> str:
     return f"Inconclusive: {who} surely keeps {by['pass']:,} of {rules} against {against}, and surely breaks none."
 
 
-def _meaning(gate: Gate, config: GateConfig) -> str:
+def _meaning(gate: Gate, config: GateConfig, runs: Sequence[Run]) -> str:
     alpha = _percent(config.alpha if gate.by_precision else gate.alpha)
     if gate.verdict == "pass":
         return f"Each is surely within its margin: one that breaks a rule would pass in at most {alpha} of such gates."
     if gate.verdict == "fail":
         if all(rule.margin is None for rule in gate.rules if rule.verdict == "fail"):
             return "What the candidate lacks is never a pass."
-        return f"All rules are allowed for: one that keeps them all would fail in at most {alpha} of such gates."
+        return f"A candidate that keeps all rules would fail in at most {alpha} of such gates."
     if gate.verdict == "incomparable":
         return "That is neither a pass nor a fail: measure both in one run, on one machine, in the same way."
-    return f"That is no pass, and no proof of a fault. {_remedy(gate)}"
+    return f"That is no pass, and no proof of a fault. {_remedy(gate, config, runs)}"
 
 
-def _remedy(gate: Gate) -> str:
-    """What would tell more: repeats for energy, questions for quality."""
-    lacking = {rule.metric for rule in gate.rules if rule.verdict == "inconclusive" and rule.low is not None}
+def _remedy(gate: Gate, config: GateConfig, runs: Sequence[Run]) -> str:
+    """What would tell more: repeats for energy, questions for quality. Rules with a reason say it there."""
+    unsure = [rule for rule in gate.rules if rule.verdict == "inconclusive" and rule.low is not None]
+    lacking = {rule.metric for rule in unsure if config.looks or not rule.reason}
     told = []
     if gate.repeats < 2:
         return "Measure at least 2 repeats, better 6."
     if lacking & {"energy", "max_wh_per_1k", "min_correct_per_wh"}:
-        told.append("more repeats, an even number in abba order, tell smaller changes of energy")
+        told.append(_more_repeats(gate, config, runs))
     if lacking & {"quality", "min_quality", "min_correct_per_wh"}:
         told.append("more questions (--limit) tell smaller changes of quality")
     text = "; ".join(told) or "the reasons below say what is missing"
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _more_repeats(gate: Gate, config: GateConfig, runs: Sequence[Run]) -> str:
+    """How to come to more repeats: where looks are planned, by the command that goes on to the next one."""
+    if not config.looks:
+        return "more repeats, an even number in abba order, tell smaller changes of energy"
+    planned = max(planned_repeats(run) or 0 for run in runs)
+    look = next_look(config.looks, gate.repeats, planned)
+    if look is None:
+        return "no planned look is left: measure anew, on a quieter machine, with fewer rules or later looks"
+    raised = f" --repeats {look}" if look > planned else ""
+    commands = joined([f"`{safe(resume_command(run.path))}{raised}`" for run in runs])
+    return f"go on to the next look, at {look} repeats, by {commands}, and gate again"
 
 
 def _warnings(runs: Sequence[Run]) -> list[str]:
@@ -178,13 +217,17 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 
 def _notes(gate: Gate, config: GateConfig, sides: Sequence[Side]) -> list[str]:
     tested = sum(rule.low is not None for rule in gate.rules)
-    told = _of_grade(gate, sides)
+    told = [*_who_is_who(sides), *_of_grade(gate, sides)]
     if tested:
         each, alpha = f"{gate.repeats} {'repeat' if gate.repeats == 1 else 'repeats'}", _percent(gate.alpha)
         told.append(
             f"From {each}. Intervals hold {_percent(1 - 2 * gate.alpha)}: each end is a one-sided test at {alpha}. "
             "What would have been seen is the smallest true change that fails with 80 % probability, all rules "
             "allowed for."
+        )
+    if gate.repeats % 2 and tested and any(side.run.header.plan.get("order") == "abba" for side in sides):
+        told.append(
+            f"{gate.repeats} is an odd number: in abba order drift of the machine cancels over every two repeats."
         )
     if gate.by_precision and tested:
         told.append(
@@ -198,6 +241,17 @@ def _notes(gate: Gate, config: GateConfig, sides: Sequence[Side]) -> list[str]:
             f"together {_percent(config.alpha)}."
         )
     return told + _flags(sides)
+
+
+def _who_is_who(sides: Sequence[Side]) -> list[str]:
+    """What labels stand for, where somebody chose them."""
+    meant = {entrant.model for side in sides for entrant in side.entrants.values()}
+    loaded = {cell.model: cell.model_args for side in sides for cell in side.run.cells if cell.model in meant}
+    asked = {model: re.sub("^ref:", "ref/", args) for model, args in loaded.items()}
+    told = [
+        f"{safe(model)} is {safe(args)}" for model, args in asked.items() if args not in ("", model, f"ref/{model}")
+    ]
+    return [f"{joined(told)}."] if 0 < len(told) <= _NAMED else []
 
 
 def _flags(sides: Sequence[Side]) -> list[str]:
@@ -232,7 +286,7 @@ def _by_model(gate: Gate, sides: Sequence[Side]) -> str:
     """That energy was not measured, where a rule is about it."""
     modelled = any(entrant.grade == "modelled" for side in sides for entrant in side.entrants.values())
     about = any("energy" in rule_name(rule) or "Wh" in rule_name(rule) for rule in gate.rules)
-    return " Energy is by a power model, not measured joules." if modelled and about else ""
+    return " Energy is CPU time by a power model: of measured joules nothing is said." if modelled and about else ""
 
 
 def _again(runs: Sequence[Run], baseline: Side, candidate: Side, options: Sequence[str]) -> list[str]:

@@ -51,7 +51,8 @@ def read_side(text: str, *, finished: bool = True) -> Side:
     run = read_run(path)
     found = (gather if finished else tried)([run])
     if not found:
-        raise Incomparable(f"{path} has no finished cell.")
+        notes = f" ({run.notes[0]})" if run.notes else ""
+        raise Incomparable(f"{path} has no finished cell{notes}; `joulemark run --resume {path}` goes on with it.")
     names = {name.full: entrant for name, entrant in zip(name_entrants(found), found, strict=True)}
     if model is None:
         return Side(text=text, run=run, entrants=names, is_named=False)

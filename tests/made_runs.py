@@ -38,7 +38,6 @@ def write_run(
     machine: Mapping[str, Any] | None = None,
     spread: float = 0.02,
     chance: float = 0.0,
-    day: str = "2026-01-05",
     change: Callable[[Cell], Cell | None] = lambda cell: cell,
     change_items: Callable[[str, pd.DataFrame], pd.DataFrame] = lambda _task, items: items,
     compact: bool = True,
@@ -55,7 +54,7 @@ def write_run(
             "limit": None,
             "order": "interleaved",
         }
-        header = _header(run_id, seed, meter, machine or {}, plan, day)
+        header = _header(run_id, seed, meter, machine or {}, plan)
         writer.write_header(header)
         order = 0
         difficulty = {task: rng.normal(size=items) for task in tasks}
@@ -84,7 +83,7 @@ def _scores(rng: np.random.Generator, difficulty: np.ndarray, accuracy: float) -
 
 
 def _header(
-    run_id: str, seed: int, meter: Mapping[str, Any], machine: Mapping[str, Any], plan: dict[str, Any], day: str
+    run_id: str, seed: int, meter: Mapping[str, Any], machine: Mapping[str, Any], plan: dict[str, Any]
 ) -> RunHeader:
     info = MeterInfo(
         id="modelled:cpu" if meter["grade"] == "modelled" else "rapl:package-0",
@@ -112,7 +111,7 @@ def _header(
     }
     return RunHeader(
         run_id=run_id,
-        created_at=f"{day}T10:00:00Z",
+        created_at="2026-01-05T10:00:00Z",
         joulemark_version="0.1.0",
         plan=plan,
         seed=seed,

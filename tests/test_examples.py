@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +155,11 @@ def test_a_change_cannot_loosen_its_own_gate(tmp_path: Path) -> None:
         assert done.returncode == 1, done.stderr
         assert "99" in (tree / "energy-gate" / "gate.md").read_text(encoding="utf-8")
         assert len(git(tree, "worktree", "list").splitlines()) == 1
+        again = shlex.split(done.stdout.splitlines()[-1])
+        assert again[:2] == ["joulemark", "gate"]
+        rules = tree / again[again.index("--config") + 1]
+        assert "min_quality = 99" in rules.read_text(encoding="utf-8"), "they are there after it ended"
+        assert re.search(r"git worktree add --detach \S+ [0-9a-f]{40}\n", done.stdout)
         runs.add(read_run(tree / "energy-gate").header.run_id)
     assert len(runs) == 2, "the second time it measures anew, in the same folder"
 

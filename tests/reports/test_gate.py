@@ -117,6 +117,21 @@ def test_a_task_or_model_that_the_candidate_lacks_fails_in_one_run_and_in_two(ma
     assert f"cand is in {whole.path} and not in {alone.path}." in lost.reasons
 
 
+def test_a_run_that_was_interrupted_before_the_candidates_turn_breaks_no_rule(make: Make) -> None:
+    """Which cell it was stopped in is no regression; one that failed in its turn is."""
+
+    def stopped(name: str, **update: Any) -> Run:
+        begun = {("base", "units", 0), ("base", "dates", 0), ("cand", "dates", 0)}
+        return make(name, change=lambda cell: cell if (cell.model, cell.task, cell.repeat) in begun else
+                    of_candidate(**update)(cell) if update and cell.model == "cand" else None)  # fmt: skip
+
+    found = gated(stopped("run-1"))
+    assert found.verdict == "inconclusive"
+    assert "cand has no finished cell of units yet; go on with joulemark run --resume." in found.reasons
+    failed = {"status": "failed", "error": "MemoryError", "energy": None, "accuracy": None}
+    assert gated(stopped("run-2", **failed)).verdict == "fail"
+
+
 def test_what_the_baseline_lacks_has_nothing_to_be_compared_with(make: Make) -> None:
     found = gated(make(change=lambda cell: None if cell.model == "base" and cell.task == "units" else cell))
     assert found.verdict == "incomparable"
@@ -308,16 +323,17 @@ def test_repeats_that_only_one_of_them_has_are_no_pairs(make: Make) -> None:
 
 
 def test_pairs_between_which_a_run_was_resumed_are_left_out(make: Make) -> None:
-    """Of the last two repeats the candidate was measured the next day, when all took 20 % more."""
+    """Of the last two repeats the candidate was measured a day later, when all took 20 % more; a third model always."""
     began = ("2026-01-05T10:00:00Z", "2026-01-06T10:00:00Z")
 
     def change(cell: Cell) -> Cell:
         late = cell.model == "cand" and cell.repeat >= 4
         assert cell.energy
         energy = cell.energy.model_copy(update={"gross_j": cell.energy.gross_j * (1.2 if late else 1)})
-        return cell.model_copy(update={"idle_window": Span(began_at=began[late], window_s=3.0), "energy": energy})
+        when = Span(began_at=began[late or cell.model == "third"], window_s=3.0)
+        return cell.model_copy(update={"idle_window": when, "energy": energy})
 
-    run = make(change=change)
+    run = make(change=change, models=ALIKE | {"third": ALIKE["base"]})
     header = run.header.model_copy(
         update={"invocations": tuple(Invocation(before=Span(began_at=at, window_s=3.0), before_w=4.0) for at in began)}
     )
@@ -400,6 +416,7 @@ def test_a_guesser_fails_where_the_most_that_it_may_give_is_too_few_and_never_pa
         found = gated(run, GateConfig(limits=Limits(min_correct_per_wh=least)))
         assert found.verdict == verdict
         assert found.reasons[0].startswith("cand may be guessing in units")
+        assert ("Even that is surely too few." in found.reasons[0]) == (verdict == "fail")
         [rule] = found.rules
         assert (rule.ratio_or_delta, rule.low, rule.min_detectable) == (None, 0.0, None)
         assert 10_000 < (rule.high or 0) < 40_000
@@ -508,7 +525,9 @@ def test_a_look_that_nobody_planned_decides_nothing(make: Make) -> None:
     assert gated(make(), planned).verdict == "pass"
     found = gated(make("run-2", repeats=5), planned)
     assert found.verdict == "inconclusive"
-    assert found.reasons[0] == "dates has 5 repeats, and looks are planned at 4, 6, 10; go on to one of these."
+    assert found.reasons[0] == (
+        "dates has 5 repeats, and looks are planned at 4, 6, 10; go on with joulemark run --resume RUN --repeats 6."
+    )
 
 
 def test_a_run_that_stopped_when_it_was_precise_enough_has_a_third_of_alpha_and_says_so(make: Make) -> None:
@@ -560,13 +579,18 @@ def test_two_runs_are_compared_with_a_history_of_twenty_days_and_it_says_so(make
         assert short.verdict == "incomparable"
         assert "a history of base on this machine, measured alike, of at least 20 days" in short.reasons[0]
         assert short.reasons[0].endswith("of dates it has 19 runs on 19 days.")
+    stranger = make("stranger", tasks=("units",))
+    strange = gated_apart(base, cand, history=gather_history([*days, stranger]), only=["dates"])
+    assert "cand: 1 of the history's runs tell nothing of base: of another model, task" in strange.reasons[0]
+    short = gated_apart(base, cand, history=gather_history([*days[1:], stranger]), only=["dates"])
+    assert short.reasons[0].endswith("19 days; 1 run of other models, tasks, settings, meters or machines.")
     other = make("other", machine={"machine_id": "m-2"})
     assert "machine differs: m-1 against m-2." in gated_apart(base, other, history=history).reasons[0]
 
 
 def test_twenty_runs_of_two_days_do_not_show_how_days_differ(make: Make) -> None:
     """Of one day runs scatter by little; and a run's energy that was taken anew on another day is of its own day."""
-    runs = [write_day(make, day % 2, 0.002 * (day % 5), f"run-of-{day}") for day in range(LEAST_DAYS)]
+    runs = [write_day(make, n % 2, 0.002 * (n % 5), f"run-{n}", hour=n) for n in range(LEAST_DAYS)]
     anew = runs[0].header.model_copy(update={"run_id": "anew", "created_at": "2026-02-01T10:00:00Z"})
     found = gated_apart(
         runs[0], make("today", items=20), history=gather_history([*runs, replace(runs[0], header=anew)])
@@ -584,10 +608,18 @@ def test_what_days_differ_by_is_no_matter_of_how_many_runs_each_has(days: list[l
     assert spread_of(single).var == pytest.approx(np.var(single, ddof=1), abs=1e-12)
 
 
-def write_day(make: Make, day: int, shift: float, name: str = "") -> Run:
+def write_day(make: Make, day: int, shift: float, name: str = "", hour: int = 10) -> Run:
     """A run of the baseline on that day, which shifts its energy on the log scale."""
-    models = {"base": (0.7, 0.001 * math.exp(shift), 1)}
-    return make(name or f"day-{day}", models=models, repeats=2, items=20, seed=6, day=f"2026-01-{day + 1:02}")
+    models, began_at = {"base": (0.7, 0.001 * math.exp(shift), 1)}, f"2026-01-{day + 1:02}T{hour:02}:00:00Z"
+    return make(
+        name or f"day-{day}", models=models, repeats=2, items=20, seed=6,
+        change=lambda cell: cell.model_copy(update={"started_at": began_at}),
+    )  # fmt: skip
+
+
+def test_what_runs_of_one_day_differ_by_is_in_the_spread_as_well() -> None:
+    """Two days of one mean, of which one had two runs: half of these two's variance is not in that mean."""
+    assert spread_of([[1.0, 2.0], [1.5]]).var == pytest.approx(0.25 / 2)
 
 
 def test_a_spread_from_day_to_day_that_hides_the_margin_hides_it(make: Make) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import math
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,10 +20,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import COUNTER
 
+from joulemark.harness.plan import SWEPT, make_plan
 from joulemark.harness.record import Cell, Invocation, Span
 from joulemark.harness.store import Run, read_run
 from joulemark.reports.gate import judge
 from joulemark.reports.gatecalibrate import Calibration, alike, calibrate
+from joulemark.reports.gatecalibratecommand import plan_calibration
 from joulemark.reports.gatecommands import gate
 from joulemark.reports.gateconfig import GateConfig, Limits
 from joulemark.reports.gateforesee import MOST, Energy, foresee
@@ -54,9 +57,9 @@ def calibrated(run: Run, config: GateConfig | None = None) -> Calibration:
     return calibrate(*alike(run), config or GateConfig())
 
 
-def foreseen(sd: float, *, rules: int = 1, repeats: int = 10) -> Energy:
+def foreseen(sd: float, *, rules: int = 1, repeats: int = 10, looks: tuple[int, ...] = ()) -> Energy:
     ones = [OneTest(value=0.0, var=sd**2, df=repeats - 1.0, limit=math.log1p(0.05))] * rules
-    return foresee("t", repeats, ones, repeats - 1.0, alpha=0.05, share=0.05 / rules)
+    return foresee("t", repeats, ones, repeats - 1.0, alpha=0.05, share=0.05 / rules, looks=looks)
 
 
 def command(*args: str) -> tuple[int, str]:
@@ -100,6 +103,32 @@ def test_hardly_any_noise_needs_few_repeats_and_a_lot_more_than_can_be_counted()
     assert (foreseen(1e-5).to_pass.value, foreseen(1e-5).to_fail.value) == (2, 2)
     assert foreseen(500.0).smallest[4] == math.inf
     assert foreseen(2.0).to_pass.value == foreseen(2.0).to_fail.value == math.inf
+
+
+def test_with_planned_looks_only_these_are_foreseen_and_the_first_that_is_enough_is_needed() -> None:
+    for sd in (1e-5, 0.02, 0.04, 0.06):
+        free, planned = foreseen(sd), foreseen(sd, looks=(8, 16))
+        assert list(planned.smallest) == [8, 16]
+        for most, looks in ((free.to_pass.value, planned.to_pass), (free.to_fail.value, planned.to_fail)):
+            assert looks.value == next((look for look in (8, 16) if look >= most), math.inf)
+    assert foreseen(0.02, looks=(8, 16)).smallest[8] > foreseen(0.02).smallest[10]
+
+
+def test_a_calibration_for_planned_looks_tells_the_first_and_the_last_and_none_beyond(make: Make) -> None:
+    path = make(spread=0.06).path
+    table = path / "looks.toml"
+    table.write_text("[gate]\nlooks = [8, 16]\n", encoding="utf-8")
+    code, told = command("--from", str(path), "--config", str(table))
+    said = " ".join(told.split())
+    assert code == 0
+    assert said.startswith("On this machine the first look, at 8 repeats, sees ")
+    assert "more energy, and the last, at 16, " in said
+    assert "needs more than 16 repeats, the last look, for a model that costs the same" in said
+    assert ">16" in said
+    assert "at 10" not in said
+    found = json.loads(command("--json", "--from", str(path), "--config", str(table))[1])
+    assert (found["looks"], list(found["energy_all"]["smallest"])) == ([8, 16], ["8", "16"])
+    assert found["energy_all"]["repeats_to_pass"]["value"] is None
 
 
 @pytest.fixture(scope="module")
@@ -218,6 +247,68 @@ def test_all_fits_80_columns_and_the_first_sentence_says_what_is_seen_and_needed
     assert "the margin of 5 % needs" in " ".join(table.split())
 
 
+def test_on_a_narrow_terminal_every_row_has_its_task_and_its_last_figure(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "50")
+    told = command("--from", str(make().path))[1]
+    rows = [line.split() for line in told.splitlines() if line.startswith(("dates", "units", "all "))]
+    assert [row[0] for row in rows] == ["dates", "units", "all", "dates", "units"]
+    assert {len(row) for row in rows[:3]} == {11}, "noise and three that are seen have a sign; then two numbers"
+    assert all(row[-1].isdigit() for row in rows)
+
+
+@pytest.mark.parametrize("columns", range(60, 100, 3))
+def test_no_line_ends_between_a_number_and_its_percent_sign(
+    make: Make, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run = make(items=20)
+    for told in (command("--from", str(run.path))[1], _gated(run)):
+        assert " %" in told
+        assert not [line for line in told.splitlines() if line.lstrip().startswith("%")]
+
+
+def _gated(run: Run) -> str:
+    return CliRunner().invoke(gate, ["--baseline", f"{run.path}:a", "--candidate", f"{run.path}:b"]).output
+
+
+def test_it_is_told_how_it_was_asked_and_whose_rules_these_are(
+    make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    path, usual = str(make().path), "Rules are the usual ones, as no file here has a [gate] table."
+    told = " ".join(command("--from", path)[1].split())
+    assert usual in told
+    assert "Measured: 300 questions of each task, batch size" in told
+    Path("joulemark.toml").write_text("[gate]\n", encoding="utf-8")
+    told = " ".join(command("--from", path)[1].split())
+    assert usual not in told
+    assert "Rules are those of joulemark.toml." in told
+    assert told.endswith("--config joulemark.toml")
+
+
+def test_questions_that_pass_a_model_now_and_then_are_not_called_too_few_for_that(make: Make) -> None:
+    told = " ".join(command("--from", str(make().path))[1].split())
+    assert re.search(r"At least \d+ let a model that is as good pass in 80 % of gates, by the margin of 2\.", told)
+
+
+def test_an_unfinished_calibration_lacks_repeats_and_no_questions(make: Make) -> None:
+    run = make(change=lambda cell: cell if cell.repeat < 3 else None)
+    assert {rule.verdict for rule in calibrated(run).gate.rules} == {"inconclusive"}
+    told = " ".join(command("--from", str(run.path))[1].split())
+    assert re.search(r"Against itself the model is inconclusive: \w+ has 3 of 10 planned repeats", told)
+    assert "too few" not in told
+
+
+def test_by_a_margin_of_nothing_no_number_of_repeats_or_questions_is_named(make: Make) -> None:
+    found = calibrated(make(), GateConfig(limits=Limits(max_increase=0.0, max_drop=0.0)))
+    assert found.whole
+    assert found.whole.to_pass.value == found.whole.to_fail.value == math.inf
+    assert {own.to_pass for own in found.quality} == {math.inf}
+    assert all(own.smallest > 0 for own in found.quality)
+
+
 def test_json_has_every_figure_and_no_infinite_one(make: Make) -> None:
     code, told = command("--json", "--from", str(make(spread=0.9).path))
     found = json.loads(told, parse_constant=pytest.fail)
@@ -239,7 +330,7 @@ def test_json_has_every_figure_and_no_infinite_one(make: Make) -> None:
         (["--from", "RUN", "-t", "typo"], "there are dates, units"),
         (["--from", "OTHER"], "does not have one model twice"),
         (["-m", "ref/nobody"], "unknown model 'ref/nobody'"),
-        (["--repeats", "1"], "1 is not in the range"),
+        (["--repeats", "3"], "--repeats 3 would not tell the noise; measure at least 4, better 10."),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
@@ -274,7 +365,6 @@ def test_runs_that_went_one_after_the_other_tell_no_noise(make: Make) -> None:
 
 
 def test_a_real_calibration_asks_as_the_plan_does_and_is_not_measured_twice(tmp_path: Path) -> None:
-    """Of two repeats, which tell no noise: it is about what is measured."""
     asked = {"limit": 20, "batch_size": 4, "idle_s": 0.5}
     plan = {"models": ["mine=ref/ngram"], "tasks": ["jm_units"], "repeats": 7, "precision": 0.01} | asked
     lines = ["[run]", *(f"{key} = {json.dumps(value)}" for key, value in plan.items()), "[gate]", "alpha = 0.04"]
@@ -283,17 +373,24 @@ def test_a_real_calibration_asks_as_the_plan_does_and_is_not_measured_twice(tmp_
     def run(*more: str) -> Any:
         args = ["gate", "--calibrate", "--config", "joulemark.toml", "--json", *more]
         done = subprocess.run([*JOULEMARK, *args], cwd=tmp_path, capture_output=True, text=True)
-        assert done.returncode == 3, done.stderr
+        assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    measured = run("--repeats", "2", "--out", "R")
-    fixed = {"models": ["a=ref/ngram", "b=ref/ngram"], "repeats": 2, "order": "abba", "precision": None}
+    measured = run("--repeats", "4", "--out", "R")
+    fixed = {"models": ["a=ref/ngram", "b=ref/ngram"], "repeats": 4, "order": "abba", "precision": None}
     done = read_run(tmp_path / "R")
     assert {key: done.header.plan[key] for key in fixed | asked} == fixed | asked
-    assert measured["missing"] == ["2 repeats of jm_units do not tell its noise; measure at least 4, better 10."]
+    assert measured["energy"]["jm_units"]["repeats"] == 4
     assert measured["alpha"] == 0.04
     assert run("--from", "R") == measured
-    assert len(read_run(tmp_path / "R").cells) == len(done.cells) == 4
+    assert len(read_run(tmp_path / "R").cells) == len(done.cells) == 8
+
+
+def test_what_nobody_says_is_computed_as_in_a_run() -> None:
+    """Noise at another batch size would be that of other gates."""
+    plan, run = plan_calibration(None, (), model=None, repeats=None, limit=None, meters=()), make_plan(None, {})
+    assert plan.model_dump(include=set(SWEPT)) == run.model_dump(include=set(SWEPT))
+    assert (plan.repeats, plan.limit, plan.order) == (10, 300, "abba")
 
 
 def test_a_table_without_any_rule_about_a_change_has_nothing_to_calibrate(make: Make, tmp_path: Path) -> None:

@@ -54,6 +54,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A candidate that takes 18 % more, six repeats."""
     models = {"base": (0.62, 0.0011, 1000), "cand": (0.62, 0.0013, 1000)}
     kwargs: dict[str, Any] = {"tasks": ("dates", "units"), "items": 120, "compact": False, "meter": COUNTER}
+    kwargs["change"] = lambda cell: cell.model_copy(update={"model_args": f"hf:pretrained=./{cell.model}"})
     return write_run(tmp_path_factory.mktemp("gate") / "R", models, repeats=6, **kwargs)
 
 
@@ -134,6 +135,25 @@ def test_what_has_no_finite_value_is_null() -> None:
 def test_a_model_against_itself_passes_and_is_called_so(run: Run) -> None:
     done = gate(f"{run.path}:base", f"{run.path}:base")
     assert (done.return_value, done.stdout.splitlines()[0]) == (0, "Pass: base keeps all 4 rules against itself.")
+    assert "These are the very same cells: nothing is said of any change." in " ".join(done.stdout.split())
+    found = json.loads(gate(f"{run.path}:base", f"{run.path}:base", "--json").stdout)
+    assert {each["min_detectable"] for each in found["rules"]} == {None}, "nothing could have been seen"
+
+
+def test_an_earlier_verdict_does_not_stay_where_nothing_can_be_judged(run: Run, tmp_path: Path) -> None:
+    files = [tmp_path / name for name in ("gate.xml", "gate.md", "badge.json")]
+    options = [word for pair in zip(("--junit", "--markdown", "--badge"), files, strict=True) for word in pair]
+    assert gate(f"{run.path}:base", f"{run.path}:cand", *options).exit_code == 0
+    assert all(file.is_file() for file in files)
+    assert isinstance(gate(f"{run.path}:base", f"{run.path}:nobody", *options).exception, UsageError)
+    assert not any(file.exists() for file in files)
+
+
+def test_what_labels_stand_for_is_told_and_what_energies_are_of(run: Run, tmp_path: Path) -> None:
+    told = " ".join(gate(f"{run.path}:base", f"{run.path}:cand", "--markdown", tmp_path / "gate.md").stdout.split())
+    assert "base is hf:pretrained=./base and cand is hf:pretrained=./cand." in told
+    assert re.search(r"mWh per 1,000 answers \(\+\d", told)
+    assert "mWh per 1,000 answers |" in (tmp_path / "gate.md").read_text(encoding="utf-8")
 
 
 def test_only_tasks_that_were_asked_for_are_judged_and_a_pattern_that_fits_none_is_refused(run: Run) -> None:
@@ -163,7 +183,7 @@ def test_modelled_energy_is_never_told_as_measured(make_run: Callable[..., Run])
     made = make_run()
     done = gate(f"{made.path}:dense-60k", f"{made.path}:dense-240k", "--markdown", "m.md")
     for told in (done.stdout, Path("m.md").read_text()):
-        assert "Energy is by a power model, not measured joules." in " ".join(told.split())
+        assert "Energy is CPU time by a power model: of measured joules nothing is said." in " ".join(told.split())
 
 
 def test_a_terminal_without_unicode_gets_signs_that_it_has() -> None:
