@@ -57,6 +57,7 @@ class Gate:
         reasons: Why it is not a pass, or what to know of one, a sentence each.
         alpha: False fails that this look may have.
         repeats: That there are of all cells.
+        differs: What differs between the two besides the models, a sentence each.
         by_precision: Whether a run went on until its energies were known well enough, for which ``alpha`` is less.
     """
 
@@ -65,6 +66,7 @@ class Gate:
     reasons: tuple[str, ...]
     alpha: float
     repeats: int
+    differs: tuple[str, ...] = ()
     by_precision: bool = False
 
 
@@ -119,6 +121,7 @@ def judge(
         reasons=tuple(reasons),
         alpha=alpha,
         repeats=_repeats(pairs),
+        differs=tuple(unlike),
         by_precision=by_precision,
     )
 

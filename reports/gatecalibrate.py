@@ -23,7 +23,7 @@ from .gate import Gate, judge
 from .gateconfig import GateConfig, Limits
 from .gateforesee import Energy, fewest_questions, foresee
 from .gatelikeness import asunder
-from .gaterules import Outcome, Tested, rules_of, told_apart
+from .gaterules import Tested, rules_of, told_apart
 from .gatetests import Test, quality_test
 from .names import name_entrants
 from .pairing import Side
@@ -112,7 +112,9 @@ def alike(run: Run) -> tuple[Side, Side]:
     return first, second
 
 
-def calibrate(baseline: Side, candidate: Side, config: GateConfig, only: Sequence[str] = ()) -> Calibration:
+def calibrate(
+    baseline: Side, candidate: Side, config: GateConfig, only: Sequence[str] = (), *, by_precision: bool = False
+) -> Calibration:
     """What gates by this table would see on the machine that measured one model against itself.
 
     Args:
@@ -120,24 +122,32 @@ def calibrate(baseline: Side, candidate: Side, config: GateConfig, only: Sequenc
         candidate: The same, measured in turn with it.
         config: What the user's gates ask for.
         only: Patterns of the tasks to look at; none: all.
+        by_precision: Whether the user's runs stop once their energies are known well enough.
 
     Raises:
-        Incomparable: More than chance may differ between the two, or they finished nothing.
+        Incomparable: More than chance may differ between the two, or they finished nothing, or stopped where repeats
+            agreed by luck.
         UsageError: No task is called so, or no rule is about a change of these.
     """
     [(_, a)], [(name, b)] = baseline.entrants.items(), candidate.entrants.items()
     tasks = _chosen(a, b, only)
     asked = _about_changes(config, tasks)
-    gate = judge(baseline, candidate, asked, only=only)
-    if not gate.rules or baseline.run.header.plan.get("order") == "blocked":
-        why = gate.reasons[0] if gate.reasons else "nothing of it can be judged."
+    # No verdict of these two decides how long they are measured.
+    header = baseline.run.header.model_copy(update={"raised_from": ()})
+    first, second = (replace(side, run=replace(side.run, header=header)) for side in (baseline, candidate))
+    gate = judge(first, second, asked, only=only)
+    if why := _no_calibration(baseline.run, gate, a):
         raise Incomparable(f"{baseline.run.path} tells nothing of this machine's noise: {why}")
     rules = sum(value is not None for task in tasks for value in config.limits_of(task).model_dump().values())
-    alpha, apart = config.alpha_at(rules), asunder(baseline.run, a, b)
+    alpha = config.alpha_at(rules, by_precision=by_precision and not config.looks)
+    apart = asunder(baseline.run, a, b)
     each = [rule for task in tasks for rule in rules_of(name, a, b, task, asked, None, apart.get(task, ()))]
     found = [told_apart(rule) for rule in each]
     energy, missing = _scatters([rule for rule in found if rule[0].metric == "energy"])
     quality = [rule for rule in found if rule[0].metric == "quality"]
+    told = [(rule, _least(test, a, b, rule.task)) for rule, test in quality if test]
+    missing += [rule.reason for rule, test in quality if not test]
+    missing += [_part_scores(rule.task) for rule, test in told if not test.var]
     share = alpha / max(rules, 1)
 
     def foreseen(task: str, repeats: int, ones: Sequence[Test], df: float) -> Energy:
@@ -147,13 +157,28 @@ def calibrate(baseline: Side, candidate: Side, config: GateConfig, only: Sequenc
         gate=gate,
         energy=tuple(foreseen(task, repeats, [one], df) for task, repeats, one, df in energy),
         whole=foreseen("all", *_of_all(energy)) if len(energy) > 1 else None,
-        quality=tuple(_questions(rule, test, a, b, alpha, share) for rule, test in quality if test),
-        missing=tuple(missing + [rule.reason for rule, test in quality if not test] + _not_told(gate, tasks)),
+        quality=tuple(_questions(rule.task, test, b, alpha, share) for rule, test in told if test.var),
+        missing=tuple(missing + _not_told(gate, tasks)),
         rules=rules,
         alpha=alpha,
         repeats=gate.repeats,
         looks=config.looks,
     )
+
+
+def _no_calibration(run: Run, gate: Gate, entrant: Entrant) -> str:
+    """Why a run tells nothing of noise; empty where it does."""
+    if gate.differs:
+        return gate.differs[0]
+    if entrant.precision:
+        return "it went on until its energies were known well enough (--precision), where repeats agree by luck."
+    if not gate.rules or run.header.plan.get("order") == "blocked":
+        return gate.reasons[0] if gate.reasons else "nothing of it can be judged."
+    return ""
+
+
+def _part_scores(task: str) -> str:
+    return f"the same part scores in {task} do not tell by how much those of two models would differ."
 
 
 def _planned(run: Run) -> list[str]:
@@ -221,16 +246,20 @@ def _of_all(energy: Sequence[tuple[str, int, Test, float]]) -> tuple[int, list[T
     return fewest, ones, float(df)
 
 
-def _questions(rule: Outcome, test: Test, a: Entrant, b: Entrant, alpha: float, share: float) -> Questions:
-    first, second = (entrant.samples[rule.task] for entrant in (a, b))
-    asked = min(len(second.scores), round(test.df + 1) if math.isfinite(test.df) else len(second.scores))
-    if test.limit > 0 and np.array_equal(first.scores, second.scores):
-        # Then what is left is what so many lost answers would scatter by.
-        least = Effect(value=0.0, var=0.0, df=test.df)
-        test = quality_test(least, test.limit, second.scores, second.chance or 0.0)
+def _least(test: Test, a: Entrant, b: Entrant, task: str) -> Test:
+    """The test of quality; of the very same answers with the scatter of as many lost ones as the margin lets lose."""
+    first, second = (entrant.samples[task] for entrant in (a, b))
+    if test.limit == 0 or not np.array_equal(first.scores, second.scores):
+        return test
+    return quality_test(Effect(value=0.0, var=0.0, df=test.df), test.limit, second.scores, second.chance or 0.0)
+
+
+def _questions(task: str, test: Test, b: Entrant, alpha: float, share: float) -> Questions:
+    scores = b.samples[task].scores
+    asked = min(len(scores), round(test.df + 1) if math.isfinite(test.df) else len(scores))
     one = replace(test, value=0.0, var=test.var * asked)
     return Questions(
-        task=rule.task,
+        task=task,
         asked=asked,
         margin=test.limit,
         smallest=test.detectable(share),

@@ -91,7 +91,7 @@ def run_calibration(
     path = source or _measure(config, tasks, **given)
     sides = alike(read_run(path))
     only = tasks if source else ()
-    found = calibrate(*sides, asked, only)
+    found = calibrate(*sides, asked, only, by_precision="precision" in _plan_of(asked.source))
     ruled = ("--config", str(asked.source)) if asked.source else ()
     options = [*ruled, *(word for task in only for word in ("--task", task))]
     told = in_words(found, sides, asked, options)
@@ -115,7 +115,7 @@ def plan_calibration(
 ) -> Plan:
     """The plan of one model against itself: asked and computed as the table's file says for runs, else as usual."""
     given: dict[str, Any] = {"limit": limit, "tasks": tasks or None, "meters": meters or None}
-    planned = config if config and _has_plan(config) else None
+    planned = config if config and _plan_of(config) else None
     if planned is None:
         given = {"limit": limit or LIMIT, "tasks": tasks or TASKS, "meters": meters or None}
     whole = make_plan(planned, given)
@@ -146,5 +146,7 @@ def _measure(config: Path | None, tasks: tuple[str, ...], *, out: Path | None, *
     return done.path
 
 
-def _has_plan(config: Path) -> bool:
-    return "run" in tomllib.loads(config.read_text(encoding="utf-8"))
+def _plan_of(config: Path | None) -> dict[str, Any]:
+    """The [run] table of a file; empty where there is none."""
+    table = tomllib.loads(config.read_text(encoding="utf-8")).get("run") if config else None
+    return table if isinstance(table, dict) else {}

@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from typing import TextIO, TypeVar
 
 from rich.box import SIMPLE_HEAD
-from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -16,7 +15,7 @@ from .gatecalibrate import Questions
 from .gatecalibratewords import Told, energy_seen, of_margin, repeats_needed, spread_of
 from .gatefigures import NONE
 from .gateforesee import FORESEEN, Energy
-from .gatetable import print_again, print_list, print_sentence, reader
+from .gatetable import print_again, print_list, print_sentence, print_whole, reader
 from .wording import MINUS, fixed, safe
 
 __all__ = ["print_calibration"]
@@ -24,10 +23,6 @@ __all__ = ["print_calibration"]
 _STYLES = {"pass": "green", "fail": "bold red"}
 _MOST = 20
 """Tasks with rows of their own."""
-_NAME = 16
-"""Letters of a line that a task's name has where a terminal is narrow."""
-_ENDLESS = 10_000
-"""A width that holds any table."""
 Row = TypeVar("Row", Energy, Questions)
 
 
@@ -43,30 +38,15 @@ def print_calibration(told: Told, *, file: TextIO | None = None) -> None:
     if found.energy:
         shown = _worst(found.energy, lambda own: own.noise.value)
         rows = [*shown, *([found.whole] if found.whole else [])]
-        _print_whole(_of_energy(rows, found.looks, plain), [own.task for own in rows], console)
+        print_whole(_of_energy(rows, found.looks, plain), [own.task for own in rows], console)
     if found.quality:
         asked = _worst(found.quality, lambda own: own.to_pass)
-        _print_whole(_of_quality(asked, plain), [own.task for own in asked], console)
+        print_whole(_of_quality(asked, plain), [own.task for own in asked], console)
     if (more := max(len(found.energy), len(found.quality)) - _MOST) > 0:
         console.print(f"{more:,} more tasks have less noise, or need fewer questions; --json has all.")
     print_list("Missing:", told.missing, console, plain)
     print_list("To know:", told.notes, console, plain)
     print_again(told.again, console, plain)
-
-
-def _print_whole(table: Table, names: Sequence[str], console: Console) -> None:
-    """Print a table with all its columns, and names in no less than `_NAME` letters a line.
-
-    Where a terminal is too narrow for that its lines run on, which is better than figures without a name.
-    """
-    longest = max(cell_len(safe(name)) for name in names)
-    table.columns[0].min_width = min(longest, _NAME)
-    needed = console.measure(table, options=console.options.update(width=_ENDLESS)).maximum
-    width = console.width
-    console.width = max(width, needed - max(longest - _NAME, 0))
-    console.print()
-    console.print(table)
-    console.width = width
 
 
 def _worst(rows: Sequence[Row], badness: Callable[[Row], float]) -> Sequence[Row]:
@@ -100,7 +80,7 @@ def _few(looks: Sequence[int]) -> Sequence[int]:
 
 
 def _of_quality(rows: Sequence[Questions], plain: Callable[[str], str]) -> Table:
-    table = _table(plain, "Quality", "Margin", "Questions\nasked", "Seen\nat best", "Questions\nto pass, at least")
+    table = _table(plain, "Quality", "Margin", "Questions\nasked", "Seen\nat best", "Questions\nto pass")
     for own in rows:
         seen = NONE if own.smallest > 100 else f"{MINUS}{fixed(own.smallest, 1)}"
         needed = f"{own.to_pass:,.0f}" if math.isfinite(own.to_pass) else NONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import shlex
 from collections.abc import Sequence
@@ -11,11 +10,13 @@ from dataclasses import dataclass
 from .effects import POWER
 from .gatecalibrate import Calibration, Questions
 from .gateconfig import GateConfig
-from .gatefigures import NONE
+from .gatefigures import NONE, more
+from .gatefiles import finite, to_json
 from .gateforesee import MOST, Around, Energy
-from .gatewords import asides, make_account
+from .gaterules import Outcome
+from .gatewords import asides, make_account, whose_rules
 from .pairing import Side
-from .wording import DASH, fixed, safe, times
+from .wording import DASH, fixed, safe
 
 __all__ = ["Told", "as_json", "energy_seen", "in_words", "of_margin", "repeats_needed", "spread_of"]
 
@@ -23,8 +24,6 @@ SCHEMA = "joulemark.calibration/1"
 USUAL = 6
 """Repeats that the headline is about where no looks are planned: what the gate's page says to begin with."""
 _POWER = f"{100 * POWER:.0f} %"
-_FAR = 3.0
-"""From so many times on more energy is told as a factor."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,18 +91,18 @@ def as_json(told: Told) -> str:
         "energy": of_energy,
         "energy_all": _energy_json(found.whole) if found.whole else None,
         "quality": of_quality,
-        "itself": [{key: _finite(value) for key, value in vars(rule).items()} for rule in found.gate.rules],
+        "itself": [{key: finite(value) for key, value in vars(rule).items()} for rule in found.gate.rules],
         "missing": list(told.missing),
         "warnings": list(told.warnings),
         "notes": list(told.notes),
         "reproduce": list(told.again),
     }
-    return json.dumps(whole, indent=2, allow_nan=False)
+    return to_json(whole)
 
 
 def energy_seen(ratio: float) -> str:
     """The smallest change that is seen, as the gate's tables write it; `NONE` where no number holds it."""
-    return f"+{_more(ratio)}" if math.isfinite(ratio) else NONE
+    return f"+{more(ratio)}" if math.isfinite(ratio) else NONE
 
 
 def of_margin(own: Energy) -> str:
@@ -138,7 +137,7 @@ def _headline(found: Calibration) -> str:
 def _seen(own: Energy, looks: Sequence[int]) -> str:
     """What is seen by the usual number of repeats, or at the planned looks."""
     seen = {
-        n: f"{_more(ratio)} more energy" if math.isfinite(ratio) else "no change of energy"
+        n: f"{more(ratio)} more energy" if math.isfinite(ratio) else "no change of energy"
         for n, ratio in own.smallest.items()
     }
     if len(looks) > 1:
@@ -163,11 +162,6 @@ def _margin_needs(own: Energy, looks: Sequence[int]) -> str:
     return f"{needs} {to_pass} repeats{last} for {same} to pass, and {to_fail} for one {dearer} to fail"
 
 
-def _more(ratio: float) -> str:
-    """A finite ratio of energies as what is more, such as ``4.1 %``; as a factor where it is large."""
-    return times(ratio) if ratio >= _FAR else f"{fixed(100 * (ratio - 1), 1)} %"
-
-
 def _share(margin: float) -> str:
     """A margin with no more digits than somebody wrote."""
     return f"{round(100 * (margin - 1), 6):g} %"
@@ -183,22 +177,26 @@ def _most(looks: Sequence[int]) -> int:
 
 
 def _against_itself(found: Calibration) -> str:
-    verdict, alpha = found.gate.verdict, f"{round(100 * found.gate.alpha, 1):g} %"
-    if verdict == "pass":
-        return "Against itself the model passes, as it should."
-    if verdict == "fail":
+    """Of what was tested; what could not be is told apart."""
+    tested = [rule for rule in found.gate.rules if rule.low is not None]
+    verdicts = {rule.verdict for rule in tested}
+    if not tested:
+        return "Against itself nothing of the model could be tested."
+    if "fail" in verdicts:
         return (
-            f"Against itself the model fails, which chance does in at most {alpha} of calibrations: calibrate again, "
-            "and do not gate on this machine if it fails again."
+            f"Against itself the model fails, which chance does in at most {round(100 * found.gate.alpha, 1):g} % of "
+            "calibrations: calibrate again, and do not gate on this machine if it fails again."
         )
-    return f"Against itself the model is {verdict}{_why(found)}."
+    if verdicts == {"pass"}:
+        return "Against itself the model passes, as it should."
+    return f"Against itself the model is inconclusive{_why(found, tested)}."
 
 
-def _why(found: Calibration) -> str:
+def _why(found: Calibration, tested: Sequence[Outcome]) -> str:
     """Repeats or questions are too few for a rule that was tested; others tell themselves what is missing."""
-    lacking = [rule for rule in found.gate.rules if rule.verdict != "pass"]
-    tested = {rule.metric for rule in lacking if not rule.reason}
-    few = [what for metric, what in (("energy", "repeats"), ("quality", "questions")) if metric in tested]
+    lacking = [rule for rule in tested if rule.verdict != "pass"]
+    unsure = {rule.metric for rule in lacking if not rule.reason}
+    few = [what for metric, what in (("energy", "repeats"), ("quality", "questions")) if metric in unsure]
     if few:
         return f": there are too few {' and too few '.join(few)} for these margins"
     further = [rule.reason for rule in lacking if rule.reason and rule.reason not in found.missing]
@@ -208,12 +206,14 @@ def _why(found: Calibration) -> str:
 def _of_quality(quality: Sequence[Questions]) -> str:
     """Of the task that needs most."""
     worst = max(quality, key=lambda own: (own.to_pass, own.smallest))
-    enough = f"At least {worst.to_pass:,.0f} let" if math.isfinite(worst.to_pass) else "No number of questions lets"
     task = f" of {safe(worst.task)}" if len(quality) > 1 else ""
     seen = "no drop" if worst.smallest > 100 else f"a drop of {fixed(worst.smallest, 1)} points"
+    told = f"In quality {worst.asked:,} questions{task} see {seen} at best"
+    if not math.isfinite(worst.to_pass):
+        return f"{told}; by the margin of {worst.margin:g} no number of them lets a model that is as good pass."
     return (
-        f"In quality {worst.asked:,} questions{task} see {seen} at best. {enough} a model that is as good pass in "
-        f"{_POWER} of gates, by the margin of {worst.margin:g}."
+        f"{told}. By the margin of {worst.margin:g} a model that is as good, of whose answers as many change as it may "
+        f"lose, passes in {_POWER} of gates with {worst.to_pass:,.0f}."
     )
 
 
@@ -227,8 +227,8 @@ def _notes(found: Calibration) -> list[str]:
             f"tell it only roughly: figures in brackets are those at both ends of its 95 % interval, {interval} %. "
             "More repeats of the calibration narrow it.",
             f"So much more energy as is seen fails in {_POWER} of gates, {rules} allowed for. To pass: after so many "
-            f"repeats a model that costs the same passes in {_POWER} of gates. To fail: so often one fails that is "
-            f"twice the margin dearer. {_numbers(found.looks)}",
+            f"repeats a model that costs the same keeps the rules of energy in {_POWER} of gates. To fail: so often "
+            f"one fails that is twice the margin dearer. {_numbers(found.looks)}",
         ]
     if found.whole:
         told.append(
@@ -236,8 +236,8 @@ def _notes(found: Calibration) -> list[str]:
         )
     if found.quality:
         told.append(
-            "Answers of one model hardly differ; those of two models differ more, and need more questions. Their gate "
-            "says what it would have seen."
+            "Answers of one model hardly differ; those of two models differ more, and the more of them do, the more "
+            "questions are needed. Their gate says what it would have seen."
         )
     return told
 
@@ -257,8 +257,7 @@ def _measured(found: Calibration, side: Side, config: GateConfig) -> list[str]:
     questions = f"{asked[0]:,}" if len(asked) == 1 else f"{asked[0]:,} to {asked[-1]:,}"
     batch = entrant.setting.get("batch_size")
     told = f"Measured: {questions} questions of each task{f', batch size {batch}' if batch else ''}. "
-    rules = f"those of {config.source}" if config.source else "the usual ones, as no file here has a [gate] table"
-    return [f"{told}Gates of runs that are measured otherwise may see more, or less.", f"Rules are {safe(rules)}."]
+    return [f"{told}Gates of runs that are measured otherwise may see more, or less.", whose_rules(config)]
 
 
 def _energy_json(own: Energy) -> dict[str, object]:
@@ -266,9 +265,9 @@ def _energy_json(own: Energy) -> dict[str, object]:
         "repeats": own.repeats,
         "noise": vars(own.noise),
         "margin": own.margin,
-        "smallest": {str(n): _finite(ratio) for n, ratio in own.smallest.items()},
-        "repeats_to_pass": {key: _finite(value) for key, value in vars(own.to_pass).items()},
-        "repeats_to_fail": {key: _finite(value) for key, value in vars(own.to_fail).items()},
+        "smallest": {str(n): finite(ratio) for n, ratio in own.smallest.items()},
+        "repeats_to_pass": {key: finite(value) for key, value in vars(own.to_pass).items()},
+        "repeats_to_fail": {key: finite(value) for key, value in vars(own.to_fail).items()},
     }
 
 
@@ -277,9 +276,5 @@ def _quality_json(own: Questions) -> dict[str, object]:
         "questions": own.asked,
         "margin": -own.margin,
         "smallest": -own.smallest,
-        "questions_to_pass": _finite(own.to_pass),
+        "questions_to_pass": finite(own.to_pass),
     }
-
-
-def _finite(value: object) -> object:
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -89,7 +89,7 @@ def gate(
     _check(tasks, first, second)
     found = judge(first, second, asked, only=tasks, history=read_history(history) if history else None)
     otherwise = on_inconclusive or asked.on_inconclusive
-    given = _as_given(config=[config] if config else [], task=tasks, history=history, on_inconclusive=[on_inconclusive])
+    given = _as_given(config=[asked.source], task=tasks, history=history, on_inconclusive=[on_inconclusive])
     options = [*(["--allow-unpaired"] if allow_unpaired else []), *given]
     account = make_account(found, first, second, asked, options)
     if as_object:

@@ -17,6 +17,7 @@ __all__ = [
     "RuleText",
     "counted",
     "is_beyond",
+    "more",
     "rule_name",
     "rule_sentence",
     "rule_text",
@@ -36,6 +37,8 @@ NONE = "none"
 _MOST_POINTS = 100.0
 _FAR = 3.0
 """From so many times on a change is told as a factor, not in percent."""
+_VERY_FAR = 1_000.0
+"""From so many times on nobody needs the number."""
 ARROW, AT_MOST, AT_LEAST = "\u2192", "\u2264", "\u2265"
 
 
@@ -88,6 +91,13 @@ def rule_text(rule: Outcome) -> RuleText:
             seen=NONE if (rule.min_detectable or 0.0) < -_MOST_POINTS else _signed(rule.min_detectable, 1),
         )
     return RuleText() if rule.metric in ("task", "model") else _bound_text(rule)
+
+
+def more(ratio: float) -> str:
+    """A finite ratio of energies as what is more, such as ``4.1 %``; as a factor where it is large."""
+    if ratio >= _VERY_FAR:
+        return f"over {_VERY_FAR:,.0f}\u00d7"
+    return times(ratio) if ratio >= _FAR else f"{fixed(100 * (ratio - 1), 1)} %"
 
 
 def rule_name(rule: Outcome) -> str:
@@ -184,10 +194,10 @@ def _scaled(value: float | None, factor: float) -> str:
 
 
 def _more(ratio: float | None) -> str:
-    """A ratio as a change in percent, or as a factor where it is large."""
+    """A ratio as a change in percent with its sign, or as a factor where it is large."""
     if ratio is None or not math.isfinite(ratio):
         return MISSING
-    return times(ratio) if ratio >= _FAR else f"{_signed(100 * (ratio - 1), 1)} %"
+    return ("+" if ratio < _FAR and round(100 * (ratio - 1), 1) > 0 else "") + more(ratio)
 
 
 def _signed(value: float | None, decimals: int) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -21,7 +21,7 @@ from .gatewords import Account
 from .markdown import md, md_row
 from .wording import safe
 
-__all__ = ["as_annotations", "as_badge", "as_json", "as_junit", "as_markdown"]
+__all__ = ["as_annotations", "as_badge", "as_json", "as_junit", "as_markdown", "finite", "to_json"]
 
 SCHEMA = "joulemark.gate/1"
 _COLORS = {"pass": "brightgreen", "fail": "red", "inconclusive": "yellow", "incomparable": "lightgrey"}
@@ -45,14 +45,23 @@ def as_json(account: Account) -> str:
         "candidate": account.candidate,
         "alpha": gate.alpha,
         "repeats": gate.repeats,
-        "rules": [{key: _finite(value) for key, value in vars(rule).items()} for rule in gate.rules],
+        "rules": [{key: finite(value) for key, value in vars(rule).items()} for rule in gate.rules],
         "reasons": list(account.reasons),
         "warnings": list(account.warnings),
         "notes": list(account.notes),
         "reproduce": list(account.again),
     }
-    # What GitHub would take for a command in a job's log is written otherwise, and read back as it is.
+    return to_json(told)
+
+
+def to_json(told: Mapping[str, Any]) -> str:
+    """An object for a job's log: what GitHub would take for a command is written otherwise, and read back as it is."""
     return json.dumps(told, indent=2, allow_nan=False).replace("##[", "##\\u005b")
+
+
+def finite(value: object) -> object:
+    """A value for JSON: None in place of a number that it cannot write."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def as_junit(account: Account, *, inconclusive_fails: bool = False) -> bytes:
@@ -106,10 +115,6 @@ def as_annotations(account: Account) -> list[str]:
     lines = [_annotation(_LEVELS[gate.verdict], f"Joulemark gate: {gate.verdict}", " ".join(told))]
     broken = [rule for rule in account.rules if rule.verdict == "fail"][: _MOST_ANNOTATIONS - 1]
     return lines + [_annotation("error", _title(account, rule), rule_sentence(rule, account.level)) for rule in broken]
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _title(account: Account, rule: Outcome) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import TextIO
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -17,7 +18,7 @@ from .gaterules import Outcome
 from .gatewords import Account
 from .wording import ascii_only, safe
 
-__all__ = ["print_again", "print_gate", "print_list", "print_sentence", "reader"]
+__all__ = ["print_again", "print_gate", "print_list", "print_sentence", "print_whole", "reader"]
 
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "incomparable": "magenta"}
 _MOST_KEPT = 20
@@ -27,6 +28,10 @@ _MOST = 60
 _MOST_REASONS = 20
 _LONGEST = 2_000
 """Letters of a command."""
+_NAME = 16
+"""Letters of a line that a name has where a terminal is narrow."""
+_ENDLESS = 10_000
+"""A width that holds any table."""
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=%)")
 _UNBROKEN = "\ue000"
 """What stands for a space at which no line ends; to Rich a no-break space is a space like any other."""
@@ -44,8 +49,8 @@ def print_gate(account: Account, *, file: TextIO | None = None) -> None:
         print_sentence(plain(sentence), console, "yellow")
     shown, left = _shown(account.rules)
     if shown:
-        console.print()
-        console.print(_table(shown, account, plain))
+        names = [line for rule in shown for line in _name(rule, several=account.several)]
+        print_whole(_table(shown, account, plain), names, console, column=1)
     for sentence in left:
         print_sentence(plain(sentence), console)
     print_list(f"{account.why}:", account.reasons, console, plain)
@@ -59,6 +64,24 @@ def print_again(commands: Sequence[str], console: Console, plain: Callable[[str]
     for command in commands:
         line = command if len(command) <= _LONGEST else f"({command[:40]}... is long; --json has it whole)"
         console.print(Text(f"  {plain(line)}", style="dim"), soft_wrap=True)
+
+
+def print_whole(table: Table, names: Sequence[str], console: Console, column: int = 0) -> None:
+    """Print a table with all its columns, and names in no less than `_NAME` letters a line, in this column.
+
+    Where a terminal is too narrow for that its lines run on, which is better than figures without a name.
+    """
+    longest = max(cell_len(safe(name)) for name in names)
+    table.columns[column].min_width = min(longest, _NAME)
+    for each in table.columns:
+        if each.no_wrap:
+            lines = [line for cell in (each.header, *each.cells) for line in str(cell).splitlines()]
+            each.min_width = max(map(cell_len, lines))
+    width = console.width
+    console.width = max(width, console.measure(table, options=console.options.update(width=_ENDLESS)).minimum)
+    console.print()
+    console.print(table)
+    console.width = width
 
 
 def reader(encoding: str) -> Callable[[str], str]:
@@ -103,14 +126,19 @@ def _table(rules: Sequence[Outcome], account: Account, plain: Callable[[str], st
 
 def _cells(rule: Outcome, plain: Callable[[str], str], *, several: bool) -> tuple[Text, ...]:
     told = rule_text(rule)
-    what = f"{rule_name(rule)}, {told.unit}" if told.unit not in ("", "points") else rule_name(rule)
-    name = [safe(rule.model)] * several + [safe(rule.task), what]
     cells = (told.sides("\n"), told.changed("\n"), told.margin, told.seen)
     return (
         Text(rule.verdict, style=_STYLES[rule.verdict]),
-        Text(plain("\n".join(name))),
+        Text(plain("\n".join(_name(rule, several=several)))),
         *(Text(plain(text)) for text in cells),
     )
+
+
+def _name(rule: Outcome, *, several: bool) -> list[str]:
+    """Lines that say what a rule is about."""
+    unit = rule_text(rule).unit
+    what = f"{rule_name(rule)}, {unit}" if unit not in ("", "points") else rule_name(rule)
+    return [safe(rule.model)] * several + [safe(rule.task), what]
 
 
 def _first(sentences: Sequence[str]) -> list[str]:

@@ -23,7 +23,7 @@ from .rows import measure
 from .views import ALL
 from .wording import joined, safe, times
 
-__all__ = ["Account", "asides", "make_account"]
+__all__ = ["Account", "asides", "make_account", "whose_rules"]
 
 _NAMED = 4
 _ITSELF = "itself"
@@ -102,6 +102,12 @@ def make_account(
 def asides(gate: Gate, sides: Sequence[Side]) -> list[str]:
     """How joules were obtained, and what may be wrong with the figures, such as a busy machine."""
     return _of_grade(gate, sides) + _flags(sides)
+
+
+def whose_rules(config: GateConfig) -> str:
+    """The file that the rules came from."""
+    rules = f"those of {config.source}" if config.source else "the usual ones, as no file here has a [gate] table"
+    return f"Rules are {safe(rules)}."
 
 
 def _reasons(gate: Gate) -> list[str]:
@@ -217,7 +223,7 @@ def _warnings(runs: Sequence[Run]) -> list[str]:
 
 def _notes(gate: Gate, config: GateConfig, sides: Sequence[Side]) -> list[str]:
     tested = sum(rule.low is not None for rule in gate.rules)
-    told = [*_who_is_who(sides), *_of_grade(gate, sides)]
+    told = [*_who_is_who(sides), whose_rules(config), *_of_grade(gate, sides)]
     if tested:
         each, alpha = f"{gate.repeats} {'repeat' if gate.repeats == 1 else 'repeats'}", _percent(gate.alpha)
         told.append(
