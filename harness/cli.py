@@ -27,6 +27,7 @@ COMMANDS = {
     "gate": ("joulemark.reports.gatecommands:gate", "Pass or fail: does a candidate take more, or answer worse?"),
     "report": ("joulemark.reports.commands:report", "Report, pictures and data of one or more runs."),
     "soak": ("joulemark.harness.soakcommands:soak", "Sustained load on one model: does its energy drift?"),
+    "leaderboard": ("joulemark.leaderboard.commands:leaderboard", "A public board: submissions, checks, the site."),
     "remeter": ("joulemark.harness.commands:remeter", "Take a run's energy anew from a recorded power trace."),
 }
 """Command -> where it is, and its line in ``joulemark --help``."""

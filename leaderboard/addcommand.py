@@ -1,0 +1,84 @@
+"""``joulemark leaderboard add``: submissions into a store."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from joulemark.meters.errors import UsageError
+from joulemark.reports.wording import safe
+
+from .store import ACCEPTED, Added, add, look_through
+from .storeindex import Entry
+
+__all__ = ["add_files"]
+
+
+@click.command("add")
+@click.argument("files", nargs=-1, metavar="[FILE]..", type=click.Path(path_type=Path))
+@click.option(
+    "--store",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="The store; made where there is none.",
+)
+@click.option("--by", metavar="NAME", help="Who sent them: a newer run supersedes only its own sender's.")
+def add_files(files: tuple[Path, ...], store: Path, by: str | None) -> int:
+    """Accept submissions in which `validate` finds nothing wrong; a line for each.
+
+    The same file again changes nothing. Without FILE the store itself is looked through: files that were changed are
+    named, and an index that is not as the files have it is written anew.
+
+    Exit codes: 0 all are in the store, 1 one was refused or the store is broken, 2 there is no such file.
+    """
+    for file in files:
+        if not file.exists():
+            raise UsageError(f"there is no file {file}; nothing was added.")
+    if not files:
+        return _look(store)
+    refused = False
+    for file in files:
+        added = add(store, file, by=by)
+        refused |= bool(added.findings)
+        for line in _lines(added):
+            click.echo(f"{safe(str(file))}: {line}")
+    return 1 if refused else 0
+
+
+def _lines(added: Added) -> list[str]:
+    entry = added.entry
+    if entry is None:
+        return [f"refused. {finding}" for finding in added.findings]
+    run = f"run {safe(entry.run_id)}"
+    if added.known:
+        return [f"{run} is in the store already; nothing was changed."]
+    told = f"accepted, {run}: {_many(entry)}."
+    if added.supersedes:
+        told += f" It supersedes {_runs(added)}, which the store keeps as history."
+    if entry.superseded_by:
+        told += f" It is history: {ACCEPTED}/{entry.superseded_by}.json is newer."
+    return [told]
+
+
+def _many(entry: Entry) -> str:
+    counts = (("model", entry.models), ("task", entry.tasks), ("cell", entry.cells))
+    return ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for what, count in counts)
+
+
+def _runs(added: Added) -> str:
+    return " and ".join(f"run {safe(entry.run_id)} of {entry.created_at[:10]}" for entry in added.supersedes)
+
+
+def _look(folder: Path) -> int:
+    looked = look_through(folder)
+    for finding in looked.findings:
+        click.echo(f"{safe(str(folder))}: {finding}")
+    store = looked.store
+    told = f"{len(store.current):,} current, {len(store.superseded):,} superseded"
+    index = "the index was written anew" if looked.mended else "the index agrees with the files"
+    if not looked.findings:
+        index += "; nothing is wrong"
+    click.echo(f"{safe(str(folder))}: {told}; {index}.")
+    return 1 if looked.findings else 0

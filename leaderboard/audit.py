@@ -1,0 +1,71 @@
+"""Whether a submission can be believed: names, sums, physics, completeness, claims; each finding with a code.
+
+What a stranger writes can be made to fit together: nothing here proves that it was measured. It proves that it could
+have been. docs/leaderboard.md has each code, and what nobody can see.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+
+from .auditclaims import check_machine, check_meters
+from .auditenergy import check_energy
+from .auditnames import check_names
+from .auditplan import check_ids, check_plan
+from .auditpower import check_power, check_work
+from .auditscores import check_scores, check_tokens
+from .audittasks import check_tasks, foreign_tasks
+from .audittimes import check_times
+from .findings import Finding
+from .submission import Submission
+
+__all__ = ["audit", "notes"]
+
+Check = Callable[[Submission], Iterator[Finding]]
+FIRST: tuple[Check, ...] = (check_names, check_ids)
+"""What must hold before anything else is looked at: the others read what these have bounded."""
+CHECKS: tuple[Check, ...] = (
+    check_scores,
+    check_tokens,
+    check_energy,
+    check_power,
+    check_work,
+    check_times,
+    check_plan,
+    check_tasks,
+    check_meters,
+    check_machine,
+)
+_SHOWN = 5
+"""Findings of one code that are told one by one."""
+
+
+def audit(sent: Submission) -> list[Finding]:
+    """All that is wrong with it, in the order of the checks; of many alike the first few, and how many there are."""
+    found = _few(finding for check in FIRST for finding in check(sent))
+    return found or _few(finding for check in CHECKS for finding in check(sent))
+
+
+def notes(sent: Submission) -> list[str]:
+    """What a keeper should know of a submission that is valid all the same, a sentence each."""
+    found = []
+    if foreign := foreign_tasks(sent):
+        found.append(
+            f"Not Joulemark's own, so that nobody here knows their questions: {', '.join(foreign[:_SHOWN])}"
+            f"{f' and {len(foreign) - _SHOWN} more' if len(foreign) > _SHOWN else ''}."
+        )
+    if failed := sum(cell.status != "ok" for cell in sent.cells):
+        found.append(f"{failed:,} of its {len(sent.cells):,} cells failed, and say so.")
+    return found
+
+
+def _few(findings: Iterable[Finding]) -> list[Finding]:
+    shown: list[Finding] = []
+    many: Counter[str] = Counter()
+    for finding in findings:
+        many[finding.code] += 1
+        if many[finding.code] <= _SHOWN:
+            shown.append(finding)
+    rest = ((code, number - _SHOWN) for code, number in many.items() if number > _SHOWN)
+    return shown + [Finding(code=code, path="", message=f"and {more:,} more like these.") for code, more in rest]

@@ -1,0 +1,338 @@
+"""A submission: a run in one JSON file, with each item's outcome, so that a board computes every score again.
+
+``{schema, run, cells[], items{sets[], cells{}}, sha256}``: the run's header, its cells with their own key names, and
+for each finished cell which questions it was asked and what each answer scored. What a reader knows is left out: what
+is as usual, such as null, and of a cell its ``run_id`` and ``machine_id``, which are the run's, its ``task_hash``,
+that of its questions, and the ``domains`` of a total that is one meter's. Numbers have 9 digits, and those that
+random draws depend on all of theirs, so that a board draws what the run's own report drew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, NoReturn, Self
+
+import numpy as np
+import pandas as pd
+from pydantic import (
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from joulemark.harness.items import COMPACTED
+from joulemark.harness.record import Cell, Energy, RunHeader
+from joulemark.harness.store import CELLS, Run, RunWriter, canonical_json, read_run, replace_file, seal
+from joulemark.meters.errors import Incomparable
+
+from .findings import refuse
+from .outcomes import HEX, MOST_CELLS, Items, Outcome, Part, QuestionSet, holds_bits, to_bits, to_text
+from .reading import read_json
+
+__all__ = ["SCHEMA", "Items", "Outcome", "QuestionSet", "Submission", "digest", "pack", "read_submission", "unpack"]
+
+SCHEMA = "joulemark.submission/1"
+_DIGITS, _FEW_DIGITS = 9, 6
+_EXACT = {"gross_j", "u_j", "rel_u_scale", "rel_u_workload", "accuracy", "chance", "scores"}
+"""What ranges and the frontier are drawn from: the draws' seeds are made of it (`reports.contest`)."""
+_ROUGH = {"duration_s", "other_cpu_cores", "cooled_s"}
+"""What nothing else is worked out from."""
+_MOST_ERRORS = 1000
+_HASH = 16
+"""Letters of a document's hash that are sent: 64 bits tell any two of a task apart."""
+_SHOWN = 200
+_FOLDERS = re.compile(r"(?<![\w:/.~-])(?:~|\.{1,2})?/(?:[^\s,=:'\"]*/)?(?=[^\s,=:'\"/]+)")
+"""Folders of a path in a text; not those of an address."""
+
+
+class SentEnergy(Energy):
+    """A cell's energy; the ``domains`` may be left out where the run has one meter, which then gave all of it."""
+
+    domains: dict[str, float] = Field(default_factory=dict)
+
+
+class SentCell(Cell):
+    """A cell; what is the same in all of a run may be left out."""
+
+    run_id: str = ""
+    machine_id: str = ""
+    energy: SentEnergy | None = None
+
+
+class Submission(Part):
+    """A run as it was sent, and as nothing but its own words says; `audit` tells what of it can be believed."""
+
+    schema_: Literal["joulemark.submission/1"] = Field(alias="schema")
+    run: RunHeader
+    cells: tuple[SentCell, ...] = Field(min_length=1, max_length=MOST_CELLS)
+    items: Items
+    sha256: str
+
+    @field_validator("cells")
+    @classmethod
+    def _refuse_twice(cls, cells: tuple[SentCell, ...]) -> tuple[SentCell, ...]:
+        if len({cell.cell_id for cell in cells}) < len(cells):
+            raise ValueError("two cells have one cell_id")
+        return cells
+
+    @model_validator(mode="after")
+    def _fill_in(self) -> Self:
+        object.__setattr__(self, "cells", tuple(map(self._whole, self.cells)))
+        return self
+
+    def _whole(self, cell: SentCell) -> SentCell:
+        """The cell with what it left out."""
+        told: dict[str, Any] = {
+            "run_id": cell.run_id or self.run.run_id,
+            "machine_id": cell.machine_id or self.run.machine.machine_id,
+        }
+        outcome, energy = self.items.cells.get(cell.cell_id), cell.energy
+        if cell.task_hash is None and outcome is not None and outcome.set < len(self.items.sets):
+            told["task_hash"] = self.items.sets[outcome.set].task_hash
+        if energy is not None and energy.gross_j is not None and not energy.domains and len(self.run.meters) == 1:
+            told["energy"] = energy.model_copy(update={"domains": {self.run.meters[0].id: energy.gross_j}})
+        return cell.model_copy(update=told)
+
+    def scores(self, cell_id: str) -> np.ndarray:
+        """A cell's scores in the order of its questions; NaN where an answer has none."""
+        outcome = self.items.cells[cell_id]
+        if outcome.same_as is not None:
+            outcome = self.items.cells[outcome.same_as]
+        many = len(self.items.sets[outcome.set].docs)
+        if outcome.right is not None:
+            return to_bits(outcome.right, many).astype(np.float64)
+        return np.array([np.nan if score is None else score for score in outcome.scores or ()], dtype=np.float64)
+
+    def cut(self, cell_id: str) -> np.ndarray | None:
+        """Which answers the token cap cut off; None where nobody knows."""
+        outcome = self.items.cells[cell_id]
+        many = len(self.items.sets[outcome.set].docs)
+        if outcome.cut == "":
+            return np.zeros(many, dtype=np.uint8)
+        return None if outcome.cut is None else to_bits(outcome.cut, many)
+
+
+def pack(run: Run) -> bytes:
+    """A run as one JSON file; names of folders, and what failed models said, stay at home.
+
+    Raises:
+        Incomparable: It has no finished cell.
+        UsageError: The items of a finished cell cannot be read.
+    """
+    finished = [cell for cell in run.cells if cell.status == "ok"]
+    if not finished:
+        raise Incomparable(f"{run.path} has no finished cell, so there is nothing to submit.")
+    content = {
+        "schema": SCHEMA,
+        "run": _public_header(run.header),
+        "cells": [_slim(_public(cell, run.header)) for cell in run.cells],
+        "items": _pack_items(finished, run.items()),
+    }
+    return _in_order({**content, "sha256": digest(content)}).encode()
+
+
+def digest(content: Mapping[str, Any]) -> str:
+    """SHA-256 of the canonical JSON of a submission without its ``sha256``."""
+    bare = {key: value for key, value in content.items() if key != "sha256"}
+    return hashlib.sha256(canonical_json(bare).encode()).hexdigest()
+
+
+def read_submission(path: Path) -> Submission:
+    """Read a file that a stranger sent, whose form is right; whether it can be believed is another question.
+
+    Raises:
+        Refused: It has not the form of a submission; the code says why.
+        OSError: It cannot be opened.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        refuse("schema", "schema", f"it is no {SCHEMA}; write it with `joulemark leaderboard pack RUN`.")
+    try:
+        if content.get("sha256") != digest(content):
+            refuse("changed", "sha256", "it was changed after it was packed; pack the run again.")
+        found = Submission.model_validate_json(_in_order(content), strict=True)
+    except UnicodeEncodeError:
+        refuse("not-json", "", "a text has half of a surrogate pair, which is no character; send the file as packed.")
+    except ValidationError as problem:
+        _refuse_wrong(problem)
+    _check_outcomes(found)
+    return found
+
+
+def _in_order(content: Mapping[str, Any]) -> str:
+    """As JSON, its keys as they come: those of a plan's sweep say in which order its settings were measured."""
+    return json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def _refuse_wrong(problem: ValidationError) -> NoReturn:
+    """Tell the first of what is wrong; a list of millions would take more memory than there is."""
+    if problem.error_count() > _MOST_ERRORS:
+        refuse(
+            "schema", "", f"more than {_MOST_ERRORS:,} of its values are none that belong there; pack the run again."
+        )
+    error = problem.errors(include_input=False, include_url=False)[0]
+    what = error["msg"].removeprefix("Value error, ")[:_SHOWN]
+    refuse("schema", _path(error["loc"]), f"{what}; pack the run again.")
+
+
+def unpack(sent: Submission, folder: Path) -> Run:
+    """Write it as a run directory, which `joulemark rank` and all else read.
+
+    Raises:
+        UsageError: The folder cannot be written.
+    """
+    with RunWriter(folder) as writer:
+        writer.write_header(sent.run)
+        lines = [canonical_json(cell.model_dump(mode="json", by_alias=True)) for cell in map(seal, sent.cells)]
+        replace_file(folder / CELLS, "".join(f"{line}\n" for line in lines).encode())
+        frame = pd.concat([_rows(sent, cell_id) for cell_id in sent.items.cells], ignore_index=True)
+        replace_file(folder / COMPACTED, frame.to_parquet(index=False))
+    return read_run(folder)
+
+
+def _rows(sent: Submission, cell_id: str) -> pd.DataFrame:
+    """A cell's items as `joulemark run` keeps them, as far as they were sent."""
+    outcome, scores, cut = sent.items.cells[cell_id], sent.scores(cell_id), sent.cut(cell_id)
+    asked = sent.items.sets[outcome.set]
+    frame = pd.DataFrame({"cell_id": cell_id, "doc_id": np.array(asked.docs, dtype=np.int64), "score": scores})
+    frame["doc_hash"] = list(asked.hashes) or ""
+    frame["level"] = pd.array(list(asked.levels) or [None] * len(frame), dtype="Int64")
+    # Written so that they sort as their numbers do, or resampling would draw others.
+    frame["cluster"] = [f"{number:07d}" for number in asked.clusters] or [str(number) for number in asked.docs]
+    frame["truncated"] = pd.array([None] * len(frame) if cut is None else cut.astype(bool), dtype="boolean")
+    return frame
+
+
+def _check_outcomes(sent: Submission) -> None:
+    """That scores are there for just the questions that were asked, of just the cells that were finished."""
+    finished = {cell.cell_id for cell in sent.cells if cell.status == "ok"}
+    for cell_id in finished ^ sent.items.cells.keys():
+        refuse("items", f"items.cells.{cell_id}", "each finished cell has items, and no other has; pack the run again.")
+    for cell_id, outcome in sent.items.cells.items():
+        where = f"items.cells.{cell_id}"
+        if outcome.set >= len(sent.items.sets):
+            refuse("items", f"{where}.set", f"there are {len(sent.items.sets)} sets of questions; pack the run again.")
+        given = [name for name in ("right", "scores", "same_as") if getattr(outcome, name) is not None]
+        if len(given) != 1:
+            refuse("items", where, "one of right, scores and same_as tells the scores; pack the run again.")
+        like = sent.items.cells.get(outcome.same_as) if outcome.same_as is not None else outcome
+        if like is None or like.same_as is not None or like.set != outcome.set:
+            refuse("items", f"{where}.same_as", "it names no cell of the same questions that has scores of its own.")
+        many = len(sent.items.sets[outcome.set].docs)
+        if outcome.scores is not None and len(outcome.scores) != many:
+            refuse("items", f"{where}.scores", f"it has {len(outcome.scores)} scores for {many} questions.")
+        for name in ("right", "cut"):
+            text = getattr(outcome, name)
+            if text is not None and not holds_bits(text, many) and (name, text) != ("cut", ""):
+                refuse("items", f"{where}.{name}", f"it does not hold {many} bits, one for each question.")
+    for place, asked in enumerate(sent.items.sets):
+        for name in ("hashes", "levels", "clusters"):
+            if (many := len(getattr(asked, name))) not in (0, len(asked.docs)):
+                refuse("items", f"items.sets[{place}].{name}", f"there are {many} for {len(asked.docs)} questions.")
+        if list(asked.docs) != sorted(set(asked.docs)):
+            refuse("items", f"items.sets[{place}].docs", "numbers of documents ascend, and none is there twice.")
+
+
+def _pack_items(cells: list[Cell], frame: pd.DataFrame) -> dict[str, Any]:
+    sets: dict[str, int] = {}
+    known: dict[tuple[int, str], str] = {}
+    outcomes: dict[str, Any] = {}
+    rows = dict(iter(frame.sort_values("doc_id").groupby("cell_id", sort=False)))
+    for cell in cells:
+        own = rows[cell.cell_id]
+        number = sets.setdefault(canonical_json(_slim(_asked(cell, own))), len(sets))
+        told = _scored(own["score"].to_numpy(dtype=np.float64))
+        like = known.setdefault((number, canonical_json(told)), cell.cell_id)
+        outcomes[cell.cell_id] = {"set": number, **(told if like == cell.cell_id else {"same_as": like}), **_cut(own)}
+    return {"sets": [json.loads(text) for text in sets], "cells": outcomes}
+
+
+def _asked(cell: Cell, rows: pd.DataFrame) -> dict[str, Any]:
+    named = rows["cluster"] if "cluster" in rows else pd.Series(None, index=rows.index, dtype=object)
+    # An item without a source is one by itself; names as reports sort them (`reports.answers`).
+    names = [f"item {doc}" if pd.isna(own) else f"of {own}" for doc, own in zip(rows["doc_id"], named, strict=True)]
+    _, clusters = np.unique(np.array(names, dtype=str), return_inverse=True)
+    shared = len(set(clusters.tolist())) < len(rows)
+    levels = [None if pd.isna(level) else int(level) for level in rows.get("level", pd.Series([None] * len(rows)))]
+    hashes = [str(text)[:_HASH] for text in rows.get("doc_hash", ())]
+    return {
+        "task": cell.task,
+        "task_hash": cell.task_hash,
+        "docs": rows["doc_id"].tolist(),
+        "hashes": hashes if all(HEX.fullmatch(text) for text in hashes) else [],
+        "levels": levels if any(level is not None for level in levels) else [],
+        "clusters": clusters.tolist() if shared else [],
+    }
+
+
+def _scored(scores: np.ndarray) -> dict[str, Any]:
+    if np.isin(scores, (0.0, 1.0)).all():
+        return {"right": to_text(scores == 1.0)}
+    return {"scores": [None if np.isnan(score) else float(score) for score in scores]}
+
+
+def _cut(rows: pd.DataFrame) -> dict[str, str]:
+    """Which answers were cut off; empty text where none was, nothing where that is not known of each."""
+    if "truncated" not in rows or rows["truncated"].isna().any():
+        return {}
+    cut = rows["truncated"].to_numpy(dtype=bool)
+    return {"cut": to_text(cut) if cut.any() else ""}
+
+
+def _slim(value: Any, digits: int = _DIGITS) -> Any:
+    """With numbers of so many digits as anybody reads, but for `_EXACT`."""
+    if isinstance(value, Mapping):
+        return {key: own if key in _EXACT else _slim(own, _digits(key, digits)) for key, own in value.items()}
+    if isinstance(value, list | tuple):
+        return [_slim(own, digits) for own in value]
+    return float(f"{value:.{digits}g}") if isinstance(value, float) else value
+
+
+def _digits(key: str, digits: int) -> int:
+    return _FEW_DIGITS if key in _ROUGH else digits
+
+
+def _public_header(header: RunHeader) -> Any:
+    content = header.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    plan = _without_folders(content["plan"])
+    # What a meter was told, such as an address and a password, is nobody's business; its kind is.
+    if isinstance(meters := plan.get("meters"), list):
+        plan["meters"] = [text.partition(":")[0] if "=" in text.partition(":")[0] else text for text in meters]
+    return _slim({**content, "schema": header.schema_, "plan": plan})
+
+
+def _public(cell: Cell, header: RunHeader) -> dict[str, Any]:
+    known = {"sha256", "log", "run_id"}
+    known |= {"machine_id"} if cell.machine_id == header.machine.machine_id else set()
+    known |= {"task_hash"} if cell.status == "ok" else set()
+    content: dict[str, Any] = cell.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=known)
+    energy = cell.energy
+    if energy is not None and [(meter.id, energy.gross_j) for meter in header.meters] == [*energy.domains.items()]:
+        del content["energy"]["domains"]
+    if "idle_window" in content:
+        # Many cells share one; how the devices were is in the run's own.
+        content["idle_window"] = {name: content["idle_window"][name] for name in ("began_at", "window_s")}
+    told = {name: _without_folders(content[name]) for name in ("model_args", "error") if name in content}
+    if "error" in told:
+        # Python's own errors have such as "<module>", which a board takes for markup.
+        told["error"] = told["error"].translate(str.maketrans("<>", "()"))
+    return content | told
+
+
+def _without_folders(value: Any) -> Any:
+    """Names of files alone: a path tells whose they are."""
+    if isinstance(value, str):
+        return _FOLDERS.sub("", value)
+    if isinstance(value, Mapping):
+        return {key: _without_folders(own) for key, own in value.items()}
+    return [_without_folders(own) for own in value] if isinstance(value, list | tuple) else value
+
+
+def _path(parts: tuple[int | str, ...]) -> str:
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in parts)
+    return text.lstrip(".")[:_SHOWN]

@@ -1,0 +1,399 @@
+/** The leaderboard's page: chooses a view, filters it, and keeps chart, table and address in step. */
+
+import { Chart, shapeOf } from "./chart";
+import { type Board, type View, figure, named } from "./data";
+import { asCsv, lines, save } from "./files";
+import { count, fixed, memory, short, span } from "./format";
+import { type Place, judge } from "./judge";
+import { legend } from "./legend";
+import { choices, element } from "./make";
+import { type Filter, FRESH, type Hidden, type State, filters, readState, sift, writeState } from "./state";
+import { ROWS, drawTable, headings, rankText, sorted } from "./table";
+
+const PARAMS = Array.from({ length: 20 }, (_, at) => 10 ** (3 + Math.floor(at / 2)) * (at % 2 ? 3 : 1));
+const MEMORY_MB = Array.from({ length: 16 }, (_, at) => 64 * 2 ** at);
+const BUDGET_STEPS = 200;
+
+const find = <T extends HTMLElement = HTMLElement>(id: string) => document.getElementById(id) as T;
+
+class Page {
+  private state: State;
+  private view!: View;
+  private active: Filter[] = [];
+  private hidden: Hidden[] = [];
+  private rows: number[] = [];
+  private places = new Map<number, Place>();
+  private exact = true;
+  private lit: number | null = null;
+  private cursor: number | null = null;
+  private chart = new Chart(find("chart"));
+
+  constructor(private board: Board) {
+    this.state = readState(location.hash, board);
+    for (const part of document.querySelectorAll<HTMLElement>(".live")) part.hidden = false;
+    find<HTMLDetailsElement>("filters").open = !matchMedia("(max-width: 45rem)").matches || location.hash.length > 1;
+    this.listen();
+    this.open();
+  }
+
+  /** Take up the state: the view's own words and controls, then its rows. */
+  private open(): void {
+    this.view = this.board.views.find((each) => each.id === this.state.view)!;
+    const { view } = this;
+    find("view-title").textContent = view.title;
+    find("finding").textContent = view.finding;
+    find("notes").replaceChildren(element("ul", { class: "notes small" }, view.notes.filter(Boolean).map((note) => element("li", {}, [note]))));
+    find<HTMLAnchorElement>("file-json").href = `data/${view.id}.json`;
+    find<HTMLAnchorElement>("file-csv").href = `data/${view.id}.csv`;
+    this.chooser();
+    this.controls();
+    this.show();
+  }
+
+  private chooser(): void {
+    const { board, view } = this;
+    const unique = (views: View[], name: (each: View) => string) => [...new Set(views.map(name))];
+    const task = (each: View) => each.task, hardware = (each: View) => each.hardware, grade = (each: View) => each.grade ?? "";
+    const sameTask = board.views.filter((each) => each.task === view.task);
+    const sameHardware = sameTask.filter((each) => each.hardware === view.hardware);
+    const same = sameHardware.filter((each) => each.grade === view.grade);
+    const words: Record<string, string> = { wall: "a wall meter", counter: "energy counters", polled: "polled power", modelled: "a model of power", "": "no meter" };
+    choices(find("task"), unique(board.views, task).map((name) => [name, name === "all" ? "All tasks" : name]), view.task);
+    choices(find("hardware"), unique(sameTask, hardware).map((name) => [name, acceleratorFirst(name)]), view.hardware);
+    choices(find("grade"), unique(sameHardware, grade).map((name) => [name, words[name] ?? name]), grade(view));
+    choices(find("variant"), same.map((each) => [each.id, each.variant]), view.id);
+    find("variant-label").hidden = same.length < 2;
+  }
+
+  /** The nearest view where one of the choosers has another value. */
+  private choose(changed: "task" | "hardware" | "grade", value: string): void {
+    const like = (each: View) => [each.task === this.view.task, each.hardware === this.view.hardware, each.grade === this.view.grade].filter(Boolean).length;
+    const fixedBefore = (each: View) => changed === "task" || (each.task === this.view.task && (changed === "hardware" || each.hardware === this.view.hardware));
+    const able = this.board.views.filter((each) => (each[changed] ?? "") === value && fixedBefore(each));
+    const best = able.reduce((a, b) => (like(b) > like(a) ? b : a));
+    this.move({ view: best.id, page: 1, budget: null, floor: null });
+    this.open();
+  }
+
+  private controls(): void {
+    const { board, state, view } = this;
+    const rows = Array.from({ length: view.end - view.start }, (_, at) => view.start + at);
+    find<HTMLInputElement>("search").value = state.search;
+    const upTo = (id: string, name: "params" | "memory_mb", steps: number[], tell: (value: number) => string, chosen: number | null) => {
+      const known = rows.map((row) => figure(board, name, row)).filter((value): value is number => value !== null);
+      const most = known.reduce((a, b) => Math.max(a, b), 0), least = known.reduce((a, b) => Math.min(a, b), Infinity);
+      const some = new Set(steps.filter((step) => step >= least && step < most).concat(chosen === null ? [] : [chosen]));
+      const options = [...some].sort((a, b) => a - b).map((step): [string, string] => [String(step), `up to ${tell(step)}`]);
+      choices(find(id), [["", "any"], ...options], chosen === null ? "" : String(chosen));
+      find(id).parentElement!.hidden = !some.size;
+    };
+    upTo("params", "params", PARAMS, (value) => count(value), state.params);
+    upTo("memory", "memory_mb", MEMORY_MB, memory, state.memory);
+    for (const name of ["licence", "precision"] as const) {
+      const known = [...new Set(rows.map((row) => named(board, name, row)).concat(state[name]))].filter(Boolean).sort();
+      choices(find(name), [["", "any"], ...known.map((value): [string, string] => [value, value])], state[name]);
+      find(name).parentElement!.hidden = !known.length;
+    }
+    find<HTMLInputElement>("floor").value = String(this.floor);
+    const budget = find<HTMLInputElement>("budget");
+    budget.value = String(this.budgetStep());
+    budget.parentElement!.hidden = !this.energies();
+    this.tellSliders();
+  }
+
+  private get floor(): number {
+    return this.state.floor ?? this.view.floor;
+  }
+
+  private tellSliders(): void {
+    const [unit, factor] = this.view.energy_unit;
+    const { budget } = this.state;
+    find("floor-told").textContent = `${fixed(this.floor, 0)} points`;
+    const told = budget === null ? "none" : `${short(budget * factor)} ${unit}`;
+    find("budget-told").textContent = told;
+    find("floor").setAttribute("aria-valuetext", `${fixed(this.floor, 0)} points`);
+    find("budget").setAttribute("aria-valuetext", budget === null ? "no budget" : `${told} per 1,000 answers`);
+  }
+
+  /** Logs of the least and the most energy of the view. */
+  private energies(): [number, number] | null {
+    const known: number[] = [];
+    for (let row = this.view.start; row < this.view.end; row++) {
+      const value = figure(this.board, "energy", row);
+      if (value) known.push(value);
+    }
+    if (!known.length) return null;
+    return [Math.log(known.reduce((a, b) => Math.min(a, b)) * 0.95), Math.log(known.reduce((a, b) => Math.max(a, b)) * 1.05)];
+  }
+
+  private budgetAt(step: number): number | null {
+    const ends = this.energies();
+    if (!ends || step >= BUDGET_STEPS) return null;
+    return Number(Math.exp(ends[0] + ((ends[1] - ends[0]) * step) / BUDGET_STEPS).toPrecision(4));
+  }
+
+  private budgetStep(): number {
+    const ends = this.energies(), { budget } = this.state;
+    if (!ends || budget === null) return BUDGET_STEPS;
+    const step = Math.round((BUDGET_STEPS * (Math.log(budget) - ends[0])) / (ends[1] - ends[0]));
+    return Math.min(BUDGET_STEPS - 1, Math.max(0, step));
+  }
+
+  private move(change: Partial<State>): void {
+    this.state = { ...this.state, ...change };
+    const hash = writeState(this.state, this.board);
+    history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
+  }
+
+  /** Sift, judge and draw the rows. */
+  private show(): void {
+    const { board, view, state } = this;
+    this.active = filters(board, view, state);
+    ({ rows: this.rows, hidden: this.hidden } = sift(view, this.active));
+    ({ places: this.places, exact: this.exact } = judge(board, view, this.rows, this.floor));
+    this.rows = sorted({ ...this.told(), rows: this.rows, asRanked: this.floor === view.floor });
+    const pages = Math.max(1, Math.ceil(this.rows.length / ROWS));
+    if (state.page > pages) this.move({ page: pages });
+    this.lit = this.cursor = null;
+    find("tip").hidden = true;
+    find("picture").hidden = !this.rows.length;
+    this.draw();
+    this.words();
+    this.table();
+  }
+
+  private told() {
+    const { board, view, rows, places, exact, state } = this;
+    return { board, view, rows, places, exact, page: state.page, pins: this.pins(), sort: state.sort, down: state.down };
+  }
+
+  private pins(): Set<number> {
+    const wanted = new Set(this.state.pins);
+    return new Set(wanted.size ? this.rows.filter((row) => wanted.has(named(this.board, "label", row))) : []);
+  }
+
+  private draw(): void {
+    const { board, view, rows, places, state } = this;
+    this.chart.draw({ board, view, rows, places, pins: this.pins(), budget: state.budget, floor: this.floor });
+    this.chart.light(this.lit);
+  }
+
+  private table(): void {
+    if (!this.rows.length) return this.empty();
+    drawTable(find("table"), this.told(), {
+      sort: (column) => this.sort(column),
+      pin: (row) => this.pin(row),
+      light: (row) => this.light(row, false),
+    });
+    const { page } = this.state, pages = Math.ceil(this.rows.length / ROWS);
+    const turn = (title: string, to: number, able: boolean) => {
+      const button = element("button", { type: "button", ...(able ? {} : { disabled: "disabled" }) }, [title]);
+      button.addEventListener("click", () => {
+        this.move({ page: to });
+        this.table();
+        this.words();
+        find("summary").scrollIntoView();
+      });
+      return button;
+    };
+    find("turn").hidden = pages < 2;
+    find("turn").replaceChildren(turn("Previous", page - 1, page > 1), turn("Next", page + 1, page < pages), ` page ${page} of ${pages}`);
+  }
+
+  /** What hides everything, and a way out of each. */
+  private empty(): void {
+    find("hidden-by").hidden = true;
+    find("turn").hidden = true;
+    const said = this.hidden.map((each) => element("li", {}, [
+      `${each.filter.says}: hides ${this.hides(each)} `,
+      this.drop(each.filter),
+    ]));
+    find("table").replaceChildren(element("div", { class: "empty" }, [
+      element("p", {}, ["No entrant of this view passes all filters:"]), element("ul", {}, said),
+    ]));
+  }
+
+  private hides({ fails, unknown }: Hidden): string {
+    return `${fails + unknown} of ${this.view.end - this.view.start}${unknown ? `, ${unknown} of which do not tell` : ""}`;
+  }
+
+  private drop(filter: Filter): HTMLElement {
+    const button = element("button", { type: "button", "aria-label": `Drop the filter ${filter.says}` }, ["Drop it"]);
+    button.addEventListener("click", () => {
+      this.move({ [filter.key]: FRESH[filter.key], page: 1 });
+      this.controls();
+      this.show();
+    });
+    return button;
+  }
+
+  private words(): void {
+    const { rows, places, state, view } = this;
+    const on = rows.filter((row) => places.get(row)!.frontier === "on").length;
+    const ranked = rows.filter((row) => places.get(row)!.rank !== null).length;
+    const all = view.end - view.start, first = rows.length ? (state.page - 1) * ROWS + 1 : 0;
+    const last = Math.min(state.page * ROWS, rows.length), total = rows.length === all ? "" : ` (${fixed(all, 0)} in this view)`;
+    find("summary").textContent = !rows.length ? `No entrants${total}.` : `${fixed(first, 0)}–${fixed(last, 0)} of ${fixed(rows.length, 0)} entrants${total}; ${fixed(ranked, 0)} ranked, ${fixed(on, 0)} on the frontier.`;
+    const said = this.hidden.map((each) => `${each.filter.says} hides ${this.hides(each)}`);
+    if (said.length && rows.length) said.push("the words above are about the whole view");
+    if (!this.exact) said.push("* ranges and frontier are those of the whole view, which is too large to compare anew");
+    find("hidden-by").hidden = !said.length;
+    find("hidden-by").textContent = said.length ? `${said.join("; ")}.`.replace(/^./, (letter) => letter.toUpperCase()) : "";
+    this.legend();
+  }
+
+  private legend(): void {
+    const shown = new Set(this.rows.map((row) => shapeOf(this.places.get(row)!.frontier)));
+    find("legend").replaceChildren(...legend(shown, this.view.grade === "modelled"));
+    const [least, most] = [this.rows[0], this.rows[this.rows.length - 1]];
+    find("chart").setAttribute("aria-label", least === undefined ? "Nothing to draw" : `Quality against energy of ${this.rows.length} entrants, from ${named(this.board, "label", least)} to ${named(this.board, "label", most)} as the table has them`);
+  }
+
+  private sort(column: string): void {
+    const heading = headings(this.board, this.view, this.places).find((each) => each.key === column)!;
+    const again = this.state.sort === column;
+    this.move({ sort: column, down: again ? !this.state.down : heading.most, page: 1 });
+    this.rows = sorted({ ...this.told(), rows: [...this.rows].sort((a, b) => a - b), asRanked: this.floor === this.view.floor });
+    this.table();
+    this.words();
+  }
+
+  private pin(row: number): void {
+    const label = named(this.board, "label", row), { pins } = this.state;
+    this.move({ pins: pins.includes(label) ? pins.filter((each) => each !== label) : [...pins, label] });
+    this.draw();
+    this.table();
+  }
+
+  /** Mark a row in chart and table; `near` puts its figures beside its point. */
+  private light(row: number | null, near: boolean): void {
+    if (row === this.lit) return;
+    this.lit = row;
+    for (const line of find("table").querySelectorAll<HTMLElement>("tr[data-row]")) {
+      line.classList.toggle("lit", near && line.dataset.row === String(row));
+    }
+    this.chart.light(row);
+    const tip = find("tip"), spot = row === null ? null : this.chart.spot(row);
+    tip.hidden = !near || !spot;
+    if (row === null || !spot || !near) return;
+    tip.replaceChildren(element("b", {}, [named(this.board, "label", row)]), ...this.figures(row).map((text) => element("span", {}, [text, document.createElement("br")])));
+    const room = find("chart").getBoundingClientRect(), size = tip.getBoundingClientRect();
+    const x = spot.x + 14 + size.width > room.width ? Math.max(0, spot.x - 14 - size.width) : spot.x + 14;
+    tip.style.transform = `translate(${x}px, ${Math.max(0, Math.min(spot.y - size.height / 2, room.height - size.height))}px)`;
+  }
+
+  /** What stands behind a point, a line each. */
+  private figures(row: number): string[] {
+    const { board, view } = this, place = this.places.get(row)!;
+    const value = (name: "quality" | "energy" | "rate", factor: number, unit: string) => {
+      const [own, low, high] = ([name, `${name}_low`, `${name}_high`] as const).map((each) => figure(board, each, row));
+      if (own === null) return "";
+      const digits = name === "quality" ? 1 : Math.max(0, 2 - Math.floor(Math.log10(own * factor)));
+      const limits = low === null || high === null ? "" : ` (${span(low * factor, high * factor, digits)})`;
+      return `${fixed(own * factor, digits)}${limits} ${unit}`;
+    };
+    const [unit, factor] = view.energy_unit, [many, rate] = view.rate_unit;
+    const [rank, range] = rankText(place);
+    return [
+      value("quality", 1, "points"), value("energy", factor, `${unit} per 1,000`), value("rate", rate, `${many ? `${many} ` : ""}right per Wh`),
+      place.rank === null ? "not ranked" : `rank ${rank} ${range}`.trim(), place.frontier ? `frontier: ${place.frontier}` : "frontier: not judged",
+    ].filter(Boolean);
+  }
+
+  private listen(): void {
+    const chart = find("chart");
+    const set = (change: Partial<State>) => {
+      this.move({ ...change, page: 1 });
+      this.show();
+    };
+    for (const name of ["task", "hardware", "grade"] as const) find<HTMLSelectElement>(name).addEventListener("change", (event) => this.choose(name, (event.target as HTMLSelectElement).value));
+    find<HTMLSelectElement>("variant").addEventListener("change", (event) => {
+      this.move({ view: (event.target as HTMLSelectElement).value, page: 1, budget: null, floor: null });
+      this.open();
+    });
+    find("controls").addEventListener("submit", (event) => event.preventDefault());
+    find<HTMLInputElement>("search").addEventListener("input", (event) => set({ search: (event.target as HTMLInputElement).value.trim() }));
+    for (const name of ["params", "memory"] as const) {
+      find<HTMLSelectElement>(name).addEventListener("change", (event) => set({ [name]: Number((event.target as HTMLSelectElement).value) || null }));
+    }
+    for (const name of ["licence", "precision"] as const) {
+      find<HTMLSelectElement>(name).addEventListener("change", (event) => set({ [name]: (event.target as HTMLSelectElement).value }));
+    }
+    find<HTMLInputElement>("floor").addEventListener("input", (event) => {
+      const floor = Number((event.target as HTMLInputElement).value);
+      set({ floor: floor === this.view.floor ? null : floor });
+      this.tellSliders();
+    });
+    find<HTMLInputElement>("budget").addEventListener("input", (event) => {
+      set({ budget: this.budgetAt(Number((event.target as HTMLInputElement).value)) });
+      this.tellSliders();
+    });
+    find("clear").addEventListener("click", () => {
+      this.move({ ...FRESH, view: this.state.view, pins: this.state.pins });
+      this.controls();
+      this.show();
+    });
+    find("copy").addEventListener("click", () => void this.copy());
+    find("csv").addEventListener("click", () => save(`joulemark-${this.view.id}.csv`, "text/csv", asCsv(lines(this.board, this.view, this.rows, this.places))));
+    find("json").addEventListener("click", () => save(`joulemark-${this.view.id}.json`, "application/json", this.asJson()));
+    chart.addEventListener("pointermove", (event) => this.light(this.near(event), true));
+    chart.addEventListener("pointerleave", () => this.light(null, true));
+    chart.addEventListener("click", (event) => {
+      const row = this.near(event);
+      if (row !== null) this.pin(row);
+    });
+    chart.addEventListener("keydown", (event) => this.key(event));
+    chart.addEventListener("blur", () => this.light(null, true));
+    window.addEventListener("hashchange", () => {
+      this.state = readState(location.hash, this.board);
+      this.open();
+    });
+    new ResizeObserver(() => this.draw()).observe(chart);
+    for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", () => this.draw());
+  }
+
+  private near(event: MouseEvent): number | null {
+    const room = find("chart").getBoundingClientRect();
+    return this.chart.at(event.clientX - room.left, event.clientY - room.top);
+  }
+
+  /** Arrow keys go from point to point by energy; Home, End, Enter and Escape do what they say. */
+  private key(event: KeyboardEvent): void {
+    const order = this.chart.order();
+    if (!order.length) return;
+    const at = this.cursor === null ? -1 : order.indexOf(this.cursor);
+    const steps: Record<string, number> = { ArrowRight: at + 1, ArrowUp: at + 1, ArrowLeft: at - 1, ArrowDown: at - 1, Home: 0, End: order.length - 1 };
+    if (event.key in steps) this.cursor = order[Math.max(0, Math.min(order.length - 1, steps[event.key]))];
+    else if ((event.key === "Enter" || event.key === " ") && this.cursor !== null) this.pin(this.cursor);
+    else if (event.key === "Escape") this.cursor = null;
+    else return;
+    event.preventDefault();
+    this.light(this.cursor, true);
+    find("said").textContent = this.cursor === null ? "" : `${named(this.board, "label", this.cursor)}: ${this.figures(this.cursor).join(", ")}`;
+  }
+
+  private async copy(): Promise<void> {
+    const button = find("copy");
+    try {
+      await navigator.clipboard.writeText(location.href);
+      button.textContent = "Copied";
+    } catch {
+      button.textContent = "Copy it from the address bar";
+    }
+    setTimeout(() => (button.textContent = "Copy link"), 2000);
+  }
+
+  private asJson(): string {
+    const { view, board } = this;
+    const told = { schema: "joulemark.board-view/1", view: view.id, task: view.task, hardware: view.hardware, grade: view.grade, quality_floor: this.floor, filters: this.active.map((each) => each.says), rows: lines(board, view, this.rows, this.places) };
+    return JSON.stringify(told, null, 1) + "\n";
+  }
+}
+
+/** What computes most comes first, where a list has room for little. */
+function acceleratorFirst(hardware: string): string {
+  const [processor, ...others] = hardware.split(" + ");
+  return [...others, processor].join(" + ");
+}
+
+if (window.joulemarkBoard) new Page(window.joulemarkBoard);

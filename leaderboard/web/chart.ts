@@ -1,0 +1,373 @@
+/** Quality against energy: points on a canvas, so that thousands are quick, and words above it in SVG. */
+
+import { type Board, type View, figure, named } from "./data";
+import { short } from "./format";
+import type { Place } from "./judge";
+
+export interface Drawn {
+  board: Board;
+  view: View;
+  rows: number[];
+  places: Map<number, Place>;
+  pins: Set<number>;
+  budget: number | null;
+  floor: number;
+}
+
+interface Frame {
+  left: number;
+  top: number;
+  right: number;
+  bottom: number;
+  x: (wh: number) => number;
+  y: (quality: number) => number;
+  from: number;
+  to: number;
+  low: number;
+  high: number;
+}
+
+export type Shape = "on" | "unclear" | "dominated" | "none";
+
+const SVG = "http://www.w3.org/2000/svg";
+const MOST_NAMED = 14;
+const NEAR = 24;
+const SIZE = 5.5, SMALL = 3.5, STAMP = 12;
+/** So many points get bars and full strength each. */
+const CROWD = 60;
+
+/** A chart in its box; `draw` shows other rows, `at` tells which is near a spot, `order` is theirs for arrow keys. */
+export class Chart {
+  private spots: { row: number; x: number; y: number }[] = [];
+  private drawn: Drawn | null = null;
+  private names = new Set<number>();
+
+  constructor(private box: HTMLElement) {}
+
+  draw(drawn: Drawn): void {
+    this.drawn = drawn;
+    const { width, height } = this.box.getBoundingClientRect();
+    if (!width) return;
+    const [pen] = this.pens(width, height), svg = this.box.querySelector("svg")!;
+    svg.replaceChildren();
+    svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+    const points = drawn.rows.filter((row) => figure(drawn.board, "energy", row) && figure(drawn.board, "quality", row) !== null);
+    const frame = makeFrame(drawn, points, width, height);
+    this.spots = points.map((row) => ({
+      row,
+      x: frame.x(figure(drawn.board, "energy", row)!),
+      y: frame.y(figure(drawn.board, "quality", row)!),
+    }));
+    const ink = colours();
+    drawGrid(pen, svg, drawn, frame, ink);
+    if (!points.length) return;
+    const front = this.front();
+    drawSteps(pen, front, frame, ink);
+    this.drawPoints(pen, drawn, frame, ink, front);
+    this.drawNames(svg, drawn, frame, front);
+  }
+
+  /** Mark one row, above the others, which stay as they are: they may be many. */
+  light(row: number | null): void {
+    const over = this.box.querySelectorAll("canvas")[1], pen = over.getContext("2d")!;
+    pen.clearRect(0, 0, over.width, over.height);
+    this.box.querySelector("svg .lit")?.remove();
+    const spot = row === null ? null : this.spot(row);
+    if (row === null || !spot || !this.drawn) return;
+    const { width } = this.box.getBoundingClientRect(), ink = colours();
+    drawPoint(pen, spot, shapeOf(this.drawn.places.get(row)!.frontier), ink, this.drawn.view.grade === "modelled");
+    ring(pen, spot, ink);
+    if (this.names.has(row)) return;
+    const right = spot.x > width / 2;
+    words(this.box.querySelector("svg")!, "name lit", spot.x + (right ? -13 : 13), spot.y - 12, named(this.drawn.board, "label", row), right ? "end" : "start");
+  }
+
+  /** The row nearest to a spot of the box, if one is near. */
+  at(x: number, y: number): number | null {
+    let best: number | null = null, least = NEAR * NEAR;
+    for (const spot of this.spots) {
+      const far = (spot.x - x) ** 2 + (spot.y - y) ** 2;
+      if (far < least) [best, least] = [spot.row, far];
+    }
+    return best;
+  }
+
+  spot(row: number): { x: number; y: number } | null {
+    return this.spots.find((each) => each.row === row) ?? null;
+  }
+
+  /** Rows from the least energy to the most. */
+  order(): number[] {
+    return [...this.spots].sort((a, b) => a.x - b.x || a.y - b.y).map((spot) => spot.row);
+  }
+
+  /** Pens of the points and of what is marked, for a clean sheet of that size. */
+  private pens(width: number, height: number): CanvasRenderingContext2D[] {
+    const scale = window.devicePixelRatio || 1;
+    return [...this.box.querySelectorAll("canvas")].map((canvas) => {
+      canvas.width = Math.round(width * scale);
+      canvas.height = Math.round(height * scale);
+      const pen = canvas.getContext("2d")!;
+      pen.setTransform(scale, 0, 0, scale, 0, 0);
+      return pen;
+    });
+  }
+
+  private front(): { row: number; x: number; y: number }[] {
+    const { board } = this.drawn!;
+    const judged = this.spots.filter((spot) => named(board, "frontier", spot.row));
+    const found: typeof judged = [];
+    for (const spot of judged.sort((a, b) => a.x - b.x || a.y - b.y)) {
+      if (!found.length || spot.y < found[found.length - 1].y) found.push(spot);
+    }
+    return found;
+  }
+
+  /** Crowds first, small, pale and without bars; then the frontier, then what is pinned. */
+  private drawPoints(pen: CanvasRenderingContext2D, drawn: Drawn, frame: Frame, ink: Ink, front: { row: number }[]): void {
+    const first = new Set(front.map((spot) => spot.row)), few = this.spots.length < CROWD;
+    const hollow = drawn.view.grade === "modelled";
+    const shape = (row: number) => shapeOf(drawn.places.get(row)!.frontier);
+    const leads = (row: number) => few || first.has(row) || drawn.pins.has(row);
+    const stamps = few ? null : makeStamps(ink, hollow);
+    pen.globalAlpha = 0.6;
+    for (const spot of this.spots) {
+      if (stamps && !leads(spot.row)) pen.drawImage(stamps[shape(spot.row)], spot.x - STAMP / 2, spot.y - STAMP / 2, STAMP, STAMP);
+    }
+    pen.globalAlpha = 1;
+    const weight = (row: number) => (drawn.pins.has(row) ? 2 : first.has(row) ? 1 : 0);
+    for (const spot of this.spots.filter((each) => leads(each.row)).sort((a, b) => weight(a.row) - weight(b.row))) {
+      pen.strokeStyle = ink[shape(spot.row)];
+      drawBars(pen, drawn, spot, frame);
+      drawPoint(pen, spot, shape(spot.row), ink, hollow);
+      if (drawn.pins.has(spot.row)) ring(pen, spot, ink);
+    }
+  }
+
+  /** Names of pinned rows and of the frontier, each where it covers nothing; who finds no room has none. */
+  private drawNames(svg: SVGElement, drawn: Drawn, frame: Frame, front: { row: number }[]): void {
+    const wanted = [...new Set([...drawn.pins, ...front.map((spot) => spot.row)])];
+    const taken = this.spots.length < 300 ? this.spots.map(({ x, y }) => ({ x: x - 6, y: y - 6, w: 12, h: 12 })) : [];
+    this.names.clear();
+    for (const row of wanted) {
+      const spot = this.spot(row);
+      if (!spot || this.names.size >= MOST_NAMED) continue;
+      const text = words(svg, "name", spot.x, spot.y, named(drawn.board, "label", row));
+      const width = text.getComputedTextLength();
+      const room = [[-width - 10, -5], [10, 14], [10, -7], [-width - 10, 14], [-width / 2, -13], [-width / 2, 23], [-width - 16, -20], [16, 28],
+        [-width - 30, -34], [24, 40], [-width / 2, 46], [24, -34], [-width - 30, 44], [30, 62], [-width / 2, 66]]
+        .map(([dx, dy]) => ({ x: spot.x + dx, y: spot.y + dy - 11, w: width, h: 14 }))
+        .find((box) => box.x > frame.left + 2 && box.x + box.w < frame.right && box.y > frame.top - 8 && box.y + box.h < frame.bottom
+          && !taken.some((other) => overlap(box, other)));
+      if (!room) {
+        text.remove();
+        continue;
+      }
+      this.names.add(row);
+      taken.push(room);
+      lead(svg, spot, room);
+      text.setAttribute("x", String(room.x));
+      text.setAttribute("y", String(room.y + 11));
+    }
+  }
+}
+
+export function shapeOf(frontier: string): Shape {
+  return (frontier || "none") as Shape;
+}
+
+function drawPoint(pen: CanvasRenderingContext2D, spot: { x: number; y: number }, shape: Shape, ink: Ink, hollow: boolean, size = SIZE): void {
+  outline(pen, shape, spot.x, spot.y, size);
+  pen.strokeStyle = ink[shape];
+  pen.fillStyle = hollow ? ink.paper : ink[shape];
+  pen.lineWidth = 1.6;
+  if (shape !== "none") pen.fill();
+  pen.stroke();
+}
+
+/** A small picture of each shape: tens of thousands of these are drawn faster than as many paths. */
+function makeStamps(ink: Ink, hollow: boolean): Record<Shape, HTMLCanvasElement> {
+  const made = (["on", "unclear", "dominated", "none"] as Shape[]).map((shape) => {
+    const sheet = document.createElement("canvas");
+    sheet.width = sheet.height = STAMP * 2;
+    const pen = sheet.getContext("2d")!;
+    pen.scale(2, 2);
+    drawPoint(pen, { x: STAMP / 2, y: STAMP / 2 }, shape, ink, hollow, SMALL);
+    return [shape, sheet] as const;
+  });
+  return Object.fromEntries(made) as Record<Shape, HTMLCanvasElement>;
+}
+
+function ring(pen: CanvasRenderingContext2D, spot: { x: number; y: number }, ink: Ink): void {
+  pen.strokeStyle = ink.ink;
+  pen.lineWidth = 2;
+  pen.beginPath();
+  pen.arc(spot.x, spot.y, SIZE + 5, 0, 7);
+  pen.stroke();
+}
+
+/** The path of a mark; marks differ by shape as well as by colour. */
+export function outline(pen: CanvasRenderingContext2D, shape: Shape, x: number, y: number, r: number): void {
+  pen.beginPath();
+  if (shape === "on") pen.arc(x, y, r, 0, 7);
+  else if (shape === "none") {
+    pen.moveTo(x - r, y - r); pen.lineTo(x + r, y + r); pen.moveTo(x + r, y - r); pen.lineTo(x - r, y + r);
+  } else {
+    const corners = shape === "unclear" ? [[0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]] : [[-1.1, -0.9], [1.1, -0.9], [0, 1.1]];
+    corners.forEach(([dx, dy], at) => (at ? pen.lineTo(x + dx * r, y + dy * r) : pen.moveTo(x + dx * r, y + dy * r)));
+    pen.closePath();
+  }
+}
+
+type Ink = Record<"ink" | "muted" | "grid" | "paper" | "front" | Shape, string>;
+
+function colours(): Ink {
+  const style = getComputedStyle(document.documentElement);
+  const read = (name: string) => style.getPropertyValue(`--${name}`).trim();
+  return Object.fromEntries(["ink", "muted", "grid", "paper", "front", "on", "unclear", "dominated", "none"].map((name) => [name, read(name)])) as Ink;
+}
+
+function makeFrame(drawn: Drawn, points: number[], width: number, height: number): Frame {
+  const { board } = drawn;
+  const energies = points.map((row) => figure(board, "energy", row)!), qualities = points.map((row) => figure(board, "quality", row)!);
+  const least = energies.reduce((a, b) => Math.min(a, b), Infinity), most = energies.reduce((a, b) => Math.max(a, b), 0);
+  const [from, to] = points.length ? [Math.log10(least), Math.log10(most)] : [-1, 1];
+  const pad = Math.max(0.12, (to - from) * 0.07);
+  const low = Math.min(0, Math.floor(qualities.reduce((a, b) => Math.min(a, b), 0) / 10) * 10);
+  const high = Math.min(105, Math.ceil((qualities.reduce((a, b) => Math.max(a, b), 10) + 4) / 10) * 10);
+  const frame = { left: 46, top: 26, right: width - 12, bottom: height - 44, from: from - pad, to: to + pad, low: low - 2, high };
+  return {
+    ...frame,
+    x: (wh) => frame.left + ((Math.log10(wh) - frame.from) / (frame.to - frame.from)) * (frame.right - frame.left),
+    y: (quality) => frame.bottom - ((quality - frame.low) / (frame.high - frame.low)) * (frame.bottom - frame.top),
+  };
+}
+
+function drawGrid(pen: CanvasRenderingContext2D, svg: SVGElement, drawn: Drawn, frame: Frame, ink: Ink): void {
+  const [unit, factor] = drawn.view.energy_unit;
+  pen.lineWidth = 1;
+  pen.strokeStyle = ink.grid;
+  const step = frame.bottom - frame.top < 280 ? 25 : 20;
+  for (let quality = Math.ceil(frame.low / step) * step; quality <= Math.min(100, frame.high); quality += step) {
+    line(pen, frame.left, frame.y(quality), frame.right, frame.y(quality));
+    words(svg, "", frame.left - 8, frame.y(quality) + 4, String(quality), "end");
+  }
+  let last = -Infinity;
+  for (const value of ticks(10 ** frame.from * factor, 10 ** frame.to * factor)) {
+    const x = frame.x(value / factor);
+    if (x < frame.left + 8 || x > frame.right - 8 || x - last < 52) continue;
+    last = x;
+    line(pen, x, frame.top, x, frame.bottom);
+    words(svg, "", x, frame.bottom + 17, short(value, 1), "middle");
+  }
+  const middle = (frame.left + frame.right) / 2;
+  const more = frame.right - frame.left > 400 ? ", log scale (less is better)" : " (log scale)";
+  words(svg, "", middle, frame.bottom + 36, `${unit} per 1,000 answers${more}`, "middle");
+  words(svg, "", 4, 13, "Quality, points (more is better)");
+  drawRates(pen, svg, drawn, frame, ink);
+  for (const [on, x1, y1, x2, y2] of limits(drawn, frame)) {
+    if (!on) continue;
+    pen.strokeStyle = ink.muted;
+    pen.setLineDash([6, 4]);
+    line(pen, x1, y1, x2, y2);
+    pen.setLineDash([]);
+  }
+}
+
+/** The quality floor and the budget, where they lie inside. */
+function limits(drawn: Drawn, frame: Frame): [boolean, number, number, number, number][] {
+  const y = frame.y(drawn.floor), x = drawn.budget ? frame.x(drawn.budget) : 0;
+  return [
+    [drawn.floor > frame.low && drawn.floor < frame.high, frame.left, y, frame.right, y],
+    [x > frame.left && x < frame.right, x, frame.top, x, frame.bottom],
+  ];
+}
+
+/** Curves of equal right answers per watt-hour, each named at the top. */
+function drawRates(pen: CanvasRenderingContext2D, svg: SVGElement, drawn: Drawn, frame: Frame, ink: Ink): void {
+  const [unit, factor] = drawn.view.rate_unit;
+  const least = Math.ceil(Math.log10((10 * 20) / 10 ** frame.to)), most = Math.floor(Math.log10((10 * frame.high) / 10 ** frame.from));
+  let last = -Infinity;
+  for (let power = most; power >= least; power--) {
+    const end = frame.x((10 * frame.high) / 10 ** power);
+    pen.strokeStyle = ink.muted;
+    pen.globalAlpha = 0.55;
+    pen.setLineDash([1, 4]);
+    pen.beginPath();
+    for (let at = 0; at <= 60; at++) {
+      const x = frame.left + ((frame.right - frame.left) * at) / 60;
+      const wh = 10 ** (frame.from + ((frame.to - frame.from) * at) / 60), quality = (10 ** power * wh) / 10;
+      if (quality > frame.high || quality < frame.low) continue;
+      pen.lineTo(x, frame.y(quality));
+    }
+    pen.stroke();
+    pen.setLineDash([]);
+    pen.globalAlpha = 1;
+    const label = `${short(10 ** power * factor, 1)}${unit ? ` ${unit}` : ""} per Wh`;
+    if (end > last + 110 && end > 260 && end < frame.right - 40) {
+      words(svg, "", end, frame.top - 6, label, "middle");
+      last = end;
+    }
+  }
+}
+
+function drawSteps(pen: CanvasRenderingContext2D, front: { x: number; y: number }[], frame: Frame, ink: Ink): void {
+  if (!front.length) return;
+  pen.strokeStyle = ink.front;
+  pen.lineWidth = 2;
+  pen.beginPath();
+  pen.moveTo(front[0].x, frame.bottom);
+  front.forEach((spot, at) => {
+    if (at) pen.lineTo(spot.x, front[at - 1].y);
+    pen.lineTo(spot.x, spot.y);
+  });
+  pen.lineTo(frame.right, front[front.length - 1].y);
+  pen.stroke();
+}
+
+function drawBars(pen: CanvasRenderingContext2D, drawn: Drawn, spot: { row: number; x: number; y: number }, frame: Frame): void {
+  const [low, high, left, right] = (["quality_low", "quality_high", "energy_low", "energy_high"] as const).map((name) => figure(drawn.board, name, spot.row));
+  pen.lineWidth = 1.2;
+  if (low !== null && high !== null) line(pen, spot.x, frame.y(Math.max(low, frame.low)), spot.x, frame.y(Math.min(high, frame.high)));
+  if (left && right) line(pen, Math.max(frame.left, frame.x(left)), spot.y, Math.min(frame.right, frame.x(right)), spot.y);
+}
+
+function ticks(from: number, to: number): number[] {
+  const found: number[] = [];
+  const steps = to / from > 300 ? [1] : to / from > 12 ? [1, 3] : [1, 1.5, 2, 3, 4, 5, 7];
+  for (let power = Math.floor(Math.log10(from)); power <= Math.log10(to); power++) found.push(...steps.map((step) => step * 10 ** power));
+  return found.filter((value) => value >= from && value <= to);
+}
+
+function line(pen: CanvasRenderingContext2D, x1: number, y1: number, x2: number, y2: number): void {
+  pen.beginPath();
+  pen.moveTo(x1, y1);
+  pen.lineTo(x2, y2);
+  pen.stroke();
+}
+
+function words(svg: SVGElement, kind: string, x: number, y: number, text: string, anchor = "start"): SVGTextElement {
+  const made = document.createElementNS(SVG, "text");
+  if (kind) made.setAttribute("class", kind);
+  made.setAttribute("x", String(x));
+  made.setAttribute("y", String(y));
+  made.setAttribute("text-anchor", anchor);
+  made.textContent = text;
+  svg.append(made);
+  return made;
+}
+
+/** A line from a point to its name, where that is not beside it. */
+function lead(svg: SVGElement, spot: { x: number; y: number }, box: Box): void {
+  const x = Math.max(box.x, Math.min(spot.x, box.x + box.w)), y = Math.max(box.y + 1, Math.min(spot.y, box.y + box.h));
+  if (Math.hypot(x - spot.x, y - spot.y) < 18) return;
+  const made = document.createElementNS(SVG, "line");
+  for (const [name, value] of Object.entries({ x1: spot.x, y1: spot.y, x2: x, y2: y })) made.setAttribute(name, String(value));
+  svg.prepend(made);
+}
+
+interface Box { x: number; y: number; w: number; h: number }
+
+function overlap(a: Box, b: Box): boolean {
+  return a.x < b.x + b.w && b.x < a.x + a.w && a.y < b.y + b.h && b.y < a.y + a.h;
+}

@@ -1,0 +1,48 @@
+/** What a reader takes along: the rows that are shown, as CSV or JSON. */
+
+import { type Board, type Figure, type View, figure, named } from "./data";
+import type { Place } from "./judge";
+
+const FIGURES: Record<string, Figure> = {
+  quality: "quality", quality_low: "quality_low", quality_high: "quality_high",
+  energy_wh_per_1k: "energy", energy_wh_per_1k_within_low: "energy_low", energy_wh_per_1k_within_high: "energy_high",
+  correct_per_wh: "rate", correct_per_wh_within_low: "rate_low", correct_per_wh_within_high: "rate_high",
+  items: "items", repeats: "repeats", params: "params", peak_memory_mb: "memory_mb",
+};
+
+export type Line = Record<string, string | number | null>;
+
+/** Rows with the names of `joulemark rank --json`; null is missing. */
+export function lines(board: Board, view: View, rows: number[], places: Map<number, Place>): Line[] {
+  return rows.map((row) => {
+    const place = places.get(row)!;
+    const name = (column: Parameters<typeof named>[1]) => named(board, column, row) || null;
+    return {
+      rank: place.rank, rank_low: place.low, rank_high: place.high, model: name("model"), label: name("label"), run_id: name("run"),
+      task: view.task, hardware: view.hardware, grade: view.grade, frontier: place.frontier || null,
+      ...Object.fromEntries(Object.entries(FIGURES).map(([key, column]) => [key, figure(board, column, row)])),
+      precision: name("precision"), licence: name("licence"),
+    };
+  });
+}
+
+/** CSV; text that a spreadsheet would run as a formula gets a leading apostrophe. */
+export function asCsv(told: Line[]): string {
+  const cell = (value: string | number | null) => {
+    if (value === null) return "";
+    if (typeof value === "number") return String(value);
+    const text = /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : value;
+    return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
+  };
+  const names = told.length ? Object.keys(told[0]) : [];
+  return [names.join(","), ...told.map((line) => names.map((name) => cell(line[name])).join(","))].join("\n") + "\n";
+}
+
+export function save(name: string, kind: string, text: string): void {
+  const link = document.createElement("a");
+  const address = URL.createObjectURL(new Blob([text], { type: kind }));
+  link.href = address;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(address), 1000);
+}

@@ -1,0 +1,14 @@
+/** Elements from text: nothing is ever read as HTML. */
+
+export function element(name: string, attributes: Record<string, string>, children: (Node | string)[] = []): HTMLElement {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) if (value) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+/** Fill a select with values and what they are called, and choose one. */
+export function choices(select: HTMLSelectElement, options: [string, string][], chosen: string): void {
+  select.replaceChildren(...options.map(([value, title]) => new Option(title, value, false, value === chosen)));
+  select.value = chosen;
+}

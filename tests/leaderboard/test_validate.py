@@ -1,0 +1,287 @@
+"""What strangers send: valid runs are taken as they were measured, and nothing else gets in."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from believable import write_believable_run
+from click.testing import CliRunner
+from hostile import CHEATS, CONTENTS, FILES, FORGED, resealed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from made_runs import COUNTER, write_run
+
+from joulemark.harness.cli import cli
+from joulemark.harness.machine import describe_machine
+from joulemark.harness.store import Run
+from joulemark.leaderboard.audit import audit, notes
+from joulemark.leaderboard.auditclaims import check_machine
+from joulemark.leaderboard.commands import check
+from joulemark.leaderboard.knowntasks import TASK_HASHES
+from joulemark.leaderboard.schema import schema_text
+from joulemark.leaderboard.submission import pack, read_submission, unpack
+from joulemark.reports.documents import as_json
+from joulemark.reports.views import make_views
+
+DOCS = Path(__file__).parents[2] / "docs"
+MOST_MB = 768
+"""Of memory, for any file: what docs/leaderboard.md states."""
+
+Content = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return write_believable_run(tmp_path_factory.mktemp("believable") / "run")
+
+
+@pytest.fixture(scope="module")
+def valid(run: Run) -> bytes:
+    return pack(run)
+
+
+@pytest.fixture
+def codes(tmp_path: Path) -> Callable[[bytes], list[str]]:
+    """Codes of what is wrong with a file of these bytes."""
+
+    def look(content: bytes) -> list[str]:
+        file = tmp_path / "sent.json"
+        file.write_bytes(content)
+        return [finding.code for finding in check(file)[1]]
+
+    return look
+
+
+def _changed(valid: bytes, change: Callable[[Content], object]) -> bytes:
+    content = json.loads(valid)
+    change(content)
+    try:
+        return resealed(content)
+    except UnicodeEncodeError:
+        return json.dumps(content).encode()
+
+
+def test_a_run_that_was_measured_is_valid(tmp_path: Path) -> None:
+    """A real one, by the command line from end to end."""
+    command = [sys.executable, "-m", "joulemark.harness.cli"]
+    asked = ["-m", "ref/ngram", "-t", "jm_units", "--limit", "5", "--repeats", "2", "--meter", "modelled"]
+    subprocess.run([*command, "run", *asked, "--out", tmp_path / "run"], capture_output=True, check=True, timeout=120)
+    packed = CliRunner().invoke(cli, ["leaderboard", "pack", str(tmp_path / "run"), "-o", str(tmp_path / "s.json")])
+    assert packed.exit_code == 0, packed.output
+    told = CliRunner().invoke(cli, ["leaderboard", "validate", str(tmp_path / "s.json")])
+    assert "valid. 1 models, 1 tasks, 2 cells" in told.output
+
+
+def test_the_made_up_run_that_all_these_begin_with_is_valid(codes: Callable[[bytes], list[str]], valid: bytes) -> None:
+    assert codes(valid) == []
+
+
+@pytest.mark.parametrize(("code", "change"), [each[1:] for each in CONTENTS], ids=[each[0] for each in CONTENTS])
+def test_what_was_done_to_a_submission_is_told(
+    code: str, change: Callable[[Content], object], codes: Callable[[bytes], list[str]], valid: bytes
+) -> None:
+    assert code in codes(_changed(valid, change))
+
+
+@pytest.mark.parametrize(("code", "make"), [each[1:] for each in FILES], ids=[each[0] for each in FILES])
+def test_files_that_are_no_submission_are_refused_without_a_wait(
+    code: str, make: Callable[[Path, bytes], object], valid: bytes, tmp_path: Path
+) -> None:
+    make(tmp_path / "sent.json", valid)
+    assert [finding.code for finding in check(tmp_path / "sent.json")[1]] == [code]
+
+
+def test_there_are_sixty_and_more_hostile_submissions() -> None:
+    assert len(CONTENTS) + len(FILES) >= 60
+
+
+@pytest.mark.parametrize(("expected", "change"), [each[1:] for each in CHEATS], ids=[each[0] for each in CHEATS])
+def test_a_cheat_is_found(
+    expected: set[str], change: Callable[[Content], object], codes: Callable[[bytes], list[str]], valid: bytes
+) -> None:
+    assert expected <= {*codes(_changed(valid, change))}
+
+
+@pytest.mark.parametrize("change", [each[1] for each in FORGED], ids=[each[0] for each in FORGED])
+def test_what_nobody_can_see_is_not_claimed_to_be_seen(
+    change: Callable[[Content], object], codes: Callable[[bytes], list[str]], valid: bytes
+) -> None:
+    """The documentation names these; whoever finds a way takes them off its list."""
+    assert codes(_changed(valid, change)) == []
+
+
+def test_every_code_is_documented() -> None:
+    source = "".join(path.read_text() for path in (DOCS.parent / "leaderboard").glob("*.py") if _tells_codes(path))
+    told = {*re.findall(r'code="([a-z-]+)"', source), *re.findall(r'refuse\(\s*"([a-z-]+)"', source)}
+    documented = {*re.findall(r"^\| `([a-z-]+)` \|", (DOCS / "leaderboard.md").read_text(), re.MULTILINE)}
+    assert told <= documented
+    assert {each[1] for each in (*CONTENTS, *FILES)} <= told
+
+
+def _tells_codes(path: Path) -> bool:
+    return path.name.startswith("audit") or path.name in ("reading.py", "submission.py", "commands.py")
+
+
+_LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20)
+)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_whatever_a_value_is_changed_to_nothing_crashes(data: st.DataObject, valid: bytes, tmp_path: Path) -> None:
+    content = json.loads(valid)
+    part: Any = content
+    while True:
+        steps = list(part) if isinstance(part, dict) else list(range(len(part)))
+        step = data.draw(st.sampled_from(steps))
+        if not isinstance(part[step], dict | list) or not part[step] or data.draw(st.integers(0, 4)) == 0:
+            break
+        part = part[step]
+    if data.draw(st.booleans()) and isinstance(part, dict):
+        del part[step]
+    else:
+        part[step] = data.draw(
+            _LEAVES | st.lists(_LEAVES, max_size=3) | st.dictionaries(st.text(), _LEAVES, max_size=3)
+        )
+    file = tmp_path / "sent.json"
+    file.write_bytes(_changed(json.dumps(content).encode(), lambda _: None))
+    sent, findings = check(file)
+    assert sent is not None or findings
+    assert all("\n" not in str(finding) for finding in findings)
+
+
+def test_a_board_ranks_what_was_sent_as_its_own_report_did(run: Run, valid: bytes, tmp_path: Path) -> None:
+    _assert_alike(_ranked(_sent_and_unpacked(valid, tmp_path)), _ranked(run))
+
+
+def test_part_scores_clusters_and_cut_answers_come_through(tmp_path: Path) -> None:
+    """Resampling draws clusters in their order, and from energies and scores to the last digit."""
+    odd = {
+        "score": lambda items: (items["doc_id"] % 7) / 7,
+        "cluster": lambda items: (items["doc_id"] // 3).map("c{}".format),
+    }
+    measured = write_run(
+        tmp_path / "run",
+        items=60,
+        meter=COUNTER,
+        change_items=lambda task, items: (
+            items.assign(truncated=items["doc_id"] % 5 == 0, **odd) if task == "dates" else items
+        ),
+    )
+    _assert_alike(_ranked(_sent_and_unpacked(pack(measured), tmp_path)), _ranked(measured))
+
+
+def _assert_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
+    """The same figures, to 8 digits; numbers apart, the same in all."""
+    numbers = [{path: value for path, value in each.items() if isinstance(value, float)} for each in (one, other)]
+    rest = [{path: value for path, value in each.items() if not isinstance(value, float)} for each in (one, other)]
+    assert rest[0] == rest[1]
+    assert numbers[0] == pytest.approx(numbers[1], rel=1e-8, abs=1e-12)
+    assert any(path.endswith("p_frontier") for path in numbers[0])
+
+
+def _sent_and_unpacked(content: bytes, folder: Path) -> Run:
+    (folder / "sent.json").write_bytes(content)
+    return unpack(read_submission(folder / "sent.json"), folder / "unpacked")
+
+
+def _ranked(run: Run) -> dict[str, Any]:
+    """All figures of `rank --json`, by where they are."""
+    found: dict[str, Any] = {}
+
+    def walk(path: str, value: Any) -> None:
+        if isinstance(value, dict | list):
+            for key, own in value.items() if isinstance(value, dict) else enumerate(value):
+                walk(f"{path}.{key}", own)
+        else:
+            found[path] = value
+
+    walk("", as_json(make_views([run])))
+    return found
+
+
+def test_names_of_folders_and_what_meters_were_told_stay_at_home(run: Run) -> None:
+    told_to = {"include_path": ["/home/ada/tasks"], "meters": ["plug=shelly:host=192.0.2.7,password=ada1815", "nvml"]}
+    header = run.header.model_copy(update={"plan": run.header.plan | told_to})
+    told = run.cells[0].model_copy(update={"model_args": "hf:pretrained=/home/ada/models/m1", "error": "no ~/x/y.bin"})
+    content = pack(Run(path=run.path, header=header, cells=(told, *run.cells[1:])))
+    assert b"ada" not in content
+    assert b"pretrained=m1" in content
+    assert b'"plug=shelly","nvml"' in content
+
+
+def test_no_file_takes_more_memory_than_is_stated(valid: bytes, tmp_path: Path) -> None:
+    """Ten lists of wrong values, each as long as any may be: the most that was found."""
+    content = json.loads(valid)
+    for cell in content["cells"][:10]:
+        cell["flags"] = [0] * 99_000
+    (tmp_path / "sent.json").write_bytes(resealed(content))
+    code = (
+        "import sys, pathlib; from joulemark.leaderboard.commands import check;"
+        "print(check(pathlib.Path(sys.argv[1]))[1][0].code,"
+        "pathlib.Path('/proc/self/status').read_text().partition('VmHWM:')[2].split()[0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "sent.json"], capture_output=True, text=True, check=True
+    )
+    told, peak_kb = done.stdout.split()
+    assert told == "schema"
+    assert int(peak_kb) < MOST_MB * 1024
+
+
+def test_this_machine_has_the_id_that_submissions_are_checked_for(valid: bytes, tmp_path: Path) -> None:
+    (tmp_path / "sent.json").write_bytes(valid)
+    sent = read_submission(tmp_path / "sent.json")
+    here = sent.model_copy(update={"run": sent.run.model_copy(update={"machine": describe_machine()})})
+    assert list(check_machine(here)) == []
+
+
+def test_the_hashes_of_our_tasks_are_those_of_what_is_shipped() -> None:
+    from joulemark.tasks import lmeval
+    from joulemark.tasks.catalog import OUR_TASKS
+
+    assert {card.name: lmeval.load_task(card.name).hash for card in OUR_TASKS} == TASK_HASHES
+
+
+def test_the_published_schema_is_current() -> None:
+    assert (DOCS / "submission.schema.json").read_text(encoding="utf-8") == schema_text(), (
+        "run `joulemark leaderboard validate --schema > docs/submission.schema.json`"
+    )
+
+
+def test_tasks_of_others_are_a_note_and_no_finding(tmp_path: Path) -> None:
+    run = write_believable_run(tmp_path / "run", ["ref/ngram"], ["jm_units", "arc_easy"])
+    (tmp_path / "sent.json").write_bytes(pack(run))
+    sent = read_submission(tmp_path / "sent.json")
+    assert audit(sent) == []
+    assert "arc_easy" in notes(sent)[0]
+
+
+def test_of_many_alike_a_few_are_told_with_how_many_there_are(valid: bytes, tmp_path: Path) -> None:
+    content = json.loads(valid)
+    for cell in content["cells"]:
+        cell["quality"] = 99.0
+    (tmp_path / "sent.json").write_bytes(resealed(content))
+    found = audit(read_submission(tmp_path / "sent.json"))
+    assert [finding.code for finding in found] == ["sum-quality"] * 6
+    assert found[-1].message == "and 7 more like these."
+
+
+def test_validate_tells_each_file_and_the_worst_decides(valid: bytes, tmp_path: Path) -> None:
+    good, bad = tmp_path / "good.json", tmp_path / "bad.json"
+    good.write_bytes(valid)
+    bad.write_bytes(b"{}")
+    asked = ["leaderboard", "validate", "--json", str(good), str(bad)]
+    done = CliRunner().invoke(cli, asked, standalone_mode=False)
+    told = json.loads(done.stdout)["files"]
+    assert done.return_value == 1
+    assert [each["valid"] for each in told] == [True, False]
+    assert told[1]["findings"][0]["code"] == "schema"
