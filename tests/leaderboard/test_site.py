@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import re
-import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from axe_playwright_python.sync_playwright import Axe
 from believable import write_believable_run
 from click.testing import CliRunner
 from made_runs import COUNTER, write_run
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from joulemark.harness.record import Cell
 from joulemark.harness.store import Run
@@ -97,18 +96,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     board = make_board(sent)
     write_site(render_site(board), folder / "out")
     return Site(folder / "out", board, runs, sent)
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Browser]:
-    """Chromium, as the system has it."""
-    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if found is None:
-        pytest.skip("no browser: install Chromium (Debian: apt install chromium)")
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
