@@ -14,9 +14,9 @@ import numpy as np
 
 from .findings import Refused, refuse
 
-__all__ = ["MOST_BYTES", "read_json"]
+__all__ = ["parse_json", "read_bytes"]
 
-MOST_BYTES = 8 << 20
+_MOST_BYTES = 8 << 20
 """Of a submission: 50 models on 20 tasks take some 5 MB. So much JSON takes at most some 250 MB once it is read."""
 _MOST_DIGITS = 18
 """Of a whole number: what fits 64 bits."""
@@ -29,12 +29,12 @@ _TEXTS = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _SHOWN = 40
 
 
-def read_json(path: Path) -> Any:
-    """The value of a JSON file.
+def read_bytes(path: Path) -> bytes:
+    """The content of a file, if it is a plain one and not too large.
 
     Raises:
-        Refused: It is none that may be taken; the code says why.
-        OSError: It cannot be opened.
+        Refused: It may not be taken; the code says why.
+        OSError: It cannot be read.
     """
     # Opening a pipe without O_NONBLOCK waits for a writer that may never come.
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -42,11 +42,20 @@ def read_json(path: Path) -> Any:
         os.close(handle)
         refuse("not-a-file", "", "it is no plain file; give one that `joulemark leaderboard pack` wrote.")
     with os.fdopen(handle, "rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
         refuse(
-            "too-large", "", f"it has more than {MOST_BYTES >> 20} MiB; pack fewer runs, models or repeats into one."
+            "too-large", "", f"it has more than {_MOST_BYTES >> 20} MiB; pack fewer runs, models or repeats into one."
         )
+    return content
+
+
+def parse_json(content: bytes) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        Refused: It is none that may be taken; the code says why.
+    """
     _refuse_shape(content)
     try:
         text = content.decode("utf-8")

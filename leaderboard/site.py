@@ -7,12 +7,13 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from joulemark.harness.record import Cell
 from joulemark.reports.caveats import caveats
 from joulemark.reports.documents import MOST_ROWS, as_csv, json_text, view_title
 from joulemark.reports.findings import finding, grade_sentence, interval_sentence
+from joulemark.reports.html import templates
 from joulemark.reports.method import method
 from joulemark.reports.rows import Row
 from joulemark.reports.table import Columns, rank_text
@@ -22,9 +23,6 @@ from joulemark.reports.wording import draws_share, number, reach, safe
 from .board import Board, BoardRun, BoardView, page_name
 from .columns import as_script
 from .pairs import MOST_PAIRED
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
 
 __all__ = ["FIRST_ROWS", "render_site"]
 
@@ -48,14 +46,14 @@ def render_site(board: Board, base_url: str | None = None) -> dict[str, bytes]:
     made["data/rank.json"] = json_text([each.view for each in board.views]).encode()
     for run in board.runs:
         made[f"data/run/{run.page}.json"] = _cells_json(run)
-    environment = _environment()
+    pages = templates("joulemark.leaderboard", page_name=page_name, safe_text=safe, reach=reach, number=number)
     for path, template, values in _pages(board):
         common = {
             "root": "../" * path.count("/"),
             "canonical": f"{base_url.rstrip('/')}/{path}" if base_url else "",
             "path": path,
         }
-        made[path] = environment.get_template(template).render(**common, **values).encode()
+        made[path] = pages.get_template(template).render(**common, **values).encode()
     return dict(sorted(made.items()))
 
 
@@ -82,20 +80,6 @@ def _pages(board: Board) -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield f"model/{page_name(name)}.html", "model.html.j2", _model(name, places, board)
     for run in board.runs:
         yield f"run/{run.page}.html", "run.html.j2", _run(run, views)
-
-
-def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("joulemark.leaderboard", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"page_name": page_name, "safe_text": safe, "reach": reach, "number": number}
-    return environment
 
 
 def _section(each: BoardView, shown: View) -> dict[str, Any]:
@@ -138,18 +122,18 @@ def _model(name: str, places: Sequence[tuple[BoardView, Row]], board: Board) -> 
         ("Licence", info.licence),
     ]
     pages = {run.id: run.page for run in board.runs}
-    lines = [
-        _line(own, Columns(place.view))
-        | {
+    lines = []
+    for place, own in places:
+        columns = Columns(place.view)
+        where = {
             "view": place.id,
             "title": view_title(place.view),
             "kind": _kind(place.view),
-            "units": (Columns(place.view).rate.name, Columns(place.view).energy.name),
+            "units": (columns.rate.name, columns.energy.name),
             "page": pages[safe(own.run_id)],
             "of": len(place.view.ranked),
         }
-        for place, own in places
-    ]
+        lines.append(_line(own, columns) | where)
     return {
         "name": safe(name),
         "facts": [(key, safe(str(value or "not told"))) for key, value in facts],

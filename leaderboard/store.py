@@ -9,8 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,9 +23,9 @@ from joulemark.meters.errors import UsageError
 
 from .audit import audit
 from .findings import Finding, Refused, refuse
-from .reading import MOST_BYTES
+from .reading import read_bytes
 from .storeindex import NAME, Entry, entry_of, in_order, index_text, read_index
-from .submission import Submission, read_submission
+from .submission import Submission, parse_submission, read_submission
 
 __all__ = ["ACCEPTED", "INDEX", "Added", "Looked", "Store", "add", "look_through", "read_store"]
 
@@ -217,23 +215,16 @@ def _told_by_files(
 
 
 def _take(file: Path) -> tuple[bytes, Submission]:
-    """A file's bytes, and what they say: of one copy, so that what is checked is what is kept.
+    """A file's bytes, and what they say: read once, so that what is checked is what is kept.
 
     Raises:
         Refused: It cannot be read, or has not the form of a submission.
     """
     try:
-        # Without waiting for somebody to write into a pipe.
-        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK), "rb") as opened:
-            if not stat.S_ISREG(os.fstat(opened.fileno()).st_mode):
-                refuse("not-a-file", "", "it is no plain file; give one that `joulemark leaderboard pack` wrote.")
-            content = opened.read(MOST_BYTES + 1)
-        with tempfile.TemporaryDirectory() as aside:
-            copy = Path(aside) / "copy.json"
-            copy.write_bytes(content)
-            return content, read_submission(copy)
+        content = read_bytes(file)
     except OSError as problem:
         refuse("unreadable", "", f"it cannot be read: {problem.strerror or problem}.")
+    return content, parse_submission(content)
 
 
 def _same_run(entry: Entry) -> Finding:

@@ -31,10 +31,10 @@ from joulemark.harness.store import CELLS, Run, RunWriter, canonical_json, read_
 from joulemark.meters.errors import Incomparable
 
 from .findings import refuse
-from .outcomes import HEX, MOST_CELLS, Items, Outcome, Part, QuestionSet, holds_bits, to_bits, to_text
-from .reading import read_json
+from .outcomes import HEX, MOST_CELLS, Items, Part, holds_bits, to_bits, to_text
+from .reading import parse_json, read_bytes
 
-__all__ = ["SCHEMA", "Items", "Outcome", "QuestionSet", "Submission", "digest", "pack", "read_submission", "unpack"]
+__all__ = ["SCHEMA", "Submission", "digest", "pack", "parse_submission", "read_submission", "unpack"]
 
 SCHEMA = "joulemark.submission/1"
 _DIGITS, _FEW_DIGITS = 9, 6
@@ -147,9 +147,18 @@ def read_submission(path: Path) -> Submission:
 
     Raises:
         Refused: It has not the form of a submission; the code says why.
-        OSError: It cannot be opened.
+        OSError: It cannot be read.
     """
-    content = read_json(path)
+    return parse_submission(read_bytes(path))
+
+
+def parse_submission(sent: bytes) -> Submission:
+    """The same of such a file's content.
+
+    Raises:
+        Refused: It has not the form of a submission; the code says why.
+    """
+    content = parse_json(sent)
     if not isinstance(content, dict) or content.get("schema") != SCHEMA:
         refuse("schema", "schema", f"it is no {SCHEMA}; write it with `joulemark leaderboard pack RUN`.")
     try:

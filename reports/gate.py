@@ -22,14 +22,12 @@ from .gateconfig import GateConfig
 from .gatehistory import History
 from .gatelikeness import asunder, differences, unpaired
 from .gaterules import Outcome, Tested, Verdict, rules_of, told_apart
+from .gatetests import LARGEST
 from .pairing import Side
 from .progress import planned_models, planned_tasks
 from .stats import holm
 
 __all__ = ["Asked", "Gate", "decide", "judge", "next_look"]
-
-_LARGEST = 700.0
-"""A log ratio of which there is a ratio: two repeats and a thousand rules may leave intervals that have no number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +56,7 @@ class Gate:
         alpha: False fails that this look may have.
         repeats: That there are of all cells.
         differs: What differs between the two besides the models, a sentence each.
+        tested: The rules with the tests that decided them, none where nothing can be told.
         by_precision: Whether a run went on until its energies were known well enough, for which ``alpha`` is less.
     """
 
@@ -67,6 +66,7 @@ class Gate:
     alpha: float
     repeats: int
     differs: tuple[str, ...] = ()
+    tested: tuple[Tested, ...] = ()
     by_precision: bool = False
 
 
@@ -122,6 +122,7 @@ def judge(
         alpha=alpha,
         repeats=_repeats(pairs),
         differs=tuple(unlike),
+        tested=tuple(found),
         by_precision=by_precision,
     )
 
@@ -381,11 +382,11 @@ def _written(rule: Outcome, low: float, high: float, seen: float) -> dict[str, A
         if rule.metric == "min_correct_per_wh":
             low, high, seen = -high, -low, -seen
         # A model that may be guessing has no lower end but 0.
-        known = max(abs(low) if low > -math.inf else 0.0, abs(high)) < _LARGEST
+        known = max(abs(low) if low > -math.inf else 0.0, abs(high)) < LARGEST
         return {
             "low": math.exp(low) if known else None,
             "high": math.exp(high) if known else None,
-            "min_detectable": math.exp(seen) if abs(seen) < _LARGEST else None,
+            "min_detectable": math.exp(seen) if abs(seen) < LARGEST else None,
         }
     most = 100.0 if rule.metric == "min_quality" else math.inf
     return {"low": -high, "high": min(-low, most), "min_detectable": -seen if math.isfinite(seen) else None}

@@ -22,8 +22,7 @@ from .entrants import Entrant, tried
 from .gate import Gate, judge
 from .gateconfig import GateConfig, Limits
 from .gateforesee import Energy, fewest_questions, foresee
-from .gatelikeness import asunder
-from .gaterules import Tested, rules_of, told_apart
+from .gaterules import Tested
 from .gatetests import Test, quality_test
 from .names import name_entrants
 from .pairing import Side
@@ -129,7 +128,7 @@ def calibrate(
             agreed by luck.
         UsageError: No task is called so, or no rule is about a change of these.
     """
-    [(_, a)], [(name, b)] = baseline.entrants.items(), candidate.entrants.items()
+    [a], [b] = baseline.entrants.values(), candidate.entrants.values()
     tasks = _chosen(a, b, only)
     asked = _about_changes(config, tasks)
     # No verdict of these two decides how long they are measured.
@@ -140,23 +139,20 @@ def calibrate(
         raise Incomparable(f"{baseline.run.path} tells nothing of this machine's noise: {why}")
     rules = sum(value is not None for task in tasks for value in config.limits_of(task).model_dump().values())
     alpha = config.alpha_at(rules, by_precision=by_precision and not config.looks)
-    apart = asunder(baseline.run, a, b)
-    each = [rule for task in tasks for rule in rules_of(name, a, b, task, asked, None, apart.get(task, ()))]
-    found = [told_apart(rule) for rule in each]
-    energy, missing = _scatters([rule for rule in found if rule[0].metric == "energy"])
-    quality = [rule for rule in found if rule[0].metric == "quality"]
+    energy, missing = _scatters([rule for rule in gate.tested if rule[0].metric == "energy"])
+    quality = [rule for rule in gate.tested if rule[0].metric == "quality"]
     told = [(rule, _least(test, a, b, rule.task)) for rule, test in quality if test]
     missing += [rule.reason for rule, test in quality if not test]
     missing += [_part_scores(rule.task) for rule, test in told if not test.var]
     share = alpha / max(rules, 1)
 
-    def foreseen(task: str, repeats: int, ones: Sequence[Test], df: float) -> Energy:
-        return foresee(task, repeats, ones, df, alpha=alpha, share=share, looks=config.looks)
+    def foreseen(task: str, repeats: int, ones: Sequence[Test]) -> Energy:
+        return foresee(task, repeats, ones, _df(ones), alpha=alpha, share=share, looks=config.looks)
 
     return Calibration(
         gate=gate,
-        energy=tuple(foreseen(task, repeats, [one], df) for task, repeats, one, df in energy),
-        whole=foreseen("all", *_of_all(energy)) if len(energy) > 1 else None,
+        energy=tuple(foreseen(task, repeats, [one]) for task, repeats, one in energy),
+        whole=foreseen("all", min(n for _, n, _ in energy), [one for *_, one in energy]) if len(energy) > 1 else None,
         quality=tuple(_questions(rule.task, test, b, alpha, share) for rule, test in told if test.var),
         missing=tuple(missing + _not_told(gate, tasks)),
         rules=rules,
@@ -219,8 +215,8 @@ def _changes(limits: Limits) -> Limits:
     return Limits.model_construct(**{key: told[key] for key in ("max_increase", "max_drop") if key in told})
 
 
-def _scatters(found: Sequence[Tested]) -> tuple[list[tuple[str, int, Test, float]], list[str]]:
-    """Of each task its repeats, the test of a single one, and its degrees of freedom; and why some tell none."""
+def _scatters(found: Sequence[Tested]) -> tuple[list[tuple[str, int, Test]], list[str]]:
+    """Of each task its repeats, and the test of a single one; and why some tell none."""
     told, missing = [], []
     for rule, test in found:
         if test is None:
@@ -229,8 +225,7 @@ def _scatters(found: Sequence[Tested]) -> tuple[list[tuple[str, int, Test, float
             few = f"{rule.repeats} repeats of {rule.task} do not tell its noise"
             missing.append(f"{few}; measure at least {LEAST}, better 10.")
         else:
-            one = replace(test, value=0.0, var=test.var * rule.repeats)
-            told.append((rule.task, rule.repeats, one, test.df))
+            told.append((rule.task, rule.repeats, replace(test, value=0.0, var=test.var * rule.repeats)))
     return told, missing
 
 
@@ -239,11 +234,9 @@ def _not_told(gate: Gate, tasks: Sequence[str]) -> list[str]:
     return [rule.reason for rule in gate.rules if rule.metric in ("task", "model") and rule.task not in tasks]
 
 
-def _of_all(energy: Sequence[tuple[str, int, Test, float]]) -> tuple[int, list[Test], float]:
-    """Over tasks, of which the noise is known better than of each: repeats, tests, and degrees of freedom."""
-    _, df = satterthwaite([np.array(one.var) for _, _, one, _ in energy], [own for *_, own in energy])
-    fewest, ones = min(repeats for _, repeats, _, _ in energy), [one for _, _, one, _ in energy]
-    return fewest, ones, float(df)
+def _df(ones: Sequence[Test]) -> float:
+    """Degrees of freedom of their mean variance: of several tasks it is known better than of each."""
+    return float(satterthwaite([np.array(one.var) for one in ones], [one.df for one in ones])[1])
 
 
 def _least(test: Test, a: Entrant, b: Entrant, task: str) -> Test:

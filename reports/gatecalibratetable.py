@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .gatecalibrate import Questions
-from .gatecalibratewords import Told, energy_seen, of_margin, repeats_needed, spread_of
+from .gatecalibratewords import Told, energy_seen, noise_text, of_margin, repeats_needed
 from .gatefigures import NONE
 from .gateforesee import FORESEEN, Energy
 from .gatetable import print_again, print_list, print_sentence, print_whole, reader
@@ -68,7 +68,7 @@ def _of_energy(rows: Sequence[Energy], looks: Sequence[int], plain: Callable[[st
     table = _table(plain, "Energy,\nmargin", "Noise\n(95 %)", *seen, "Repeats\nto pass", "Repeats\nto fail")
     for own in rows:
         name = f"{safe(own.task)}\n{of_margin(own)}".rstrip()
-        figures = ["\n".join(spread_of(own.noise)), *(energy_seen(own.smallest[n]) for n in numbers)]
+        figures = ["\n".join(noise_text(own.noise)), *(energy_seen(own.smallest[n]) for n in numbers)]
         figures += ["\n".join(repeats_needed(needed, looks)) for needed in (own.to_pass, own.to_fail)]
         table.add_row(*(Text(plain(text)) for text in (name, *figures)))
     return table

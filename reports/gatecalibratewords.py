@@ -18,7 +18,7 @@ from .gatewords import asides, make_account, whose_rules
 from .pairing import Side
 from .wording import DASH, fixed, safe
 
-__all__ = ["Told", "as_json", "energy_seen", "in_words", "of_margin", "repeats_needed", "spread_of"]
+__all__ = ["Told", "as_json", "energy_seen", "in_words", "of_margin", "repeats_needed", "noise_text"]
 
 SCHEMA = "joulemark.calibration/1"
 USUAL = 6
@@ -118,7 +118,7 @@ def repeats_needed(needed: Around, looks: Sequence[int] = ()) -> tuple[str, str]
     return value, f"({low} or more)" if math.isinf(needed.high) else f"({low}{DASH}{high})"
 
 
-def spread_of(noise: Around) -> tuple[str, str]:
+def noise_text(noise: Around) -> tuple[str, str]:
     """Noise in percent, and its interval."""
     value, low, high = (fixed(100 * sd, 1) for sd in vars(noise).values())
     return f"{value} %", f"({low}{DASH}{high})"
@@ -220,7 +220,7 @@ def _of_quality(quality: Sequence[Questions]) -> str:
 def _notes(found: Calibration) -> list[str]:
     told = []
     if own := found.leading:
-        interval = spread_of(own.noise)[1].strip("()")
+        interval = noise_text(own.noise)[1].strip("()")
         rules = f"all {found.rules:,} rules" if found.rules > 1 else "one rule"
         told += [
             f"Noise is by how much the two differ from repeat to repeat, a standard deviation. {own.repeats} repeats "

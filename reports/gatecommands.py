@@ -23,7 +23,7 @@ from .gatetable import print_gate
 from .gatewords import Account, make_account
 from .pairing import Side, read_side
 from .progress import planned_tasks
-from .wording import safe
+from .wording import few, safe
 
 __all__ = ["gate"]
 
@@ -116,9 +116,8 @@ def _check(patterns: Sequence[str], *sides: Side) -> None:
     known |= {task for side in sides for task in planned_tasks(side.run)}
     for pattern in patterns:
         if not any(fnmatchcase(task, pattern) for task in known):
-            some = sorted(map(safe, known))
-            more = f" and {len(some) - _NAMED} more" if len(some) > _NAMED else ""
-            raise UsageError(f"--task {pattern}: no task is called so; there are {', '.join(some[:_NAMED])}{more}.")
+            some = few(sorted(map(safe, known)), _NAMED)
+            raise UsageError(f"--task {pattern}: no task is called so; there are {some}.")
 
 
 def _as_given(**options: Sequence[Any]) -> list[str]:

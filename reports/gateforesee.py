@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from scipy.special import chdtri, nctdtr, ndtr, stdtrit
 
 from .effects import POWER
-from .gatetests import Test
+from .gatetests import LARGEST, Test
 
 __all__ = ["FORESEEN", "MOST", "Around", "Energy", "fewest_questions", "foresee"]
 
@@ -25,8 +25,6 @@ MOST = 1000
 """Repeats beyond which it is of no use to count; a plan may have no more."""
 MOST_QUESTIONS = 1_000_000
 LEVEL = 0.95
-_LARGEST = 700.0
-"""A log ratio of which there is a ratio."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +128,7 @@ def fewest_questions(one: Test, alpha: float) -> float:
 
 def _smallest(test: Test, share: float) -> float:
     log = test.detectable(share)
-    return math.exp(log) if log < _LARGEST else math.inf
+    return math.exp(log) if log < LARGEST else math.inf
 
 
 def _ends(df: float) -> tuple[float, float]:

@@ -16,6 +16,7 @@ from joulemark.harness.store import Run, canonical_json
 from .entrants import Entrant
 from .gatehistory import LEAST_DAYS, History
 from .samples import ASKED, Sample
+from .wording import few
 
 __all__ = ["asunder", "differences", "unpaired"]
 
@@ -122,7 +123,7 @@ def _questions(a: Entrant, b: Entrant, tasks: Sequence[str]) -> Iterator[str]:
     for what, places in found.items():
         each = set(places.values())
         how = f": {each.pop()}" if len(each) == 1 else ""
-        yield f"{what} differs in {_few(list(places))}{how}."
+        yield f"{what} differs in {few(list(places), _NAMED)}{how}."
 
 
 def _apart(a: Sample, b: Sample) -> Iterator[tuple[str, str]]:
@@ -151,7 +152,3 @@ def _number(many: int, what: str) -> str:
 
 def _plain(value: Any) -> str:
     return "none" if value is None or value == "" else str(value)
-
-
-def _few(tasks: Sequence[str]) -> str:
-    return ", ".join(tasks[:_NAMED]) + (f" and {len(tasks) - _NAMED} more" if len(tasks) > _NAMED else "")

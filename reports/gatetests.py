@@ -16,6 +16,8 @@ from .stats import Floats, LogEnergy, Share, half_width, right_per_wh, satterthw
 
 __all__ = ["Ceiling", "Rate", "Test", "bound_test", "energy_test", "quality_bound", "quality_test", "rate_test"]
 
+LARGEST = 700.0
+"""A log ratio of which there is a ratio: two repeats and a thousand rules may leave intervals that have no number."""
 _HUGE = 500.0
 """A critical value in standard errors."""
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
 
@@ -31,7 +31,10 @@ from .tasksplot import multiples
 from .views import ALL, View
 from .wording import draws_share, fixed, number, reach, safe
 
-__all__ = ["page"]
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+__all__ = ["page", "templates"]
 
 
 @dataclass(frozen=True)
@@ -54,16 +57,7 @@ def page(
         context: What the energies come to in the world, where that is asked for.
         bound: What the first view's entrants could reach together.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("joulemark.reports", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"reach": reach, "safe_text": safe, "drawn": Markup}
+    environment = templates("joulemark.reports", reach=reach, safe_text=safe, drawn=Markup)
     views = told_once(views)
     in_order = sorted(runs, key=lambda run: run.header.run_id)
     titles = short_titles(views)
@@ -95,6 +89,21 @@ def page(
         meters=meters(runs),
         flags=flags_together(views, titles),
     )
+
+
+def templates(package: str, **filters: Callable[..., Any]) -> Environment:
+    """The templates of a package, in which whatever is filled in is escaped, and what is not there is an error."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader(package, "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= filters
+    return environment
 
 
 def _section(view: View, short: str, place: int, views: Sequence[View]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from joulemark.meters.errors import Incomparable, UsageError
 
 from .entrants import Entrant, gather, tried
 from .names import name_entrants
+from .wording import few
 
 __all__ = ["Side", "names_of", "pair_up", "read_side"]
 
@@ -59,10 +60,10 @@ def read_side(text: str, *, finished: bool = True) -> Side:
     meant = {name: entrant for name, entrant in names.items() if _is_meant(model, name, entrant)}
     if not meant:
         close = difflib.get_close_matches(model, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"it has {_few(list(names))}."
+        hint = f"did you mean {close[0]!r}?" if close else f"it has {few(list(names), _NAMED)}."
         raise UsageError(f"{path} has no model {model!r}; {hint}")
     if len(meant) > 1:
-        told = _few([repr(name) for name in meant])
+        told = few([repr(name) for name in meant], _NAMED)
         raise UsageError(f"{path} has {model} in {len(meant)} settings; name one: {told}.")
     return Side(text=text, run=run, entrants=meant, is_named=True)
 
@@ -79,12 +80,12 @@ def pair_up(first: Side, second: Side) -> list[tuple[Entrant, Entrant]]:
         pairs = [_with_namesake(first, second)]
     else:
         pairs = [(first.entrants[name], second.entrants[name]) for name in first.entrants if name in second.entrants]
-    has = f"has {_few(list(first.entrants))}"
+    has = f"has {few(list(first.entrants), _NAMED)}"
     if first.run.header.run_id == second.run.header.run_id and not (first.is_named or second.is_named):
         both = f"{first.text} and {second.text} are" if first.text != second.text else f"{first.text} is"
         raise UsageError(f"{both} one run; name two of its models as RUN:MODEL: it {has}.")
     if not pairs:
-        other = f"{second.text} has {_few(list(second.entrants))}"
+        other = f"{second.text} has {few(list(second.entrants), _NAMED)}"
         raise UsageError(f"no model is in both: {first.text} {has}; {other}; name two as RUN:MODEL.")
     return pairs
 
@@ -109,10 +110,6 @@ def _is_meant(text: str, name: str, entrant: Entrant) -> bool:
     return bool(pairs) and all(str(entrant.setting.get(key)) == value for key, value in pairs)
 
 
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
-
-
 def _with_namesake(first: Side, second: Side) -> tuple[Entrant, Entrant]:
     named, other = (first, second) if first.is_named else (second, first)
     [(name, entrant)] = named.entrants.items()
@@ -121,7 +118,7 @@ def _with_namesake(first: Side, second: Side) -> tuple[Entrant, Entrant]:
     elif name in other.entrants:
         namesake = other.entrants[name]
     else:
-        raise UsageError(f"{other.text} has no {name!r}; say which is meant of {_few(list(other.entrants))}.")
+        raise UsageError(f"{other.text} has no {name!r}; say which is meant of {few(list(other.entrants), _NAMED)}.")
     return (entrant, namesake) if first.is_named else (namesake, entrant)
 
 
