@@ -55,7 +55,7 @@ _COLUMNS: dict[str, Read] = {
 def as_columns(board: Board) -> dict[str, Any]:
     """Views, names and columns; a view's rows lie together, best first, as `joulemark rank` has them.
 
-    Figures have 7 digits, ends of intervals 5; the files beside have them whole.
+    Figures have 7 digits, ends of intervals 5, if the page then shows the same; the files beside have them whole.
     """
     pairs = [(row, own) for each in board.views for row, own in zip(each.view.rows, each.view.figures, strict=True)]
     columns = {name: [read(row, own) for row, own in pairs] for name, read in _COLUMNS.items()}
@@ -122,4 +122,10 @@ def _run_pages(board: Board, ids: Sequence[str]) -> list[str]:
 
 def _short(name: str, values: Sequence[Any]) -> list[Any]:
     digits = _DIGITS_OF_LIMITS if name.endswith(("_low", "_high", "_mb")) else _DIGITS
-    return [float(f"{value:.{digits}g}") if isinstance(value, float) else value for value in values]
+    return [_shortened(value, digits) if isinstance(value, float) else value for value in values]
+
+
+def _shortened(value: float, digits: int) -> float:
+    """With so many digits; with all where rounding twice, here and on the page, would show another figure."""
+    short = float(f"{value:.{digits}g}")
+    return short if all(f"{short:.{n}g}" == f"{value:.{n}g}" for n in range(1, digits)) else value

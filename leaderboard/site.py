@@ -143,11 +143,13 @@ def _model(name: str, places: Sequence[tuple[BoardView, Row]], board: Board) -> 
 
 def _run(run: BoardRun, views: Sequence[BoardView]) -> dict[str, Any]:
     mine = [each for each in views if any(row.run_id == run.id for row in each.view.rows)]
+    # All tasks of a run with a single one are that one: two views of one title.
+    titles = {f"{view_title(each.view)} ({each.view.grade or 'no energy'})": each.id for each in reversed(mine)}
     return {
         "run": run,
         "cells": [_cell(cell) for cell in run.cells[:MOST_ROWS]],
         "more": max(0, len(run.cells) - MOST_ROWS),
-        "views": [(each.id, f"{view_title(each.view)} ({each.view.grade or 'no energy'})") for each in mine],
+        "views": [(name, title) for title, name in reversed(titles.items())],
     }
 
 
