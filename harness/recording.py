@@ -36,8 +36,9 @@ __all__ = ["Recording", "find_recording"]
 
 _STAMP_S = 0.001
 """A window's ``began_at`` is cut to whole milliseconds: on average it began half of one later."""
-_MOVES = 17
-"""Moments at which energy is looked at, from one end of the clocks' error to the other."""
+_MOVES = 65
+"""Moments at which energy is looked at, from one end of the clocks' error to the other. It has sharp peaks where idle
+gaps are about as short as that error, and too few moments step over them."""
 _LEAST_STEPS = 3
 """A counter that rose by fewer of its steps in a cell's windows says nearly nothing of them."""
 _LEAST_EPOCH_S = 1e9
