@@ -5,7 +5,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: install demo test lint types tasks claims bench gate-selftest clean
+.PHONY: install demo test lint types tasks claims board bench gate-selftest clean
 
 install: .venv/installed
 
@@ -32,9 +32,13 @@ tasks: .venv/installed
 claims: .venv/installed
 	$(BIN)/python tools/claims.py
 
+# A board of runs that are measured here, by two senders and with a history: in one to four minutes, at board/site.
+board: .venv/installed
+	$(BIN)/python tools/board.py
+
 # What measuring itself costs, beside the same work without it; what selective models save; how often intervals hold the
 # truth; how ranking bears many entrants; how far off the meters are, beside their peers (as root, for the tree of
-# counters that it mounts).
+# counters that it mounts); what a submission takes, and a board of 50,000 rows beside Plotly and Tabulator.
 bench: .venv/installed
 	$(BIN)/python benchmarks/overhead.py
 	$(BIN)/python benchmarks/selective.py
@@ -42,6 +46,8 @@ bench: .venv/installed
 	$(BIN)/python benchmarks/scale.py
 	$(BIN)/python benchmarks/gate.py
 	$(BIN)/python benchmarks/meters.py
+	$(BIN)/python benchmarks/leaderboard.py
+	$(BIN)/python benchmarks/site
 
 # One model gated against itself: how far this machine can be trusted with a gate, kept from time to time. It is advisory.
 gate-selftest: .venv/installed

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import click
 
 from joulemark.meters.errors import UsageError
 from joulemark.reports.wording import safe
 
-from .store import ACCEPTED, Added, add, look_through
+from .store import ACCEPTED, Added, Looked, add, look_through
 from .storeindex import Entry
+from .watching import watched
 
 __all__ = ["add_files"]
 
@@ -25,7 +28,8 @@ __all__ = ["add_files"]
     help="The store; made where there is none.",
 )
 @click.option("--by", metavar="NAME", help="Who sent them: a newer run supersedes only its own sender's.")
-def add_files(files: tuple[Path, ...], store: Path, by: str | None) -> int:
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+def add_files(files: tuple[Path, ...], store: Path, by: str | None, as_object: bool) -> int:
     """Accept submissions in which `validate` finds nothing wrong; a line for each.
 
     The same file again changes nothing. Without FILE the store itself is looked through: files that were changed are
@@ -37,14 +41,27 @@ def add_files(files: tuple[Path, ...], store: Path, by: str | None) -> int:
         if not file.exists():
             raise UsageError(f"there is no file {file}; nothing was added.")
     if not files:
-        return _look(store)
-    refused = False
-    for file in files:
-        added = add(store, file, by=by)
-        refused |= bool(added.findings)
-        for line in _lines(added):
-            click.echo(f"{safe(str(file))}: {line}")
-    return 1 if refused else 0
+        return _look(store, as_object=as_object)
+    told = []
+    for file, added in zip(files, watched(files, lambda each: add(store, each, by=by), "files"), strict=True):
+        told.append({"file": str(file), **_as_object(added)})
+        if not as_object:
+            for line in _lines(added):
+                click.echo(f"{safe(str(file))}: {line}")
+    if as_object:
+        click.echo(json.dumps({"schema": "joulemark.added/1", "store": str(store), "files": told}, indent=2))
+    return 1 if any(each["result"] == "refused" for each in told) else 0
+
+
+def _as_object(added: Added) -> dict[str, Any]:
+    """What became of a file; ``result`` is accepted, known or refused."""
+    entry = added.entry
+    return {
+        "result": "refused" if entry is None else "known" if added.known else "accepted",
+        "entry": entry and entry.model_dump(mode="json"),
+        "supersedes": [each.sha256 for each in added.supersedes],
+        "findings": [vars(finding) for finding in added.findings],
+    }
 
 
 def _lines(added: Added) -> list[str]:
@@ -71,8 +88,11 @@ def _runs(added: Added) -> str:
     return " and ".join(f"run {safe(entry.run_id)} of {entry.created_at[:10]}" for entry in added.supersedes)
 
 
-def _look(folder: Path) -> int:
+def _look(folder: Path, *, as_object: bool) -> int:
     looked = look_through(folder)
+    if as_object:
+        click.echo(json.dumps({"schema": "joulemark.looked/1", "store": str(folder), **_counts(looked)}, indent=2))
+        return 1 if looked.findings else 0
     for finding in looked.findings:
         click.echo(f"{safe(str(folder))}: {finding}")
     store = looked.store
@@ -82,3 +102,12 @@ def _look(folder: Path) -> int:
         index += "; nothing is wrong"
     click.echo(f"{safe(str(folder))}: {told}; {index}.")
     return 1 if looked.findings else 0
+
+
+def _counts(looked: Looked) -> dict[str, Any]:
+    return {
+        "current": len(looked.store.current),
+        "superseded": len(looked.store.superseded),
+        "mended": looked.mended,
+        "findings": [vars(finding) for finding in looked.findings],
+    }

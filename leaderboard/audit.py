@@ -9,12 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 
-from .auditclaims import check_machine, check_meters
+from joulemark.reports.wording import few
+
+from .auditanswers import check_answers
+from .auditclaims import by_word_alone, check_machine, check_meters
 from .auditenergy import check_energy
 from .auditnames import check_names
 from .auditplan import check_ids, check_plan
 from .auditpower import check_power, check_work
 from .auditscores import check_scores, check_tokens
+from .auditsteps import check_busy, check_steps
 from .audittasks import check_tasks, foreign_tasks
 from .audittimes import check_times
 from .findings import Finding
@@ -31,9 +35,12 @@ CHECKS: tuple[Check, ...] = (
     check_energy,
     check_power,
     check_work,
+    check_steps,
+    check_busy,
     check_times,
     check_plan,
     check_tasks,
+    check_answers,
     check_meters,
     check_machine,
 )
@@ -51,9 +58,10 @@ def notes(sent: Submission) -> list[str]:
     """What a keeper should know of a submission that is valid all the same, a sentence each."""
     found = []
     if foreign := foreign_tasks(sent):
+        found.append(f"Not Joulemark's own, so that nobody here knows their questions: {few(foreign, _SHOWN)}.")
+    if stated := by_word_alone(sent):
         found.append(
-            f"Not Joulemark's own, so that nobody here knows their questions: {', '.join(foreign[:_SHOWN])}"
-            f"{f' and {len(foreign) - _SHOWN} more' if len(foreign) > _SHOWN else ''}."
+            f"Grade and error of {few(stated, _SHOWN)} are the sender's or a plugin's word, and compared with nothing."
         )
     if failed := sum(cell.status != "ok" for cell in sent.cells):
         found.append(f"{failed:,} of its {len(sent.cells):,} cells failed, and say so.")

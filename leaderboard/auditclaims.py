@@ -14,12 +14,13 @@ from joulemark.meters.cpumodel import DEFAULT_TDP_W, U_TOTAL_DEFAULT, U_TOTAL_KN
 from joulemark.meters.naming import KINDS, meter_name
 from joulemark.meters.nvml import REL_U as REL_U_NVML
 from joulemark.meters.rapl import REL_U_DRAM, REL_U_PACKAGE
+from joulemark.meters.types import GRADES
 
 from .auditpower import watts_a_thread
 from .findings import Finding
 from .submission import Submission
 
-__all__ = ["check_machine", "check_meters"]
+__all__ = ["by_word_alone", "check_machine", "check_meters"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,25 +58,43 @@ _KINDS = {
     "prometheus": _Kind(grades=frozenset({"wall", "counter", "polled", "modelled"})),
     "replay": _Kind(grades=frozenset({"wall", "counter", "polled", "modelled"})),
 }
+_ANY = _Kind(grades=frozenset(GRADES))
+_BY_WORD = {"replay", "prometheus"}
+"""Kinds of ours whose user says what was measured, and how."""
 _DEFAULT = f"TDP per hardware thread {DEFAULT_TDP_W:.3g} W ({DEFAULT_TDP_W:g} W default, "
 
 
 def check_meters(sent: Submission) -> Iterator[Finding]:
-    """Each meter is one that Joulemark knows, and says of itself what its kind does."""
-    named = _named(sent.run.plan.get("meters"))
+    """Each meter is one that the plan names or leaves open, and says of itself what its kind does."""
     if not any(meter.summed for meter in sent.run.meters):
         yield Finding(code="claim-meter", path="run.meters", message="no meter belongs to the total; measure again.")
+    planned = sent.run.plan.get("meters")
+    asked = {meter_name(text) for text in planned if isinstance(text, str)} if isinstance(planned, list) else None
     for number, meter in enumerate(sent.run.meters):
-        at, name = f"run.meters[{number}]", meter_name(meter.id)
-        kind = _KINDS.get(named.get(name, name if name not in KINDS else ""))
-        if sent.run.remetered_from is not None and kind is None:
-            kind = _KINDS["replay"]
-        if kind is None:
-            message = f"{name} is no meter of Joulemark's, nor of a kind that the plan names; measure with one that is."
+        at, name, kind = f"run.meters[{number}]", meter_name(meter.id), _kind_of(sent, meter)
+        if sent.run.remetered_from is None and (name in KINDS or (asked is not None and name not in asked)):
+            message = f"the plan names no meter {name}; pack the run as it was measured."
             yield Finding(code="claim-meter", path=f"{at}.id", message=message)
             continue
-        yield from _check_kind(meter, kind, at)
+        yield from _check_kind(meter, _KINDS.get(kind, _ANY), at)
         yield from _check_hardware(meter, sent.run.machine, at)
+
+
+def by_word_alone(sent: Submission) -> list[str]:
+    """Ids of the meters whose grade and error nobody here can compare with anything.
+
+    They come from a plugin, or their user said what they measure; see docs/leaderboard.md.
+    """
+    kinds = {meter.id: _kind_of(sent, meter) for meter in sent.run.meters}
+    return [name for name, kind in kinds.items() if kind not in _KINDS or kind in _BY_WORD]
+
+
+def _kind_of(sent: Submission, meter: MeterInfo) -> str:
+    """The kind of a meter, by its plan's ``NAME=KIND:...`` or its own name; that of a recorded trace is ``replay``."""
+    if sent.run.remetered_from is not None:
+        return "replay"
+    name = meter_name(meter.id)
+    return _named(sent.run.plan.get("meters")).get(name, name)
 
 
 def _named(meters: object) -> dict[str, str]:

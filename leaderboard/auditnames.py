@@ -16,6 +16,8 @@ MOST_NAME, MOST_TEXT, MOST_TOLD = 200, 4_000, 1_000
 """Letters of a name, and of a text such as a meter's source or why a cell failed; things of one kind, such as flags."""
 _TEXTS = {"source", "provenance", "error", "system_instruction", "gen_kwargs", "model_args", "models", "meters"}
 """Keys whose values are sentences or arguments, and not names."""
+_ASKED = {"system_instruction", "gen_kwargs"}
+"""Keys whose values belong to the question: ``until=["</s>"]`` and lines are usual there. Pages escape them."""
 _HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Unicode's categories of what is not seen, or turns around what is: controls, bidi marks, line breaks."""
 _MARKUP = re.compile(
@@ -23,6 +25,9 @@ _MARKUP = re.compile(
 )
 _UNUSUAL = re.compile(r"""[<>"'`\\{}|^$]""")
 """What no name needs, and a page, a shell or a template may take for its own."""
+_LINK = "]("
+"""A link or a picture, for whoever shows a name as Markdown."""
+_LINES = re.compile(r"[\n\t]")
 _FORMULA = re.compile(r"[=+\-@]")
 _STEPS = re.compile(r"(?:^|[/\\])\.\.(?:[/\\]|$)|^[/\\~]")
 
@@ -64,10 +69,11 @@ def _look(path: str, text: str, *, is_name: bool) -> Iterator[Finding]:
     if len(text) > (most := MOST_NAME if is_name else MOST_TEXT):
         yield Finding(code="name-long", path=path, message=f"a {kind} has more than {most:,} letters; shorten it.")
         return
-    if any(unicodedata.category(letter) in _HIDDEN for letter in text):
+    is_asked = path.rpartition(".")[2] in _ASKED
+    if any(unicodedata.category(letter) in _HIDDEN for letter in (_LINES.sub("", text) if is_asked else text)):
         message = f"a {kind} has letters that are not seen, or that turn others around; take them out."
         yield Finding(code="name-hidden", path=path, message=message)
-    if _MARKUP.search(text) or (is_name and _UNUSUAL.search(text)):
+    if (_MARKUP.search(text) and not is_asked) or (is_name and (_UNUSUAL.search(text) or _LINK in text)):
         yield Finding(code="name-markup", path=path, message=f"a {kind} has markup or quotes in it; rename it.")
     if is_name and _FORMULA.match(text.lstrip()):
         message = "a spreadsheet would take this name for a formula; let it begin with a letter or a digit."

@@ -87,7 +87,7 @@ def check_plan(sent: Submission) -> Iterator[Finding]:
         plan = Plan.model_validate(sent.run.plan)
         specs = parse_models(plan.models, here=False)
         repeats = _repeats(plan, sent)
-        planned = {_planned(each): each.order for each in schedule(plan, specs, range(1, repeats + 1))}
+        planned = {_planned(each): each for each in schedule(plan, specs, range(1, repeats + 1))}
     except (ValidationError, JoulemarkError, ValueError, TypeError) as problem:
         why = problem.errors()[0]["msg"] if isinstance(problem, ValidationError) else str(problem)
         message = f"it is no plan of `joulemark run`: {why[:200]}"
@@ -102,9 +102,14 @@ def check_plan(sent: Submission) -> Iterator[Finding]:
         if key not in planned:
             message = "the plan has no such model, task, setting and repeat; pack the run again."
             yield Finding(code="not-planned", path=f"cells[{number}]", message=message)
-        elif planned[key] != sent.cells[number].order:
-            message = f"by the plan and its seed it comes as number {planned[key]}; pack the run as it was measured."
+            continue
+        each, cell = planned[key], sent.cells[number]
+        if each.order != cell.order:
+            message = f"by the plan and its seed it comes as number {each.order}; pack the run as it was measured."
             yield Finding(code="order", path=f"cells[{number}].order", message=message)
+        if cell.model_args != f"{each.spec.backend}:{each.spec.args}":
+            message = "the plan has a model of this name, and of other arguments; pack the run as it was measured."
+            yield Finding(code="not-planned", path=f"cells[{number}].model_args", message=message)
 
 
 def _repeats(plan: Plan, sent: Submission) -> int:

@@ -13,22 +13,23 @@ from joulemark.meters.cpumodel import BUSY_SHARE, IDLE_SHARE
 from joulemark.meters.naming import meter_name
 
 from .findings import Finding
+from .knownhardware import known_gpu
 from .submission import Submission
 
 __all__ = ["LEAST_J_PER_FLOP", "check_power", "check_work", "watts_a_thread"]
 
-MOST_W = {"gpu": 2_000.0, "package": 1_000.0, "dram": 500.0, "soc": 500.0, "platform": 20_000.0, "wall": 20_000.0}
-"""Of one domain, in watts: twice what the largest is rated (GPU 1,100 W: NVIDIA B300; CPU 500 W: AMD EPYC 9965)."""
-MOST_W_A_THREAD = 40.0
-"""Of a package, for each hardware thread: more than twice what desktop chips are let to draw (253 W for 24 threads)."""
-_SMALLEST_PACKAGE_W = 100.0
+MOST_W = {"gpu": 2_000.0, "package": 1_000.0, "dram": 500.0, "soc": 1_000.0, "platform": 20_000.0, "wall": 20_000.0}
+"""Of one domain whose hardware is not in `knownhardware`, in watts: twice a CPU's 500 W (AMD EPYC 9965, Intel Xeon
+6980P), 1.4 times a GPU's 1,400 W (NVIDIA GB300); a server of eight GPUs takes 14.5 kW (NVIDIA DGX B300)."""
+MOST_W_A_THREAD, PACKAGE_BASE_W = 40.0, 200.0
+"""Of a package, for each hardware thread that Linux sees, and beside them, since it may see a few of many: an Intel
+Core i9-14900K takes 253 W with 32 threads. Generous on purpose: nobody gains by telling too much."""
 _OVER_CAP = 1.1
 """A cap holds on the average; a window may be a little above."""
-LEAST_GPU_IDLE_W = 25.0
-_LARGE_GPU = re.compile(r"\b(A100|H100|H200|H800|GH200|B100|B200|B300|GB200|GB300|MI\d{3}X?)\b")
-"""GPUs that take more than this with nothing to do: an H100 took 128 W with a model loaded."""
 _BELOW_IDLE = 0.7
 """Of the idle power: clocks fall and rooms cool, but not by more than this."""
+_OWN_PACKAGE = {"rapl", "perf", "zeus"}
+"""Meters that see the machine's own packages; others may see the host that a virtual machine is on."""
 LEAST_GRANTED = 0.25
 """Hardware threads that a process may compute on at least; a control group may grant parts of one."""
 LEAST_J_PER_FLOP = 1e-14
@@ -63,8 +64,10 @@ def _most_w(meter: MeterInfo, machine: Machine, cell: Cell) -> float:
     if (thread_w := watts_a_thread(meter)) is not None:
         # Its source has three digits of the watts.
         return 1.02 * BUSY_SHARE * thread_w * max(1, machine.cpu_count)
-    if meter.scope == "package":
-        return min(MOST_W["package"], max(_SMALLEST_PACKAGE_W, MOST_W_A_THREAD * machine.cpu_count))
+    if meter.scope == "gpu" and (gpu := known_gpu(meter.provenance)) is not None:
+        return _OVER_CAP * gpu.most_w
+    if meter.scope == "package" and meter_name(meter.id) in _OWN_PACKAGE:
+        return min(MOST_W["package"], PACKAGE_BASE_W + MOST_W_A_THREAD * machine.cpu_count)
     return MOST_W[meter.scope]
 
 
@@ -101,8 +104,8 @@ def _least_idle_w(sent: Submission) -> float:
     """What the meters of the total show at least of hardware with nothing to do."""
     summed = [meter for meter in sent.run.meters if meter.summed]
     threads = [watts for meter in summed if (watts := watts_a_thread(meter)) is not None]
-    gpus = [meter for meter in summed if meter.scope == "gpu" and _LARGE_GPU.search(meter.provenance)]
-    return sum(IDLE_SHARE * watts * LEAST_GRANTED for watts in threads) + LEAST_GPU_IDLE_W * len(gpus)
+    gpus = [gpu for meter in summed if meter.scope == "gpu" and (gpu := known_gpu(meter.provenance)) is not None]
+    return sum(IDLE_SHARE * watts * LEAST_GRANTED for watts in threads) + sum(gpu.least_w for gpu in gpus)
 
 
 def check_work(sent: Submission) -> Iterator[Finding]:

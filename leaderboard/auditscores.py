@@ -41,7 +41,9 @@ def check_scores(sent: Submission) -> Iterator[Finding]:
 
 
 def _check_range(cell: Cell, at: str) -> Iterator[Finding]:
-    for name in ("accuracy", "chance", "truncated"):
+    # A metric that is no share, such as ROUGE in percent, gives no quality, and boards rank none of it.
+    shares = ("chance", "truncated") if cell.quality is None else ("accuracy", "chance", "truncated")
+    for name in shares:
         value = getattr(cell, name)
         if value is not None and not 0 <= value <= 1:
             yield Finding(code="score-range", path=f"{at}.{name}", message="it is no share between 0 and 1.")
@@ -57,7 +59,13 @@ def _check_range(cell: Cell, at: str) -> Iterator[Finding]:
 
 def _check_accuracy(cell: Cell, at: str, scores: np.ndarray) -> Iterator[Finding]:
     """A share that lm-eval makes in a way of its own is no mean over items; boards take the items."""
-    if cell.accuracy is None or cell.quality is None or not len(scores) or _OWN_WAY.search(cell.metric or ""):
+    if cell.accuracy is None or cell.quality is None or not len(scores):
+        return
+    if not ((scores >= 0) & (scores <= 1) | np.isnan(scores)).all():
+        message = "a score is no share between 0 and 1, and so gives no quality; pack the run again."
+        yield Finding(code="score-range", path=f"{at}.quality", message=message)
+        return
+    if _OWN_WAY.search(cell.metric or ""):
         return
     right = cell.accuracy * len(scores)
     whole = bool(np.isin(scores, (0.0, 1.0)).all())

@@ -3,30 +3,52 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
 
 from joulemark.harness.record import Cell, MeterInfo
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import Incomparable
+from joulemark.reports.apart import work_apart
+from joulemark.reports.documents import MOST_ROWS
 from joulemark.reports.provenance import again, describe_run, machines, meters
-from joulemark.reports.views import View, make_views
+from joulemark.reports.table import Columns
+from joulemark.reports.tried import Tried, look_at
+from joulemark.reports.views import View, views_of
 from joulemark.reports.wording import safe
 
 from .pairs import Pairs, pair_up
-from .submission import Submission, unpack
+from .sentrun import SentRun, as_run
+from .submission import Submission
+from .watching import watched
 
-__all__ = ["Board", "BoardRun", "BoardView", "make_board", "page_name"]
+__all__ = [
+    "MANY_ROWS",
+    "Board",
+    "BoardRun",
+    "BoardView",
+    "make_board",
+    "page_name",
+    "read_board",
+    "sent_run",
+    "tell_run",
+]
 
-_PLAIN = re.compile(r"(?!.*-[0-9a-f]{8}$)[a-z0-9][a-z0-9._-]{0,79}")
-"""What may stay as it is: neither hidden, nor like a name that was made, nor one that some file systems fold."""
+_PLAIN = re.compile(
+    r"(?!.*-[0-9a-f]{8}$)(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?"
+)
+"""What may stay as it is: neither hidden, nor like a name that was made, nor what some file systems fold or keep."""
 _HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_MARKS = re.compile(r"[^A-Za-z0-9._-]+")
+_MARKS = re.compile(r"[^A-Za-z0-9_-]+")
+_RUN_ID = re.compile(r"\d{8}T\d{6}-([0-9a-f]{6})")
 _HASH, _NAME = 8, 60
+_MANY, MANY_ROWS = 8, 5_000
+"""Submissions, and rows of all views, that are worth other processes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +65,16 @@ class BoardView:
     view: View
     pairs: Pairs | None
 
+    @cached_property
+    def columns(self) -> Columns:
+        """How its figures are written."""
+        return Columns(self.view)
+
+    @cached_property
+    def ranked(self) -> int:
+        """How many of its rows have a rank."""
+        return len(self.view.ranked)
+
 
 @dataclass(frozen=True, kw_only=True)
 class BoardRun:
@@ -53,20 +85,30 @@ class BoardRun:
         page: The name of its page.
         sha256: Of the submission.
         facts: As `describe_run` tells them.
-        machine: Facts by name.
+        machine_id: Its machine.
+        machine: Facts about that by name.
         meters: All that it used.
         again: The commands that measure it anew.
-        cells: Every cell that was sent.
+        cells: The first cells that were sent, for its page.
+        cell_count: How many were sent.
+        packed: All of them as JSON (`all_cells`), made smaller: a year's runs have a hundred thousand.
     """
 
     id: str
     page: str
     sha256: str
     facts: dict[str, Any]
+    machine_id: str
     machine: list[tuple[str, str]]
     meters: list[MeterInfo]
     again: list[str]
     cells: tuple[Cell, ...]
+    cell_count: int
+    packed: bytes = field(repr=False)
+
+    def all_cells(self) -> bytes:
+        """Every cell that was sent, a line each: ``{run_id, submission_sha256, cells[]}``."""
+        return zlib.decompress(self.packed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,35 +118,81 @@ class Board:
     views: tuple[BoardView, ...]
     runs: tuple[BoardRun, ...]
 
+    @cached_property
+    def rows(self) -> int:
+        """Of all views together."""
+        return sum(len(each.view.rows) for each in self.views)
 
-def make_board(submissions: Sequence[Submission]) -> Board:
+
+@dataclass(frozen=True, kw_only=True)
+class _Read:
+    """What a board keeps of a submission."""
+
+    run: BoardRun
+    tried: Tried
+
+
+Named = TypeVar("Named")
+
+
+def make_board(submissions: Iterable[Submission]) -> Board:
     """Rank the runs of these submissions together, just as `joulemark rank` ranks run directories.
 
     Raises:
         Incomparable: There is no submission, or none with anything to rank.
         UsageError: The items of one do not fit its cells.
     """
-    if not submissions:
-        raise Incomparable("the store has no submission; accept one with `joulemark leaderboard add FILE --store DIR`.")
-    in_order = sorted(submissions, key=lambda sent: (sent.run.run_id, sent.sha256))
-    with TemporaryDirectory() as folder:
-        runs = [unpack(sent, _folder(Path(folder) / str(at), sent.run.run_id)) for at, sent in enumerate(in_order)]
-        views = [BoardView(id=_id(view), view=view, pairs=pair_up(view)) for view in make_views(runs)]
-        told = [_tell(run, sent) for run, sent in zip(runs, in_order, strict=True)]
-    return Board(views=tuple(views), runs=tuple(told))
+    return _rank([_look_at(sent) for sent in submissions])
+
+
+def read_board(named: Sequence[Named], read: Callable[[Named], Submission]) -> Board:
+    """The same of many submissions, which are read in several processes and never all in memory.
+
+    Raises:
+        Refused: One cannot be read.
+        Incomparable, UsageError: As `make_board`.
+    """
+    found = work_apart(lambda name: _look_at(read(name)), named, few=len(named) < _MANY)
+    return _rank([*watched(named, lambda _: next(found), "submissions")])
+
+
+def tell_run(sent: Submission) -> BoardRun:
+    """A run that no view has, such as a superseded one."""
+    return _tell(sent_run(sent), sent)
+
+
+def sent_run(sent: Submission) -> SentRun:
+    """A submission as a run, called by the end of its id as far as that tells it apart (`name_entrants`)."""
+    run_id = sent.run.run_id
+    usual = _RUN_ID.fullmatch(run_id)
+    return as_run(sent, usual[1] if usual else run_id if _HARMLESS.fullmatch(run_id) else page_name(run_id))
 
 
 def page_name(name: str) -> str:
     """A name for a file or folder from a name that a stranger chose; no two names share one."""
     if _PLAIN.fullmatch(name):
         return name
-    plain = _MARKS.sub("-", name).strip("-._").lower()[:_NAME]
+    plain = _MARKS.sub("-", name).strip("-_").lower()[:_NAME]
     return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:_HASH]}".lstrip("-")
 
 
-def _folder(parent: Path, run_id: str) -> Path:
-    """Where to unpack a run: notes name runs by their folders."""
-    return parent / (run_id if _HARMLESS.fullmatch(run_id) else page_name(run_id))
+def _look_at(sent: Submission) -> _Read:
+    run = sent_run(sent)
+    return _Read(run=_tell(run, sent), tried=look_at(run))
+
+
+def _rank(found: Sequence[_Read]) -> Board:
+    if not found:
+        raise Incomparable("the store has no submission; accept one with `joulemark leaderboard add FILE --store DIR`.")
+    in_order = sorted(found, key=lambda each: (each.tried.run_id, each.run.sha256))
+    once = {each.tried.run_id: each.tried for each in in_order}
+    views = views_of([*once.values()])
+    few = sum(len(view.rows) for view in views) < MANY_ROWS
+    pairs = work_apart(pair_up, views, few=few)
+    return Board(
+        views=tuple(BoardView(id=_id(view), view=view, pairs=own) for view, own in zip(views, pairs, strict=True)),
+        runs=tuple(each.run for each in in_order),
+    )
 
 
 def _tell(run: Run, sent: Submission) -> BoardRun:
@@ -113,11 +201,21 @@ def _tell(run: Run, sent: Submission) -> BoardRun:
         page=page_name(run.header.run_id),
         sha256=sent.sha256,
         facts=describe_run(run),
+        machine_id=safe(run.header.machine.machine_id),
         machine=machines([run])[0][1],
         meters=meters([run]),
         again=again([run])[:-2],
-        cells=tuple(run.cells),
+        cells=tuple(run.cells[:MOST_ROWS]),
+        cell_count=len(run.cells),
+        packed=zlib.compress(_cells_json(run, sent.sha256), level=1),
     )
+
+
+def _cells_json(run: Run, sha256: str) -> bytes:
+    """The run as it was measured, a cell a line."""
+    told = f'"run_id": {json.dumps(safe(run.header.run_id))}, "submission_sha256": "{sha256}"'
+    lines = ",\n".join(cell.model_dump_json(by_alias=True, exclude={"sha256"}) for cell in run.cells)
+    return f'{{{told}, "cells": [\n{lines}\n]}}\n'.encode()
 
 
 def _id(view: View) -> str:

@@ -1,17 +1,24 @@
-"""The site's data: all rows as columns, names as numbers of a list, so that 50,000 rows stay small."""
+"""The site's data: all rows as columns, so that 50,000 rows stay small.
+
+Of an entrant what is the same in all views is told once, and a row has its number. Texts are numbers of a list. What a
+page can work out is left out: ``rate`` is 10 x quality / energy, and the upper end of an interval that is even on the
+log scale is value^2 / lower end; such an end is told by how far it lies below its value, in millionths. Where the page
+would then show another figure the figure stands itself, in brackets. `web/data.ts` puts all of it back.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from joulemark.harness.store import canonical_json
 from joulemark.reports.caveats import caveats
 from joulemark.reports.documents import view_title
 from joulemark.reports.findings import finding, grade_sentence, interval_sentence
 from joulemark.reports.rows import Figures, Row
 from joulemark.reports.table import Columns
-from joulemark.reports.views import ALL
+from joulemark.reports.views import ALL, View
 from joulemark.reports.wording import safe
 
 from .board import Board, BoardView, page_name
@@ -20,9 +27,13 @@ from .pairs import Pairs
 __all__ = ["BOARD_SCHEMA", "as_columns", "as_script"]
 
 BOARD_SCHEMA = "joulemark.board/1"
-_DIGITS, _DIGITS_OF_LIMITS = 7, 5
+_DIGITS, _DIGITS_OF_LIMITS, _DIGITS_OF_RATES = 7, 5, 6
+_PARTS = 1_000_000
+"""An end of an interval is told in such parts of its value."""
 _NAMES = ("label", "run", "model", "frontier", "licence", "precision", "kind")
 """Columns that hold numbers of a list in ``names``; the others hold figures."""
+_OF_ENTRANT = ("label", "run", "model", "licence", "precision", "kind", "params")
+"""What is the same in all views, but for labels of a few."""
 
 Read = Callable[[Row, Figures], Any]
 _COLUMNS: dict[str, Read] = {
@@ -53,7 +64,7 @@ _COLUMNS: dict[str, Read] = {
 
 
 def as_columns(board: Board) -> dict[str, Any]:
-    """Views, names and columns; a view's rows lie together, best first, as `joulemark rank` has them.
+    """Views, names, entrants and columns; a view's rows lie together, best first, as `joulemark rank` has them.
 
     Figures have 7 digits, ends of intervals 5, if the page then shows the same; the files beside have them whole.
     """
@@ -63,12 +74,18 @@ def as_columns(board: Board) -> dict[str, Any]:
     for name, known in names.items():
         number = {value: at for at, value in enumerate(known)}
         columns[name] = [None if value is None else number[value] for value in columns[name]]
+    entrants: dict[tuple[Any, ...], int] = {}
+    told = zip(*(columns.pop(name) for name in _OF_ENTRANT), strict=True)
+    columns["entrant"] = [entrants.setdefault(each, len(entrants)) for each in told]
+    texts: dict[str, int] = {}
     return {
         "schema": BOARD_SCHEMA,
-        "views": _views(board.views),
+        "views": _views(board.views, texts),
+        "texts": list(texts),
         "names": names,
         "pages": {"model": [page_name(name) for name in names["model"]], "run": _run_pages(board, names["run"])},
-        "columns": {name: _short(name, values) for name, values in columns.items()},
+        "entrants": dict(zip(_OF_ENTRANT, map(list, zip(*entrants, strict=True)), strict=True)),
+        "columns": _packed(columns),
     }
 
 
@@ -84,8 +101,10 @@ def variant(each: BoardView) -> str:
     return ", ".join(filter(None, (count, view.scope or "no energy", safe(view.peculiar))))
 
 
-def _views(views: Sequence[BoardView]) -> list[dict[str, Any]]:
+def _views(views: Sequence[BoardView], texts: dict[str, int]) -> list[dict[str, Any]]:
+    """What is told of each; its notes, which many share, are numbers of ``texts``."""
     told, start = [], 0
+    asked: dict[str, int] = {}
     for each in views:
         view, end = each.view, start + len(each.view.rows)
         columns = Columns(view)
@@ -97,11 +116,12 @@ def _views(views: Sequence[BoardView]) -> list[dict[str, Any]]:
                 "hardware": safe(view.hardware),
                 "grade": view.grade,
                 "variant": variant(each),
+                "asked": asked.setdefault(canonical_json([view.task, view.asked]), len(asked)),
                 "floor": view.quality_floor,
                 "energy_unit": [columns.energy.name, columns.energy.factor],
                 "rate_unit": [columns.rate.name, columns.rate.factor],
                 "finding": finding(view),
-                "notes": [grade_sentence(view), interval_sentence(view), *caveats(view)],
+                "notes": [texts.setdefault(note, len(texts)) for note in _notes(view)],
                 "start": start,
                 "end": end,
                 "pairs": _pairs(each.pairs),
@@ -120,6 +140,67 @@ def _run_pages(board: Board, ids: Sequence[str]) -> list[str]:
     return [pages[name] for name in ids]
 
 
+def _notes(view: View) -> list[str]:
+    return [note for note in (grade_sentence(view), interval_sentence(view), *caveats(view)) if note]
+
+
+def _packed(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
+    """The columns as they are sent."""
+    short = {name: _short(name, values) for name, values in columns.items()}
+    energy, quality = short["energy"], short["quality"]
+    rate = [_figure(rate) for rate in zip(quality, energy, columns["rate"], strict=True)]
+    whole = {"energy": energy, "rate": [_unpacked_rate(*each) for each in zip(quality, energy, rate, strict=True)]}
+    for name, values in whole.items():
+        ends = zip(values, columns[f"{name}_low"], columns[f"{name}_high"], strict=True)
+        both = [_ends(*each) for each in ends]
+        short |= {f"{name}_low": [low for low, _ in both], f"{name}_high": [high for _, high in both]}
+    for end in ("rank_low", "rank_high"):
+        apart = zip(columns["rank"], columns[end], strict=True)
+        short[end] = [None if rank is None or own is None else abs(own - rank) for rank, own in apart]
+    return short | {"rate": rate}
+
+
+def _figure(told: tuple[float | None, float | None, float | None]) -> Any:
+    """A rate: 0 where the page works it out, itself in brackets where it would show another."""
+    quality, energy, rate = told
+    if rate is None:
+        return None
+    return (
+        0
+        if quality is not None and energy and _alike(10 * quality / energy, rate, _DIGITS_OF_RATES)
+        else [_shortened(rate, _DIGITS)]
+    )
+
+
+def _unpacked_rate(quality: float | None, energy: float | None, rate: Any) -> float | None:
+    """As the page has it."""
+    if quality is None or not energy or rate is None:
+        return None
+    return rate[0] if isinstance(rate, list) else 10 * quality / energy
+
+
+def _ends(value: float | None, low: float | None, high: float | None) -> tuple[Any, Any]:
+    """Both ends of an interval that is even on the log scale."""
+    if value is None or low is None or high is None:
+        return _bracketed(low), _bracketed(high)
+    below = round((1 - low / value) * _PARTS)
+    own = value * (1 - below / _PARTS)
+    lower: Any = below
+    if not _alike(own, low, _DIGITS_OF_LIMITS):
+        own = _shortened(low, _DIGITS_OF_LIMITS)
+        lower = [own]
+    return lower, 0 if own and _alike(value * value / own, high, _DIGITS_OF_LIMITS) else _bracketed(high)
+
+
+def _bracketed(value: float | None) -> list[float] | None:
+    return None if value is None else [_shortened(value, _DIGITS_OF_LIMITS)]
+
+
+def _alike(one: float, other: float, digits: int) -> bool:
+    """Whether both read the same with so many digits, and with fewer."""
+    return all(f"{one:.{n}g}" == f"{other:.{n}g}" for n in range(digits, 0, -1))
+
+
 def _short(name: str, values: Sequence[Any]) -> list[Any]:
     digits = _DIGITS_OF_LIMITS if name.endswith(("_low", "_high", "_mb")) else _DIGITS
     return [_shortened(value, digits) if isinstance(value, float) else value for value in values]
@@ -128,4 +209,4 @@ def _short(name: str, values: Sequence[Any]) -> list[Any]:
 def _shortened(value: float, digits: int) -> float:
     """With so many digits; with all where rounding twice, here and on the page, would show another figure."""
     short = float(f"{value:.{digits}g}")
-    return short if all(f"{short:.{n}g}" == f"{value:.{n}g}" for n in range(1, digits)) else value
+    return short if _alike(short, value, digits) else value

@@ -15,7 +15,9 @@ from .addcommand import add_files
 from .audit import audit, notes
 from .buildcommand import build, serve
 from .findings import Finding, Refused
+from .review import Checked, as_markdown, facts_of
 from .submission import Submission, pack, read_submission
+from .watching import watched
 
 __all__ = ["leaderboard"]
 
@@ -35,21 +37,24 @@ leaderboard.add_command(serve)
 @leaderboard.command("pack")
 @click.argument("run", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-o", "--out", required=True, type=_FILE, metavar="FILE", help="The JSON file to write.")
-def pack_run(run: Path, out: Path) -> int:
+@click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+def pack_run(run: Path, out: Path, as_object: bool) -> int:
     """Write a run as one JSON file, with each item's outcome, for others to check.
 
     It has the machine, the meters, the plan and all cells as they are in the run; of paths it has the last name alone,
     and nothing of what was asked and answered but whether it was right.
     """
     content = pack(read_run(run))
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(out, content)
-    except OSError as problem:
-        raise UsageError(f"cannot write {out}: {problem.strerror or problem}; name another file.") from problem
+    _write(out, content)
     sent = read_submission(out)
+    findings = audit(sent)
+    if as_object:
+        told = {"file": str(out), "bytes": len(content), "sha256": sent.sha256, "run_id": sent.run.run_id}
+        told |= {**_counts(sent), "findings": [vars(each) for each in findings]}
+        click.echo(json.dumps({"schema": "joulemark.packed/1", **told}, indent=2))
+        return 0
     click.echo(f"{out}: {_told(sent)}, {len(content) / 1e6:.1f} MB.")
-    for finding in audit(sent):
+    for finding in findings:
         click.echo(f"{out}: {finding}", err=True)
     return 0
 
@@ -66,29 +71,32 @@ def _print_schema(context: click.Context, _option: click.Parameter, wanted: bool
 @leaderboard.command()
 @click.argument("files", nargs=-1, required=True, metavar="FILE..", type=_FILE)
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
+@click.option("--markdown", type=_FILE, metavar="FILE", help="Write what a reviewer reads as Markdown.")
 @click.option(
     "--schema", is_flag=True, is_eager=True, expose_value=False, callback=_print_schema, help="Print the JSON schema."
 )
-def validate(files: tuple[Path, ...], as_object: bool) -> int:
+def validate(files: tuple[Path, ...], as_object: bool, markdown: Path | None) -> int:
     """Check submissions: form, sums, physics; a problem a line.
 
     Exit codes: 0 nothing is wrong, 1 something is, 2 there is no such file.
     """
-    told = []
-    for file in files:
-        sent, findings = check(file)
-        remarks = notes(sent) if sent and not findings else []
-        told.append(
-            {"file": str(file), "valid": not findings, "findings": [vars(each) for each in findings], "notes": remarks}
-        )
+    checked = []
+    for each, counts in watched(files, _look_at, "files"):
+        checked.append(each)
         if not as_object:
-            for each in findings:
-                click.echo(f"{file}: {each}")
-            if sent and not findings:
-                click.echo(" ".join([f"{file}: valid. {_told(sent)}.", *map(safe, remarks)]))
+            for finding in each.findings:
+                click.echo(f"{safe(each.file)}: {finding}")
+            if not each.findings:
+                click.echo(" ".join([f"{safe(each.file)}: valid. {counts}.", *map(safe, each.notes)]))
     if as_object:
+        told = [
+            {"file": e.file, "valid": not e.findings, "findings": [vars(f) for f in e.findings], "notes": list(e.notes)}
+            for e in checked
+        ]
         click.echo(json.dumps({"schema": "joulemark.validation/1", "files": told}, indent=2))
-    return 0 if all(each["valid"] for each in told) else 1
+    if markdown is not None:
+        _write(markdown, as_markdown(checked).encode())
+    return 1 if any(each.findings for each in checked) else 0
 
 
 def check(file: Path) -> tuple[Submission | None, list[Finding]]:
@@ -108,6 +116,30 @@ def check(file: Path) -> tuple[Submission | None, list[Finding]]:
     return sent, audit(sent)
 
 
+def _look_at(file: Path) -> tuple[Checked, str]:
+    """What to tell of a file, and how much is in it."""
+    sent, findings = check(file)
+    if sent is None:
+        return Checked(file=str(file), findings=tuple(findings)), ""
+    remarks = () if findings else tuple(notes(sent))
+    return Checked(file=str(file), facts=facts_of(sent), findings=tuple(findings), notes=remarks), _told(sent)
+
+
+def _write(out: Path, content: bytes) -> None:
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(out, content)
+    except OSError as problem:
+        raise UsageError(f"cannot write {out}: {problem.strerror or problem}; name another file.") from problem
+
+
 def _told(sent: Submission) -> str:
-    models, tasks = (len({getattr(cell, name) for cell in sent.cells}) for name in ("model", "task"))
-    return f"{models:,} models, {tasks:,} tasks, {len(sent.cells):,} cells"
+    return ", ".join(f"{many:,} {what}" for what, many in _counts(sent).items())
+
+
+def _counts(sent: Submission) -> dict[str, int]:
+    return {
+        "models": len({cell.model for cell in sent.cells}),
+        "tasks": len({cell.task for cell in sent.cells}),
+        "cells": len(sent.cells),
+    }

@@ -12,7 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 __all__ = ["HEX", "MOST_CELLS", "Items", "Outcome", "Part", "QuestionSet", "holds_bits", "to_bits", "to_text"]
 
 MOST_CELLS, MOST_ITEMS, MOST_SETS = 20_000, 100_000, 2_000
-Score = Annotated[float, Field(ge=0, le=1)]
+Score = Annotated[float, Field(ge=-1e9, le=1e9)]
+"""A share of 0 to 1, but for metrics that are none, such as ROUGE in percent: such cells have no quality."""
 HEX = re.compile(r"[0-9a-f]{1,64}")
 Hash = Annotated[str, StringConstraints(pattern=rf"^{HEX.pattern}$")]
 

@@ -27,7 +27,7 @@ from .reading import read_bytes
 from .storeindex import NAME, Entry, entry_of, in_order, index_text, read_index
 from .submission import Submission, parse_submission, read_submission
 
-__all__ = ["ACCEPTED", "INDEX", "Added", "Looked", "Store", "add", "look_through", "read_store"]
+__all__ = ["ACCEPTED", "INDEX", "Added", "Looked", "Store", "accepted_bytes", "add", "look_through", "read_store"]
 
 ACCEPTED, INDEX = "accepted", "index.json"
 
@@ -116,6 +116,19 @@ def read_store(folder: Path) -> Store:
     if missing := _missing(entries, names):
         raise Refused(missing[0])
     return Store(path=folder, entries=entries, strays=_strays(entries, names))
+
+
+def accepted_bytes(store: Store, entry: Entry) -> bytes:
+    """An accepted file's content, byte for byte; `Store.read` tells whether it is still what was accepted.
+
+    Raises:
+        Refused: It cannot be read.
+    """
+    file = store.path / ACCEPTED / f"{entry.sha256}.json"
+    try:
+        return read_bytes(file)
+    except OSError as problem:
+        refuse("store-changed", f"{ACCEPTED}/{file.name}", f"it cannot be read: {problem.strerror}.")
 
 
 def add(folder: Path, file: Path, *, by: str | None = None) -> Added:

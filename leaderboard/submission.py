@@ -25,16 +25,15 @@ from pydantic import (
     model_validator,
 )
 
-from joulemark.harness.items import COMPACTED
 from joulemark.harness.record import Cell, Energy, RunHeader
-from joulemark.harness.store import CELLS, Run, RunWriter, canonical_json, read_run, replace_file, seal
+from joulemark.harness.store import Run, canonical_json, nothing_freed
 from joulemark.meters.errors import Incomparable
 
 from .findings import refuse
 from .outcomes import HEX, MOST_CELLS, Items, Part, holds_bits, to_bits, to_text
 from .reading import parse_json, read_bytes
 
-__all__ = ["SCHEMA", "Submission", "digest", "pack", "parse_submission", "read_submission", "unpack"]
+__all__ = ["SCHEMA", "Submission", "digest", "pack", "parse_submission", "read_submission"]
 
 SCHEMA = "joulemark.submission/1"
 _DIGITS, _FEW_DIGITS = 9, 6
@@ -164,7 +163,8 @@ def parse_submission(sent: bytes) -> Submission:
     try:
         if content.get("sha256") != digest(content):
             refuse("changed", "sha256", "it was changed after it was packed; pack the run again.")
-        found = Submission.model_validate_json(_in_order(content), strict=True)
+        with nothing_freed():
+            found = Submission.model_validate_json(sent, strict=True)
     except UnicodeEncodeError:
         refuse("not-json", "", "a text has half of a surrogate pair, which is no character; send the file as packed.")
     except ValidationError as problem:
@@ -187,34 +187,6 @@ def _refuse_wrong(problem: ValidationError) -> NoReturn:
     error = problem.errors(include_input=False, include_url=False)[0]
     what = error["msg"].removeprefix("Value error, ")[:_SHOWN]
     refuse("schema", _path(error["loc"]), f"{what}; pack the run again.")
-
-
-def unpack(sent: Submission, folder: Path) -> Run:
-    """Write it as a run directory, which `joulemark rank` and all else read.
-
-    Raises:
-        UsageError: The folder cannot be written.
-    """
-    with RunWriter(folder) as writer:
-        writer.write_header(sent.run)
-        lines = [canonical_json(cell.model_dump(mode="json", by_alias=True)) for cell in map(seal, sent.cells)]
-        replace_file(folder / CELLS, "".join(f"{line}\n" for line in lines).encode())
-        frame = pd.concat([_rows(sent, cell_id) for cell_id in sent.items.cells], ignore_index=True)
-        replace_file(folder / COMPACTED, frame.to_parquet(index=False))
-    return read_run(folder)
-
-
-def _rows(sent: Submission, cell_id: str) -> pd.DataFrame:
-    """A cell's items as `joulemark run` keeps them, as far as they were sent."""
-    outcome, scores, cut = sent.items.cells[cell_id], sent.scores(cell_id), sent.cut(cell_id)
-    asked = sent.items.sets[outcome.set]
-    frame = pd.DataFrame({"cell_id": cell_id, "doc_id": np.array(asked.docs, dtype=np.int64), "score": scores})
-    frame["doc_hash"] = list(asked.hashes) or ""
-    frame["level"] = pd.array(list(asked.levels) or [None] * len(frame), dtype="Int64")
-    # Written so that they sort as their numbers do, or resampling would draw others.
-    frame["cluster"] = [f"{number:07d}" for number in asked.clusters] or [str(number) for number in asked.docs]
-    frame["truncated"] = pd.array([None] * len(frame) if cut is None else cut.astype(bool), dtype="boolean")
-    return frame
 
 
 def _check_outcomes(sent: Submission) -> None:
@@ -308,7 +280,9 @@ def _digits(key: str, digits: int) -> int:
 
 def _public_header(header: RunHeader) -> Any:
     content = header.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    plan = _without_folders(content["plan"])
+    # What is asked stands in each cell's setting as it is, and a board compares the two.
+    asked = {key: content["plan"][key] for key in ("gen_kwargs", "system_instruction") if key in content["plan"]}
+    plan = _without_folders(content["plan"]) | asked
     # What a meter was told, such as an address and a password, is nobody's business; its kind is.
     if isinstance(meters := plan.get("meters"), list):
         plan["meters"] = [text.partition(":")[0] if "=" in text.partition(":")[0] else text for text in meters]

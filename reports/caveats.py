@@ -51,7 +51,8 @@ def _hardly_on(view: View) -> list[str]:
     rare += [row for row in view.rows if row.frontier == "unclear" and row.p_frontier == 0]
     if not rare:
         return []
-    names = _all([row for row in view.rows if row in rare], view)
+    found = {*map(id, rare)}
+    names = _all([row for row in view.rows if id(row) in found], view)
     verb = "is" if len(rare) == 1 else "are"
     return [
         f"{names} {verb} called unclear though hardly ever on the frontier: no single other entrant surely beats "

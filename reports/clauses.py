@@ -172,7 +172,8 @@ def in_joules(view: View) -> str:
 def highest_quality(view: View, tied: Sequence[Row]) -> str:
     """For the reader who needs quality before thrift: who is best in it, and which of them takes the least energy."""
     best = [row for row in view.ranked if row.tied_for_quality]
-    both = [row for row in best if row in tied]
+    leading = {*map(id, tied)}
+    both = [row for row in best if id(row) in leading]
     if len(both) == len(tied):
         return _nobody_better(view, tied, best)
     if both and len(best) == 1:

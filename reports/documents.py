@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from textwrap import indent
 from typing import Any
 
 from joulemark.harness.store import Run, canonical_json
@@ -53,12 +54,27 @@ def as_json(views: Sequence[View]) -> dict[str, Any]:
 def json_text(
     views: Sequence[View], routing: Mapping[str, Any] | None = None, context: Mapping[str, Any] | None = None
 ) -> str:
-    """`as_json` as text with a newline, a report's ``routing`` and ``context`` beside.
+    """`as_json` as text with a newline, a row a line; a report's ``routing`` and ``context`` beside.
 
     No control character of a name survives.
     """
     more = {name: told for name, told in (("routing", routing), ("context", context)) if told}
-    return json.dumps(as_json(views) | more, indent=2, allow_nan=False) + "\n"
+    empty = json.dumps(as_json(()) | more, indent=2, allow_nan=False) + "\n"
+    before, _, after = empty.partition('"views": []')
+    told = ",\n".join(map(_view_text, views))
+    return f'{before}"views": [\n{told}\n  ]{after}' if views else empty
+
+
+def _view_text(view: View) -> str:
+    """A view of `as_json`: rows, of which there may be tens of thousands, are a line each."""
+    rows = ",\n".join(f"        {json.dumps(told, allow_nan=False)}" for told in map(_row_json, view.rows))
+    text = indent(json.dumps(_view_json(view) | {"rows": []}, indent=2, allow_nan=False), "    ")
+    before, _, after = text.rpartition('"rows": []')
+    return f'{before}"rows": [\n{rows}\n      ]{after}'
+
+
+def _row_json(row: Row) -> dict[str, Any]:
+    return vars(row) | {"flags": list(row.flags)}
 
 
 def as_csv(views: Sequence[View]) -> str:
@@ -174,7 +190,7 @@ def _view_json(view: View) -> dict[str, Any]:
         "hypervolume_low": view.covered.low if view.covered else None,
         "hypervolume_high": view.covered.high if view.covered else None,
         "hypervolume_reference": {"quality": REFERENCE_QUALITY, "energy_wh_per_1k": REFERENCE_WH},
-        "rows": [vars(row) | {"flags": list(row.flags)} for row in view.rows],
+        "rows": [_row_json(row) for row in view.rows],
     }
 
 

@@ -19,7 +19,7 @@ from .answers import read_answers
 from .progress import planned_repeats
 from .samples import ASKED, Sample, has_energy, make_sample, what_is_asked, without_quality
 
-__all__ = ["Entrant", "asked_of", "belied", "gather", "tried", "without_quality_in"]
+__all__ = ["Entrant", "asked_of", "belied", "gather", "in_order", "tried", "without_quality_in"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +98,11 @@ def tried(runs: Sequence[Run]) -> list[Entrant]:
     Raises:
         UsageError: The items of a finished cell cannot be read.
     """
-    entrants = [entrant for run in runs for entrant in _of_run(run)]
+    return in_order(entrant for run in runs for entrant in _of_run(run))
+
+
+def in_order(entrants: Iterable[Entrant]) -> list[Entrant]:
+    """Entrants of several runs, in an order that does not depend on theirs."""
     return sorted(
         entrants, key=lambda e: (e.model, e.run_id, canonical_json(dict(e.setting)), e.grade or "", e.scope or "")
     )

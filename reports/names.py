@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -39,7 +39,10 @@ def name_entrants(entrants: Sequence[Entrant], beside: Sequence[Entrant] = ()) -
         entrants: Those to name.
         beside: Others, which they must be told from as well.
     """
-    names = [_name(entrant, [*entrants, *beside]) for entrant in entrants]
+    same: dict[str, list[Entrant]] = defaultdict(list)
+    for entrant in (*entrants, *beside):
+        same[entrant.model].append(entrant)
+    names = [_name(entrant, same[entrant.model]) for entrant in entrants]
     full, short = Counter(name.full for name in names), Counter(name.short for name in names)
     told = []
     for name, entrant in zip(names, entrants, strict=True):
@@ -120,8 +123,8 @@ def cut_apart(names: Sequence[str], longest: int) -> list[str]:
     return cut
 
 
-def _name(entrant: Entrant, company: Sequence[Entrant]) -> Name:
-    same = [other for other in company if other.model == entrant.model]
+def _name(entrant: Entrant, same: Sequence[Entrant]) -> Name:
+    """Its name among those of its model."""
     if len(same) == 1:
         return Name(entrant.model, entrant.model)
     keys = sorted({key for other in same for key in other.setting if _differ(key, same)})

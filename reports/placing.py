@@ -43,21 +43,20 @@ def place(
 
 def _judge(rows: list[Row], sure: list[int], entries: Entries) -> Hypervolume:
     """Set each one's place on the frontier; where repeats do not tell, that is unclear."""
-    for i in sure:
-        rows[i] = replace(rows[i], frontier="unclear")
+    placed: dict[int, dict[str, Any]] = {i: {"frontier": "unclear"} for i in sure}
     repeated = [k for k, i in enumerate(sure) if rows[i].energy_wh_per_1k_low is not None]
     front: tuple[Floats, Floats] | None = None
     if repeated:
         points, logs = draw_jointly(entries.only(np.array(repeated, dtype=np.int64)))
         share, named = judge_draws(points, logs)
         for k, own, name in zip(repeated, share.tolist(), named, strict=True):
-            rows[sure[k]] = replace(rows[sure[k]], frontier=name, p_frontier=own)
+            placed[sure[k]] |= {"frontier": name, "p_frontier": own}
         # Who is on the frontier in no draw covers nothing in any.
         front = points[:, share > 0], logs[:, share > 0]
     whole, rel_u = len(repeated) == len(sure), max(rows[i].rel_u or 0.0 for i in sure)
     covered, shares = cover(entries.log_energy, entries.quality, front if whole else None, rel_u)
     for i, share in zip(sure, shares.tolist(), strict=True):
-        rows[i] = replace(rows[i], hypervolume_share=share)
+        rows[i] = replace(rows[i], **placed[i], hypervolume_share=share)
     return covered
 
 
@@ -75,18 +74,18 @@ def _rank(rows: list[Row], sure: list[int], entries: Entries, by: By, floor: flo
     ranks = _ranks(rows, sure, able, pairs, by)
     best = ranks if by == "quality" else _ranks(rows, sure, able, pairs, "quality")
     first = int(np.argmin(ranks.rank))
+    placed: list[dict[str, Any]] = [{} for _ in sure]
     for place, k in enumerate(able):
-        rows[sure[k]] = replace(
-            rows[sure[k]],
-            rank=int(ranks.rank[place]),
-            rank_low=int(ranks.low[place]),
-            rank_high=int(ranks.high[place]),
-            tied_with_first=bool(ranks.low[place] == 1),
-            tied_for_quality=bool(best.low[place] == 1),
-        )
+        placed[k] = {
+            "rank": int(ranks.rank[place]),
+            "rank_low": int(ranks.low[place]),
+            "rank_high": int(ranks.high[place]),
+            "tied_with_first": bool(ranks.low[place] == 1),
+            "tied_for_quality": bool(best.low[place] == 1),
+        }
     for k, i in enumerate(sure):
-        if i != sure[able[first]]:
-            rows[i] = replace(rows[i], **_against(pairs, k, able[first]))
+        apart = _against(pairs, k, able[first]) if k != able[first] else {}
+        rows[i] = replace(rows[i], **placed[k], **apart)
 
 
 def _ranks(rows: list[Row], sure: list[int], able: list[int], pairs: Mapping[By, Differences], by: By) -> Ranks:

@@ -19,25 +19,30 @@ from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.meters.types import GRADES
 from joulemark.tasks.catalog import THREE_SHOT
 
+from .apart import work_apart
 from .contest import By
-from .entrants import Entrant, asked_of, belied, tried, without_quality_in
+from .entrants import Entrant, asked_of, belied, in_order, without_quality_in
 from .filters import Filters
 from .hypervolume import Hypervolume
 from .losses import left_out, losses
 from .names import LISTED, Name, name_entrants
 from .peculiar import told_apart
 from .placing import order, place
-from .progress import Progress, not_begun, progress
+from .progress import Progress
 from .rows import Figures, Row, measure, plain_row
+from .tried import Tried, look_at
 from .wording import joined
 
-__all__ = ["ALL", "FLOOR", "View", "make_views"]
+__all__ = ["ALL", "FLOOR", "View", "make_views", "views_of"]
 
 _VARIANTS = frozenset(task.name for task in THREE_SHOT)
 """Questions that are asked a second time, in another way: they would count twice over all tasks."""
 
 ALL = "all"
 FLOOR = 20.0
+_MANY = 5_000
+"""Rows of all views that are worth other processes."""
+_Placed = tuple[list[Name], tuple[Figures, ...], tuple[Row, ...], Hypervolume | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,10 +152,25 @@ def make_views(
         Incomparable: No run has a finished cell, or none of them passes the filters.
         UsageError: A run's items cannot be read, or nobody did the task.
     """
-    once = list({run.header.run_id: run for run in runs}.values())
-    every = tried(once)
+    once = {run.header.run_id: run for run in runs}.values()
+    return views_of(
+        [look_at(run) for run in once], by=by, quality_floor=quality_floor, mix=mix, filters=filters, task=task
+    )
+
+
+def views_of(
+    runs: Sequence[Tried],
+    *,
+    by: By = "correct_per_wh",
+    quality_floor: float = FLOOR,
+    mix: bool = False,
+    filters: Filters = Filters(),  # noqa: B008 - frozen
+    task: str | None = None,
+) -> list[View]:
+    """The same of runs that were looked at, each once; see `make_views`."""
+    every = in_order(entrant for run in runs for entrant in run.entrants)
     wrong = belied(every)
-    every = [without_quality_in(wrong, entrant) for entrant in every]
+    every = [without_quality_in(wrong, entrant) if wrong else entrant for entrant in every]
     entrants, lost = [e for e in every if e.samples], [e for e in every if not e.samples]
     if not entrants:
         raise Incomparable(
@@ -163,24 +183,29 @@ def make_views(
     if task not in (None, ALL, *done):
         raise UsageError(f"no task {task!r} in these runs; they have {', '.join(done)}.")
     names = [name.full for name in name_entrants(lost, entrants)]
-    notes = (*only, *left_out(lost, names), *not_begun(once))
+    notes = (*only, *left_out(lost, names), *sorted({each for run in runs for each in run.not_begun}))
     unscored = _unscored(entrants)
-    lacking = [(run.header.run_id, far) for run in once if (far := progress(run))]
+    lacking = [(run.run_id, run.progress) for run in runs if run.progress]
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
     views = []
     groups = _grouped(entrants, set(unscored), mix)
-    for key in sorted(sorted(groups, key=_most_first, reverse=True), key=_order):
+    keys = sorted(sorted(groups, key=_most_first, reverse=True), key=_order)
+    keys = [key for key in keys if task in (None, key.task)]
+
+    def of_key(key: _Key) -> _Placed:
+        group, tasks = groups[key], tuple(task for task, _ in key.asked)
+        called = name_entrants(group, _asked_alike(lost, group))
+        ranking = len(_kinds(group)) == 1
+        return called, *_rows(group, called, tasks, filters, by=by, floor=quality_floor, ranking=ranking)
+
+    kept = [*entrants, *(sample for entrant in entrants for sample in entrant.samples.values())]
+    placed = work_apart(of_key, keys, kept=kept, few=sum(len(groups[key]) for key in keys) < _MANY)
+    for key, (called, figures, rows, covered, beyond) in zip(keys, placed, strict=True):
         group = groups[key]
-        if task not in (None, key.task):
-            continue
-        kinds = {(e.hardware, e.scope, e.grade) for e in group}
+        kinds = _kinds(group)
         mixed = len(kinds) > 1
         hardware, scope, grade = (_one({kind[i] for kind in kinds}) for i in range(3))
         tasks = tuple(task for task, _ in key.asked)
-        called = name_entrants(group, _asked_alike(lost, group))
-        figures, rows, covered, beyond = _rows(
-            group, called, tasks, filters, by=by, floor=quality_floor, ranking=not mixed
-        )
         if not rows:
             only += beyond if key.task in (ALL, task) else ()
             continue
@@ -218,6 +243,11 @@ def make_views(
     if not any(view.task == (task or ALL) for view in views):
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
     return told_apart(views)
+
+
+def _kinds(entrants: Sequence[Entrant]) -> set[tuple[str, str | None, str | None]]:
+    """Hardware, scope and grade of each."""
+    return {(e.hardware, e.scope, e.grade) for e in entrants}
 
 
 def _first(pair: tuple[str, Progress]) -> str:

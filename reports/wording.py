@@ -154,6 +154,8 @@ def few(names: Sequence[str], most: int) -> str:
 
 def safe(text: str) -> str:
     """Text from a file without what could steer a terminal: control characters become a visible mark."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 

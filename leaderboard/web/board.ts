@@ -1,24 +1,30 @@
 /** The leaderboard's page: chooses a view, filters it, and keeps chart, table and address in step. */
 
-import { Chart, shapeOf } from "./chart";
-import { type Board, type View, figure, named } from "./data";
+import { Chart } from "./chart";
+import { fill, nearest } from "./chooser";
+import { type Board, figure, named, loaded } from "./data";
+import { key } from "./entrants";
 import { asCsv, lines, save } from "./files";
-import { count, fixed, memory, short, span } from "./format";
+import { count, fixed, memory, short } from "./format";
 import { type Place, judge } from "./judge";
 import { legend } from "./legend";
+import { lookOf } from "./looks";
 import { choices, element } from "./make";
 import { type Filter, FRESH, type Hidden, type State, filters, readState, sift, writeState } from "./state";
-import { ROWS, drawTable, headings, rankText, sorted } from "./table";
+import { ROWS, drawTable, headings, sorted } from "./table";
+import { tell } from "./tell";
+import { type Shown, covers, energyFrom, mixed, open, rowsOf, titled } from "./views";
 
 const PARAMS = Array.from({ length: 20 }, (_, at) => 10 ** (3 + Math.floor(at / 2)) * (at % 2 ? 3 : 1));
 const MEMORY_MB = Array.from({ length: 16 }, (_, at) => 64 * 2 ** at);
 const BUDGET_STEPS = 200;
+const MOST_COMPARED = 4;
 
 const find = <T extends HTMLElement = HTMLElement>(id: string) => document.getElementById(id) as T;
 
 class Page {
   private state: State;
-  private view!: View;
+  private view!: Shown;
   private active: Filter[] = [];
   private hidden: Hidden[] = [];
   private rows: number[] = [];
@@ -38,46 +44,36 @@ class Page {
 
   /** Take up the state: the view's own words and controls, then its rows. */
   private open(): void {
-    this.view = this.board.views.find((each) => each.id === this.state.view)!;
-    const { view } = this;
-    find("view-title").textContent = view.title;
+    const { board, state } = this;
+    const view = (this.view = open(board, state.view, state.side)), [title, more] = titled(view);
+    find("view-title").textContent = title;
+    find("asked").hidden = !more;
+    find("asked-told").textContent = more;
     find("finding").textContent = view.finding;
     find("notes").replaceChildren(element("ul", { class: "notes small" }, view.notes.filter(Boolean).map((note) => element("li", {}, [note]))));
-    find<HTMLAnchorElement>("file-json").href = `data/${view.id}.json`;
-    find<HTMLAnchorElement>("file-csv").href = `data/${view.id}.csv`;
-    this.chooser();
+    find("files").replaceChildren(...this.files());
+    fill(board, view);
     this.controls();
     this.show();
   }
 
-  private chooser(): void {
-    const { board, view } = this;
-    const unique = (views: View[], name: (each: View) => string) => [...new Set(views.map(name))];
-    const task = (each: View) => each.task, hardware = (each: View) => each.hardware, grade = (each: View) => each.grade ?? "";
-    const sameTask = board.views.filter((each) => each.task === view.task);
-    const sameHardware = sameTask.filter((each) => each.hardware === view.hardware);
-    const same = sameHardware.filter((each) => each.grade === view.grade);
-    const words: Record<string, string> = { wall: "a wall meter", counter: "energy counters", polled: "polled power", modelled: "a model of power", "": "no meter" };
-    choices(find("task"), unique(board.views, task).map((name) => [name, name === "all" ? "All tasks" : name]), view.task);
-    choices(find("hardware"), unique(sameTask, hardware).map((name) => [name, acceleratorFirst(name)]), view.hardware);
-    choices(find("grade"), unique(sameHardware, grade).map((name) => [name, words[name] ?? name]), grade(view));
-    choices(find("variant"), same.map((each) => [each.id, each.variant]), view.id);
-    find("variant-label").hidden = same.length < 2;
+  /** Links to all figures of the views that are shown. */
+  private files(): HTMLElement[] {
+    const link = (id: string, kind: string) => element("a", { href: `data/${id}.${kind.toLowerCase()}` }, [kind]);
+    return this.view.parts.map((each) => element("span", {}, [
+      mixed(this.view) ? `${each.hardware}, ${energyFrom(each)}, ${covers(each)}: ` : "All figures of this view: ",
+      link(each.id, "JSON"), " ", link(each.id, "CSV"), " ", link(each.id, "Parquet"),
+    ]));
   }
 
-  /** The nearest view where one of the choosers has another value. */
   private choose(changed: "task" | "hardware" | "grade", value: string): void {
-    const like = (each: View) => [each.task === this.view.task, each.hardware === this.view.hardware, each.grade === this.view.grade].filter(Boolean).length;
-    const fixedBefore = (each: View) => changed === "task" || (each.task === this.view.task && (changed === "hardware" || each.hardware === this.view.hardware));
-    const able = this.board.views.filter((each) => (each[changed] ?? "") === value && fixedBefore(each));
-    const best = able.reduce((a, b) => (like(b) > like(a) ? b : a));
-    this.move({ view: best.id, page: 1, budget: null, floor: null });
+    this.move({ ...nearest(this.board, this.view, changed, value), page: 1, budget: null, floor: null });
     this.open();
   }
 
   private controls(): void {
     const { board, state, view } = this;
-    const rows = Array.from({ length: view.end - view.start }, (_, at) => view.start + at);
+    const rows = rowsOf(view);
     find<HTMLInputElement>("search").value = state.search;
     const upTo = (id: string, name: "params" | "memory_mb", steps: number[], tell: (value: number) => string, chosen: number | null) => {
       const known = rows.map((row) => figure(board, name, row)).filter((value): value is number => value !== null);
@@ -95,6 +91,7 @@ class Page {
       find(name).parentElement!.hidden = !known.length;
     }
     find<HTMLInputElement>("floor").value = String(this.floor);
+    find("floor").parentElement!.hidden = mixed(view);
     const budget = find<HTMLInputElement>("budget");
     budget.value = String(this.budgetStep());
     budget.parentElement!.hidden = !this.energies();
@@ -118,7 +115,7 @@ class Page {
   /** Logs of the least and the most energy of the view. */
   private energies(): [number, number] | null {
     const known: number[] = [];
-    for (let row = this.view.start; row < this.view.end; row++) {
+    for (const row of rowsOf(this.view)) {
       const value = figure(this.board, "energy", row);
       if (value) known.push(value);
     }
@@ -150,8 +147,8 @@ class Page {
     const { board, view, state } = this;
     this.active = filters(board, view, state);
     ({ rows: this.rows, hidden: this.hidden } = sift(view, this.active));
-    ({ places: this.places, exact: this.exact } = judge(board, view, this.rows, this.floor));
-    this.rows = sorted({ ...this.told(), rows: this.rows, asRanked: this.floor === view.floor });
+    ({ places: this.places, exact: this.exact } = mixed(view) ? unranked(this.rows) : judge(board, view, this.rows, this.floor));
+    this.rows = sorted({ ...this.told(), rows: this.rows, asRanked: !mixed(view) && this.floor === view.floor });
     const pages = Math.max(1, Math.ceil(this.rows.length / ROWS));
     if (state.page > pages) this.move({ page: pages });
     this.lit = this.cursor = null;
@@ -160,6 +157,7 @@ class Page {
     this.draw();
     this.words();
     this.table();
+    this.offer();
   }
 
   private told() {
@@ -169,7 +167,7 @@ class Page {
 
   private pins(): Set<number> {
     const wanted = new Set(this.state.pins);
-    return new Set(wanted.size ? this.rows.filter((row) => wanted.has(named(this.board, "label", row))) : []);
+    return new Set(wanted.size ? this.rows.filter((row) => wanted.has(key(this.board, row))) : []);
   }
 
   private draw(): void {
@@ -214,7 +212,7 @@ class Page {
   }
 
   private hides({ fails, unknown }: Hidden): string {
-    return `${fails + unknown} of ${this.view.end - this.view.start}${unknown ? `, ${unknown} of which do not tell` : ""}`;
+    return `${fails + unknown} of ${rowsOf(this.view).length}${unknown ? `, ${unknown} of which do not tell` : ""}`;
   }
 
   private drop(filter: Filter): HTMLElement {
@@ -231,11 +229,11 @@ class Page {
     const { rows, places, state, view } = this;
     const on = rows.filter((row) => places.get(row)!.frontier === "on").length;
     const ranked = rows.filter((row) => places.get(row)!.rank !== null).length;
-    const all = view.end - view.start, first = rows.length ? (state.page - 1) * ROWS + 1 : 0;
+    const all = rowsOf(view).length, first = rows.length ? (state.page - 1) * ROWS + 1 : 0;
     const last = Math.min(state.page * ROWS, rows.length), total = rows.length === all ? "" : ` (${fixed(all, 0)} in this view)`;
-    find("summary").textContent = !rows.length ? `No entrants${total}.` : `${fixed(first, 0)}–${fixed(last, 0)} of ${fixed(rows.length, 0)} entrants${total}; ${fixed(ranked, 0)} ranked, ${fixed(on, 0)} on the frontier.`;
+    find("summary").textContent = !rows.length ? `No entrants${total}.` : `${fixed(first, 0)}–${fixed(last, 0)} of ${fixed(rows.length, 0)} entrants${total}; ${mixed(view) ? "nothing is ranked" : `${fixed(ranked, 0)} ranked, ${fixed(on, 0)} on the frontier`}.`;
     const said = this.hidden.map((each) => `${each.filter.says} hides ${this.hides(each)}`);
-    if (said.length && rows.length) said.push("the words above are about the whole view");
+    if (said.length && rows.length && !mixed(view)) said.push("the words above are about the whole view");
     if (!this.exact) said.push("* ranges and frontier are those of the whole view, which is too large to compare anew");
     find("hidden-by").hidden = !said.length;
     find("hidden-by").textContent = said.length ? `${said.join("; ")}.`.replace(/^./, (letter) => letter.toUpperCase()) : "";
@@ -243,8 +241,8 @@ class Page {
   }
 
   private legend(): void {
-    const shown = new Set(this.rows.map((row) => shapeOf(this.places.get(row)!.frontier)));
-    find("legend").replaceChildren(...legend(shown, this.view.grade === "modelled"));
+    const looks = this.rows.map((row) => lookOf(this.view, row, this.places.get(row)!));
+    find("legend").replaceChildren(...legend(looks, this.rows.some((row) => this.places.get(row)!.frontier)));
     const [least, most] = [this.rows[0], this.rows[this.rows.length - 1]];
     find("chart").setAttribute("aria-label", least === undefined ? "Nothing to draw" : `Quality against energy of ${this.rows.length} entrants, from ${named(this.board, "label", least)} to ${named(this.board, "label", most)} as the table has them`);
   }
@@ -253,16 +251,25 @@ class Page {
     const heading = headings(this.board, this.view, this.places).find((each) => each.key === column)!;
     const again = this.state.sort === column;
     this.move({ sort: column, down: again ? !this.state.down : heading.most, page: 1 });
-    this.rows = sorted({ ...this.told(), rows: [...this.rows].sort((a, b) => a - b), asRanked: this.floor === this.view.floor });
+    this.rows = sorted({ ...this.told(), rows: [...this.rows].sort((a, b) => a - b), asRanked: !mixed(this.view) && this.floor === this.view.floor });
     this.table();
     this.words();
   }
 
   private pin(row: number): void {
-    const label = named(this.board, "label", row), { pins } = this.state;
-    this.move({ pins: pins.includes(label) ? pins.filter((each) => each !== label) : [...pins, label] });
+    const own = key(this.board, row), { pins } = this.state;
+    this.move({ pins: pins.includes(own) ? pins.filter((each) => each !== own) : [...pins, own] });
     this.draw();
     this.table();
+    this.offer();
+  }
+
+  /** A link that compares what is pinned. */
+  private offer(): void {
+    const { pins } = this.state, link = find<HTMLAnchorElement>("compare");
+    link.hidden = !pins.length;
+    link.textContent = pins.length > MOST_COMPARED ? `Compare the first ${MOST_COMPARED} pinned` : "Compare pinned";
+    link.href = `compare.html#${new URLSearchParams(pins.slice(0, MOST_COMPARED).map((pin) => ["pin", pin]))}`;
   }
 
   /** Mark a row in chart and table; `near` puts its figures beside its point. */
@@ -276,28 +283,10 @@ class Page {
     const tip = find("tip"), spot = row === null ? null : this.chart.spot(row);
     tip.hidden = !near || !spot;
     if (row === null || !spot || !near) return;
-    tip.replaceChildren(element("b", {}, [named(this.board, "label", row)]), ...this.figures(row).map((text) => element("span", {}, [text, document.createElement("br")])));
+    tip.replaceChildren(element("b", {}, [named(this.board, "label", row)]), ...tell(this.board, this.view, row, this.places.get(row)!).map((text) => element("span", {}, [text, document.createElement("br")])));
     const room = find("chart").getBoundingClientRect(), size = tip.getBoundingClientRect();
     const x = spot.x + 14 + size.width > room.width ? Math.max(0, spot.x - 14 - size.width) : spot.x + 14;
     tip.style.transform = `translate(${x}px, ${Math.max(0, Math.min(spot.y - size.height / 2, room.height - size.height))}px)`;
-  }
-
-  /** What stands behind a point, a line each. */
-  private figures(row: number): string[] {
-    const { board, view } = this, place = this.places.get(row)!;
-    const value = (name: "quality" | "energy" | "rate", factor: number, unit: string) => {
-      const [own, low, high] = ([name, `${name}_low`, `${name}_high`] as const).map((each) => figure(board, each, row));
-      if (own === null) return "";
-      const digits = name === "quality" ? 1 : Math.max(0, 2 - Math.floor(Math.log10(own * factor)));
-      const limits = low === null || high === null ? "" : ` (${span(low * factor, high * factor, digits)})`;
-      return `${fixed(own * factor, digits)}${limits} ${unit}`;
-    };
-    const [unit, factor] = view.energy_unit, [many, rate] = view.rate_unit;
-    const [rank, range] = rankText(place);
-    return [
-      value("quality", 1, "points"), value("energy", factor, `${unit} per 1,000`), value("rate", rate, `${many ? `${many} ` : ""}right per Wh`),
-      place.rank === null ? "not ranked" : `rank ${rank} ${range}`.trim(), place.frontier ? `frontier: ${place.frontier}` : "frontier: not judged",
-    ].filter(Boolean);
   }
 
   private listen(): void {
@@ -329,13 +318,13 @@ class Page {
       this.tellSliders();
     });
     find("clear").addEventListener("click", () => {
-      this.move({ ...FRESH, view: this.state.view, pins: this.state.pins });
+      this.move({ ...FRESH, view: this.state.view, side: this.state.side, pins: this.state.pins });
       this.controls();
       this.show();
     });
     find("copy").addEventListener("click", () => void this.copy());
-    find("csv").addEventListener("click", () => save(`joulemark-${this.view.id}.csv`, "text/csv", asCsv(lines(this.board, this.view, this.rows, this.places))));
-    find("json").addEventListener("click", () => save(`joulemark-${this.view.id}.json`, "application/json", this.asJson()));
+    find("csv").addEventListener("click", () => save(`joulemark-${this.fileName()}.csv`, "text/csv", asCsv(lines(this.board, this.view, this.rows, this.places))));
+    find("json").addEventListener("click", () => save(`joulemark-${this.fileName()}.json`, "application/json", this.asJson()));
     chart.addEventListener("pointermove", (event) => this.light(this.near(event), true));
     chart.addEventListener("pointerleave", () => this.light(null, true));
     chart.addEventListener("click", (event) => {
@@ -349,6 +338,7 @@ class Page {
       this.open();
     });
     new ResizeObserver(() => this.draw()).observe(chart);
+    window.addEventListener("themechange", () => this.draw());
     for (const query of ["(prefers-color-scheme: dark)", "print"]) matchMedia(query).addEventListener("change", () => this.draw());
   }
 
@@ -369,7 +359,7 @@ class Page {
     else return;
     event.preventDefault();
     this.light(this.cursor, true);
-    find("said").textContent = this.cursor === null ? "" : `${named(this.board, "label", this.cursor)}: ${this.figures(this.cursor).join(", ")}`;
+    find("said").textContent = this.cursor === null ? "" : `${named(this.board, "label", this.cursor)}: ${tell(this.board, this.view, this.cursor, this.places.get(this.cursor)!).join(", ")}`;
   }
 
   private async copy(): Promise<void> {
@@ -383,17 +373,21 @@ class Page {
     setTimeout(() => (button.textContent = "Copy link"), 2000);
   }
 
+  private fileName(): string {
+    return this.view.id + (mixed(this.view) ? "-beside" : "");
+  }
+
   private asJson(): string {
     const { view, board } = this;
-    const told = { schema: "joulemark.board-view/1", view: view.id, task: view.task, hardware: view.hardware, grade: view.grade, quality_floor: this.floor, filters: this.active.map((each) => each.says), rows: lines(board, view, this.rows, this.places) };
+    const told = { schema: "joulemark.board-view/1", view: view.id, task: view.task, hardware: view.hardware, grade: view.grade, quality_floor: mixed(view) ? null : this.floor, filters: this.active.map((each) => each.says), rows: lines(board, view, this.rows, this.places) };
     return JSON.stringify(told, null, 1) + "\n";
   }
 }
 
-/** What computes most comes first, where a list has room for little. */
-function acceleratorFirst(hardware: string): string {
-  const [processor, ...others] = hardware.split(" + ");
-  return [...others, processor].join(" + ");
+/** Rows of several views: no rank, and no place on a frontier. */
+function unranked(rows: number[]): { places: Map<number, Place>; exact: boolean } {
+  return { places: new Map(rows.map((row) => [row, { rank: null, low: null, high: null, frontier: "" }])), exact: true };
 }
 
-if (window.joulemarkBoard) new Page(window.joulemarkBoard);
+const board = loaded();
+if (board) new Page(board);

@@ -1,12 +1,15 @@
 /** Quality against energy: points on a canvas, so that thousands are quick, and words above it in SVG. */
 
-import { type Board, type View, figure, named } from "./data";
+import { type Board, figure, named } from "./data";
 import { short } from "./format";
 import type { Place } from "./judge";
+import { type Look, type Tone, lookOf, path } from "./looks";
+import { vector } from "./make";
+import { type Shown, mixed } from "./views";
 
 export interface Drawn {
   board: Board;
-  view: View;
+  view: Shown;
   rows: number[];
   places: Map<number, Place>;
   pins: Set<number>;
@@ -27,9 +30,6 @@ interface Frame {
   high: number;
 }
 
-export type Shape = "on" | "unclear" | "dominated" | "none";
-
-const SVG = "http://www.w3.org/2000/svg";
 const MOST_NAMED = 14;
 const NEAR = 24;
 const SIZE = 5.5, SMALL = 3.5, STAMP = 12;
@@ -41,6 +41,7 @@ export class Chart {
   private spots: { row: number; x: number; y: number }[] = [];
   private drawn: Drawn | null = null;
   private names = new Set<number>();
+  private ink!: Ink;
 
   constructor(private box: HTMLElement) {}
 
@@ -58,7 +59,7 @@ export class Chart {
       x: frame.x(figure(drawn.board, "energy", row)!),
       y: frame.y(figure(drawn.board, "quality", row)!),
     }));
-    const ink = colours();
+    const ink = (this.ink = colours(this.box));
     drawGrid(pen, svg, drawn, frame, ink);
     if (!points.length) return;
     const front = this.front();
@@ -74,9 +75,9 @@ export class Chart {
     this.box.querySelector("svg .lit")?.remove();
     const spot = row === null ? null : this.spot(row);
     if (row === null || !spot || !this.drawn) return;
-    const { width } = this.box.getBoundingClientRect(), ink = colours();
-    drawPoint(pen, spot, shapeOf(this.drawn.places.get(row)!.frontier), ink, this.drawn.view.grade === "modelled");
-    ring(pen, spot, ink);
+    const { width } = this.box.getBoundingClientRect();
+    drawPoint(pen, spot, lookOf(this.drawn.view, row, this.drawn.places.get(row)!), this.ink);
+    ring(pen, spot, this.ink);
     if (this.names.has(row)) return;
     const right = spot.x > width / 2;
     words(this.box.querySelector("svg")!, "name lit", spot.x + (right ? -13 : 13), spot.y - 12, named(this.drawn.board, "label", row), right ? "end" : "start");
@@ -114,7 +115,8 @@ export class Chart {
   }
 
   private front(): { row: number; x: number; y: number }[] {
-    const { board } = this.drawn!;
+    const { board, view } = this.drawn!;
+    if (mixed(view)) return [];
     const judged = this.spots.filter((spot) => named(board, "frontier", spot.row));
     const found: typeof judged = [];
     for (const spot of judged.sort((a, b) => a.x - b.x || a.y - b.y)) {
@@ -126,27 +128,27 @@ export class Chart {
   /** Crowds first, small, pale and without bars; then the frontier, then what is pinned. */
   private drawPoints(pen: CanvasRenderingContext2D, drawn: Drawn, frame: Frame, ink: Ink, front: { row: number }[]): void {
     const first = new Set(front.map((spot) => spot.row)), few = this.spots.length < CROWD;
-    const hollow = drawn.view.grade === "modelled";
-    const shape = (row: number) => shapeOf(drawn.places.get(row)!.frontier);
+    const look = (row: number) => lookOf(drawn.view, row, drawn.places.get(row)!);
     const leads = (row: number) => few || first.has(row) || drawn.pins.has(row);
-    const stamps = few ? null : makeStamps(ink, hollow);
+    const stamp = stamper(ink);
     pen.globalAlpha = 0.6;
     for (const spot of this.spots) {
-      if (stamps && !leads(spot.row)) pen.drawImage(stamps[shape(spot.row)], spot.x - STAMP / 2, spot.y - STAMP / 2, STAMP, STAMP);
+      if (!leads(spot.row)) pen.drawImage(stamp(look(spot.row)), spot.x - STAMP / 2, spot.y - STAMP / 2, STAMP, STAMP);
     }
     pen.globalAlpha = 1;
     const weight = (row: number) => (drawn.pins.has(row) ? 2 : first.has(row) ? 1 : 0);
     for (const spot of this.spots.filter((each) => leads(each.row)).sort((a, b) => weight(a.row) - weight(b.row))) {
-      pen.strokeStyle = ink[shape(spot.row)];
+      const own = look(spot.row);
+      pen.strokeStyle = ink[own.tone];
       drawBars(pen, drawn, spot, frame);
-      drawPoint(pen, spot, shape(spot.row), ink, hollow);
+      drawPoint(pen, spot, own, ink);
       if (drawn.pins.has(spot.row)) ring(pen, spot, ink);
     }
   }
 
-  /** Names of pinned rows and of the frontier, each where it covers nothing; who finds no room has none. */
+  /** Names of pinned rows and of the frontier or, where there is none, of the first; each where it covers nothing, or not at all. */
   private drawNames(svg: SVGElement, drawn: Drawn, frame: Frame, front: { row: number }[]): void {
-    const wanted = [...new Set([...drawn.pins, ...front.map((spot) => spot.row)])];
+    const wanted = [...new Set([...drawn.pins, ...(mixed(drawn.view) ? drawn.rows.slice(0, MOST_NAMED) : front.map((spot) => spot.row))])];
     const taken = this.spots.length < 300 ? this.spots.map(({ x, y }) => ({ x: x - 6, y: y - 6, w: 12, h: 12 })) : [];
     this.names.clear();
     for (const row of wanted) {
@@ -172,30 +174,30 @@ export class Chart {
   }
 }
 
-export function shapeOf(frontier: string): Shape {
-  return (frontier || "none") as Shape;
-}
-
-function drawPoint(pen: CanvasRenderingContext2D, spot: { x: number; y: number }, shape: Shape, ink: Ink, hollow: boolean, size = SIZE): void {
-  outline(pen, shape, spot.x, spot.y, size);
-  pen.strokeStyle = ink[shape];
-  pen.fillStyle = hollow ? ink.paper : ink[shape];
+function drawPoint(pen: CanvasRenderingContext2D, spot: { x: number; y: number }, look: Look, ink: Ink, size = SIZE): void {
+  const drawn = new Path2D();
+  drawn.addPath(new Path2D(path(look.shape, size)), { e: spot.x, f: spot.y });
+  pen.strokeStyle = ink[look.tone];
+  pen.fillStyle = look.hollow ? ink.paper : ink[look.tone];
   pen.lineWidth = 1.6;
-  if (shape !== "none") pen.fill();
-  pen.stroke();
+  if (look.shape !== "cross") pen.fill(drawn);
+  pen.stroke(drawn);
 }
 
-/** A small picture of each shape: tens of thousands of these are drawn faster than as many paths. */
-function makeStamps(ink: Ink, hollow: boolean): Record<Shape, HTMLCanvasElement> {
-  const made = (["on", "unclear", "dominated", "none"] as Shape[]).map((shape) => {
+/** A small picture of each look: tens of thousands of these are drawn faster than as many paths. */
+function stamper(ink: Ink): (look: Look) => HTMLCanvasElement {
+  const made = new Map<string, HTMLCanvasElement>();
+  return (look) => {
+    const name = look.shape + look.tone + look.hollow, known = made.get(name);
+    if (known) return known;
     const sheet = document.createElement("canvas");
     sheet.width = sheet.height = STAMP * 2;
     const pen = sheet.getContext("2d")!;
     pen.scale(2, 2);
-    drawPoint(pen, { x: STAMP / 2, y: STAMP / 2 }, shape, ink, hollow, SMALL);
-    return [shape, sheet] as const;
-  });
-  return Object.fromEntries(made) as Record<Shape, HTMLCanvasElement>;
+    drawPoint(pen, { x: STAMP / 2, y: STAMP / 2 }, look, ink, SMALL);
+    made.set(name, sheet);
+    return sheet;
+  };
 }
 
 function ring(pen: CanvasRenderingContext2D, spot: { x: number; y: number }, ink: Ink): void {
@@ -206,25 +208,17 @@ function ring(pen: CanvasRenderingContext2D, spot: { x: number; y: number }, ink
   pen.stroke();
 }
 
-/** The path of a mark; marks differ by shape as well as by colour. */
-export function outline(pen: CanvasRenderingContext2D, shape: Shape, x: number, y: number, r: number): void {
-  pen.beginPath();
-  if (shape === "on") pen.arc(x, y, r, 0, 7);
-  else if (shape === "none") {
-    pen.moveTo(x - r, y - r); pen.lineTo(x + r, y + r); pen.moveTo(x + r, y - r); pen.lineTo(x - r, y + r);
-  } else {
-    const corners = shape === "unclear" ? [[0, -1.25], [1.25, 0], [0, 1.25], [-1.25, 0]] : [[-1.1, -0.9], [1.1, -0.9], [0, 1.1]];
-    corners.forEach(([dx, dy], at) => (at ? pen.lineTo(x + dx * r, y + dy * r) : pen.moveTo(x + dx * r, y + dy * r)));
-    pen.closePath();
-  }
-}
+type Ink = Record<"ink" | "muted" | "grid" | "paper" | Tone, string>;
 
-type Ink = Record<"ink" | "muted" | "grid" | "paper" | "front" | Shape, string>;
-
-function colours(): Ink {
-  const style = getComputedStyle(document.documentElement);
-  const read = (name: string) => style.getPropertyValue(`--${name}`).trim();
-  return Object.fromEntries(["ink", "muted", "grid", "paper", "front", "on", "unclear", "dominated", "none"].map((name) => [name, read(name)])) as Ink;
+/** The style sheet's colours as they are now; a canvas knows neither variables nor schemes. */
+function colours(box: HTMLElement): Ink {
+  const read = (name: string) => {
+    box.style.color = `var(--${name})`;
+    return getComputedStyle(box).color;
+  };
+  const found = Object.fromEntries(["ink", "muted", "grid", "paper", "front", "on", "unclear", "dominated", "none"].map((name) => [name, read(name)]));
+  box.style.color = "";
+  return found as Ink;
 }
 
 function makeFrame(drawn: Drawn, points: number[], width: number, height: number): Frame {
@@ -253,18 +247,18 @@ function drawGrid(pen: CanvasRenderingContext2D, svg: SVGElement, drawn: Drawn, 
     words(svg, "", frame.left - 8, frame.y(quality) + 4, String(quality), "end");
   }
   let last = -Infinity;
-  for (const value of ticks(10 ** frame.from * factor, 10 ** frame.to * factor)) {
+  for (const [value, digits] of ticks(10 ** frame.from * factor, 10 ** frame.to * factor)) {
     const x = frame.x(value / factor);
     if (x < frame.left + 8 || x > frame.right - 8 || x - last < 52) continue;
     last = x;
     line(pen, x, frame.top, x, frame.bottom);
-    words(svg, "", x, frame.bottom + 17, short(value, 1), "middle");
+    words(svg, "", x, frame.bottom + 17, short(value, digits), "middle");
   }
   const middle = (frame.left + frame.right) / 2;
   const more = frame.right - frame.left > 400 ? ", log scale (less is better)" : " (log scale)";
   words(svg, "", middle, frame.bottom + 36, `${unit} per 1,000 answers${more}`, "middle");
   words(svg, "", 4, 13, "Quality, points (more is better)");
-  drawRates(pen, svg, drawn, frame, ink);
+  drawRates(pen, svg, frame, ink);
   for (const [on, x1, y1, x2, y2] of limits(drawn, frame)) {
     if (!on) continue;
     pen.strokeStyle = ink.muted;
@@ -278,14 +272,13 @@ function drawGrid(pen: CanvasRenderingContext2D, svg: SVGElement, drawn: Drawn, 
 function limits(drawn: Drawn, frame: Frame): [boolean, number, number, number, number][] {
   const y = frame.y(drawn.floor), x = drawn.budget ? frame.x(drawn.budget) : 0;
   return [
-    [drawn.floor > frame.low && drawn.floor < frame.high, frame.left, y, frame.right, y],
+    [!mixed(drawn.view) && drawn.floor > frame.low && drawn.floor < frame.high, frame.left, y, frame.right, y],
     [x > frame.left && x < frame.right, x, frame.top, x, frame.bottom],
   ];
 }
 
 /** Curves of equal right answers per watt-hour, each named at the top. */
-function drawRates(pen: CanvasRenderingContext2D, svg: SVGElement, drawn: Drawn, frame: Frame, ink: Ink): void {
-  const [unit, factor] = drawn.view.rate_unit;
+function drawRates(pen: CanvasRenderingContext2D, svg: SVGElement, frame: Frame, ink: Ink): void {
   const least = Math.ceil(Math.log10((10 * 20) / 10 ** frame.to)), most = Math.floor(Math.log10((10 * frame.high) / 10 ** frame.from));
   let last = -Infinity;
   for (let power = most; power >= least; power--) {
@@ -303,7 +296,7 @@ function drawRates(pen: CanvasRenderingContext2D, svg: SVGElement, drawn: Drawn,
     pen.stroke();
     pen.setLineDash([]);
     pen.globalAlpha = 1;
-    const label = `${short(10 ** power * factor, 1)}${unit ? ` ${unit}` : ""} per Wh`;
+    const label = `${power < 6 ? short(10 ** power, 1) : `${short(10 ** (power - 6), 1)} million`} per Wh`;
     if (end > last + 110 && end > 260 && end < frame.right - 40) {
       words(svg, "", end, frame.top - 6, label, "middle");
       last = end;
@@ -332,11 +325,12 @@ function drawBars(pen: CanvasRenderingContext2D, drawn: Drawn, spot: { row: numb
   if (left && right) line(pen, Math.max(frame.left, frame.x(left)), spot.y, Math.min(frame.right, frame.x(right)), spot.y);
 }
 
-function ticks(from: number, to: number): number[] {
-  const found: number[] = [];
+/** Values to mark on a log scale, each with its digits. */
+function ticks(from: number, to: number): [number, number][] {
+  const found: [number, number][] = [];
   const steps = to / from > 300 ? [1] : to / from > 12 ? [1, 3] : [1, 1.5, 2, 3, 4, 5, 7];
-  for (let power = Math.floor(Math.log10(from)); power <= Math.log10(to); power++) found.push(...steps.map((step) => step * 10 ** power));
-  return found.filter((value) => value >= from && value <= to);
+  for (let power = Math.floor(Math.log10(from)); power <= Math.log10(to); power++) found.push(...steps.map((step): [number, number] => [step * 10 ** power, step % 1 ? 2 : 1]));
+  return found.filter(([value]) => value >= from && value <= to);
 }
 
 function line(pen: CanvasRenderingContext2D, x1: number, y1: number, x2: number, y2: number): void {
@@ -347,23 +341,16 @@ function line(pen: CanvasRenderingContext2D, x1: number, y1: number, x2: number,
 }
 
 function words(svg: SVGElement, kind: string, x: number, y: number, text: string, anchor = "start"): SVGTextElement {
-  const made = document.createElementNS(SVG, "text");
-  if (kind) made.setAttribute("class", kind);
-  made.setAttribute("x", String(x));
-  made.setAttribute("y", String(y));
-  made.setAttribute("text-anchor", anchor);
-  made.textContent = text;
+  const made = vector("text", { ...(kind ? { class: kind } : {}), x, y, "text-anchor": anchor }, [text]);
   svg.append(made);
-  return made;
+  return made as SVGTextElement;
 }
 
 /** A line from a point to its name, where that is not beside it. */
 function lead(svg: SVGElement, spot: { x: number; y: number }, box: Box): void {
   const x = Math.max(box.x, Math.min(spot.x, box.x + box.w)), y = Math.max(box.y + 1, Math.min(spot.y, box.y + box.h));
   if (Math.hypot(x - spot.x, y - spot.y) < 18) return;
-  const made = document.createElementNS(SVG, "line");
-  for (const [name, value] of Object.entries({ x1: spot.x, y1: spot.y, x2: x, y2: y })) made.setAttribute(name, String(value));
-  svg.prepend(made);
+  svg.prepend(vector("line", { x1: spot.x, y1: spot.y, x2: x, y2: y }));
 }
 
 interface Box { x: number; y: number; w: number; h: number }

@@ -1,7 +1,8 @@
 /** What a reader takes along: the rows that are shown, as CSV or JSON. */
 
-import { type Board, type Figure, type View, figure, named } from "./data";
+import { type Board, type Figure, figure, named } from "./data";
 import type { Place } from "./judge";
+import { type Shown, covers, home } from "./views";
 
 const FIGURES: Record<string, Figure> = {
   quality: "quality", quality_low: "quality_low", quality_high: "quality_high",
@@ -13,17 +14,22 @@ const FIGURES: Record<string, Figure> = {
 export type Line = Record<string, string | number | null>;
 
 /** Rows with the names of `joulemark rank --json`; null is missing. */
-export function lines(board: Board, view: View, rows: number[], places: Map<number, Place>): Line[] {
+export function lines(board: Board, view: Shown, rows: number[], places: Map<number, Place>): Line[] {
   return rows.map((row) => {
-    const place = places.get(row)!;
+    const place = places.get(row)!, own = home(view, row);
     const name = (column: Parameters<typeof named>[1]) => named(board, column, row) || null;
     return {
       rank: place.rank, rank_low: place.low, rank_high: place.high, model: name("model"), label: name("label"), run_id: name("run"),
-      task: view.task, hardware: view.hardware, grade: view.grade, frontier: place.frontier || null,
-      ...Object.fromEntries(Object.entries(FIGURES).map(([key, column]) => [key, figure(board, column, row)])),
+      task: own.task, hardware: own.hardware, grade: own.grade, scope: own.grade && covers(own), frontier: place.frontier || null,
+      ...Object.fromEntries(Object.entries(FIGURES).map(([key, column]) => [key, digits(column, figure(board, column, row))])),
       precision: name("precision"), licence: name("licence"),
     };
   });
+}
+
+/** With as many digits as the data have; what was worked out from them has more. */
+function digits(column: Figure, value: number | null): number | null {
+  return value === null ? null : Number(value.toPrecision(/_(low|high|mb)$/.test(column) ? 5 : 7));
 }
 
 /** CSV; text that a spreadsheet would run as a formula gets a leading apostrophe. */

@@ -18,7 +18,9 @@ export function shared(values: number[], most: number, digits: number): number |
 
 export function fixed(value: number | null, decimals: number): string {
   if (value === null) return MISSING;
-  const text = value.toLocaleString("en-US", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
+  // Halves go to the even digit, as in the report; the types of this option are newer than those that we build with.
+  const how = { minimumFractionDigits: decimals, maximumFractionDigits: decimals, roundingMode: "halfEven" };
+  const text = value.toLocaleString("en-US", how as Intl.NumberFormatOptions);
   return text.replace("-", "−");
 }
 

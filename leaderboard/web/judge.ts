@@ -35,12 +35,22 @@ export function judge(board: Board, view: View, rows: number[], floor: number): 
   return { places, exact: true };
 }
 
-/** Whether one row has the higher rank: figures are rounded, so the whole view's ranks part those that look equal. */
+/**
+ * Those of a view's rows that the data can compare, and pairs of which the first surely gives more right answers per Wh,
+ * by Holm's correction over these rows alone. Null where the view is too large, or nothing in it is judged.
+ */
+export function contest(board: Board, view: View, rows: number[]): { able: number[]; sure: [number, number][] } | null {
+  if (!view.pairs) return null;
+  const number = new Map(view.pairs.rows.map((row, k) => [view.start + row, k]));
+  const able = rows.filter((row) => number.has(row));
+  return { able, sure: surely(board, view, able, number) };
+}
+
+/** Whether one row has the higher rank: figures are rounded, so the whole view's ranks tell, where both have one. */
 function better(board: Board, a: number, b: number): boolean {
-  const one = figure(board, "rate", a) ?? 0, other = figure(board, "rate", b) ?? 0;
-  if (one !== other) return one > other;
   const own = figure(board, "rank", a), theirs = figure(board, "rank", b);
-  return own !== null && theirs !== null && own < theirs;
+  if (own !== null && theirs !== null) return own < theirs;
+  return (figure(board, "rate", a) ?? 0) > (figure(board, "rate", b) ?? 0);
 }
 
 function rank(board: Board, able: number[], places: Map<number, Place>, rows: number[]): void {
@@ -58,6 +68,12 @@ function rank(board: Board, able: number[], places: Map<number, Place>, rows: nu
 
 /** Ranges by Holm's correction (1979) over the pairs of these rows alone. */
 function range(board: Board, view: View, able: number[], places: Map<number, Place>, number: Map<number, number>): void {
+  for (const row of able) Object.assign(places.get(row)!, { low: 1, high: able.length });
+  for (const [winner, loser] of surely(board, view, able, number)) beat(places, winner, loser);
+}
+
+/** Pairs of which the first surely gives more right answers per Wh, by Holm's correction (1979) over these rows alone. */
+function surely(board: Board, view: View, able: number[], number: Map<number, number>): [number, number][] {
   const { p, rows } = view.pairs!;
   const many = rows.length;
   const pairs: [number, number, number][] = [];
@@ -67,13 +83,14 @@ function range(board: Board, view: View, able: number[], places: Map<number, Pla
       pairs.push([p[i * many - (i * (i + 1)) / 2 + (j - i - 1)], one, other]);
     }
   });
-  for (const row of able) Object.assign(places.get(row)!, { low: 1, high: able.length });
   pairs.sort((a, b) => a[0] - b[0]);
+  const found: [number, number][] = [];
   for (let at = 0; at < pairs.length && pairs[at][0] <= ALPHA / (pairs.length - at); at++) {
     const [, one, other] = pairs[at];
-    if (better(board, one, other)) beat(places, one, other);
-    else if (better(board, other, one)) beat(places, other, one);
+    if (better(board, one, other)) found.push([one, other]);
+    else if (better(board, other, one)) found.push([other, one]);
   }
+  return found;
 }
 
 function beat(places: Map<number, Place>, winner: number, loser: number): void {

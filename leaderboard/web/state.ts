@@ -1,10 +1,13 @@
 /** What a reader chose, and the part of the address that says so. */
 
-import { type Board, type View, figure, named } from "./data";
+import { type Board, figure, named } from "./data";
 import { count, memory, short } from "./format";
+import { type Shown, beside, rowsOf } from "./views";
 
 export interface State {
   view: string;
+  /** All views in which the same was asked, side by side. */
+  side: boolean;
   search: string;
   params: number | null;
   memory: number | null;
@@ -20,7 +23,7 @@ export interface State {
 }
 
 export const FRESH: State = {
-  view: "", search: "", params: null, memory: null, licence: "", precision: "", floor: null, budget: null,
+  view: "", side: false, search: "", params: null, memory: null, licence: "", precision: "", floor: null, budget: null,
   sort: "rank", down: false, page: 1, pins: [],
 };
 
@@ -35,6 +38,7 @@ export function readState(hash: string, board: Board): State {
   return {
     ...FRESH,
     view: view.id,
+    side: told.get("beside") === "all" && beside(board, view).length > 1,
     search: told.get("q") ?? "",
     params: amount("params"),
     memory: amount("memory"),
@@ -55,6 +59,7 @@ export function writeState(state: State, board: Board): string {
     if (value !== null && value !== "") told.set(name, String(value));
   };
   if (state.view !== board.views[0].id) set("view", state.view);
+  if (state.side) set("beside", "all");
   set("q", state.search);
   set("params", state.params);
   set("memory", state.memory);
@@ -77,7 +82,7 @@ export interface Filter {
 }
 
 /** The filters that a reader set. */
-export function filters(board: Board, view: View, state: State): Filter[] {
+export function filters(board: Board, view: Shown, state: State): Filter[] {
   const found: Filter[] = [];
   const most = (name: "params" | "memory_mb" | "energy", limit: number) => (row: number) => {
     const value = figure(board, name, row);
@@ -118,10 +123,10 @@ export function filters(board: Board, view: View, state: State): Filter[] {
 export interface Hidden { filter: Filter; fails: number; unknown: number }
 
 /** The rows of a view that pass, and how many each filter hides by itself. */
-export function sift(view: View, active: Filter[]): { rows: number[]; hidden: Hidden[] } {
+export function sift(view: Shown, active: Filter[]): { rows: number[]; hidden: Hidden[] } {
   const hidden = active.map((filter) => ({ filter, fails: 0, unknown: 0 }));
   const rows: number[] = [];
-  for (let row = view.start; row < view.end; row++) {
+  for (const row of rowsOf(view)) {
     let passes = true;
     for (const each of hidden) {
       const verdict = each.filter.test(row);

@@ -1,15 +1,16 @@
 /** The table of the rows that are shown, a page at a time: pages, unlike a scroll that makes rows, can be searched. */
 
-import { type Board, type View, figure, named } from "./data";
+import { type Board, figure, named } from "./data";
 import { MISSING, count, decimalsFor, fixed, memory, shared, span } from "./format";
 import type { Place } from "./judge";
 import { element } from "./make";
+import { type Shown, covers, energyFrom, home, mixed, rowsOf, titled } from "./views";
 
 export const ROWS = 50;
 
 export interface Told {
   board: Board;
-  view: View;
+  view: Shown;
   /** In the order of the table. */
   rows: number[];
   places: Map<number, Place>;
@@ -36,7 +37,7 @@ interface Heading {
 }
 
 /** The columns of a view; those that say nothing about any of its rows are left out. */
-export function headings(board: Board, view: View, places: Map<number, Place>): Heading[] {
+export function headings(board: Board, view: Shown, places: Map<number, Place>): Heading[] {
   const own = (name: Parameters<typeof figure>[1]) => (row: number) => figure(board, name, row);
   const rateTitle = "Right answers beyond guessing per Wh" + (view.rate_unit[0] ? `, ${view.rate_unit[0]}s` : "");
   const all: Heading[] = [
@@ -46,14 +47,16 @@ export function headings(board: Board, view: View, places: Map<number, Place>): 
     { key: "energy", title: `${view.energy_unit[0]} per 1,000 answers`, class: "num", most: false, value: own("energy") },
     { key: "quality", title: "Quality", class: "num", most: true, value: own("quality") },
     { key: "frontier", title: "Frontier", class: "", most: false, value: (row) => ["on", "unclear", "dominated", ""].indexOf(places.get(row)!.frontier) },
+    { key: "hardware", title: "Hardware", class: "more where", most: false, value: (row) => home(view, row).hardware },
+    { key: "grade", title: "Energy from", class: "more where", most: false, value: (row) => `${energyFrom(home(view, row))}, ${covers(home(view, row))}` },
     { key: "params", title: "Parameters", class: "num more", most: false, value: own("params") },
     { key: "memory", title: "Peak memory", class: "num more", most: false, value: own("memory_mb") },
     { key: "precision", title: "Precision", class: "more", most: false, value: (row) => named(board, "precision", row) || null },
     { key: "licence", title: "Licence", class: "more", most: false, value: (row) => named(board, "licence", row) || null },
   ];
-  const optional = new Set(["params", "memory", "precision", "licence"]);
-  const span = Array.from({ length: view.end - view.start }, (_, at) => view.start + at);
-  return all.filter((each) => !optional.has(each.key) || span.some((row) => each.value(row) !== null));
+  const optional = new Set(["params", "memory", "precision", "licence"]), rows = rowsOf(view);
+  const apart = new Set(mixed(view) ? ["rank", "frontier"] : ["hardware", "grade"]);
+  return all.filter((each) => !apart.has(each.key) && (!optional.has(each.key) || rows.some((row) => each.value(row) !== null)));
 }
 
 /**
@@ -103,16 +106,16 @@ export function drawTable(box: HTMLElement, told: Told, heard: Heard): void {
     pin.addEventListener("click", () => heard.pin(row));
     const line = element("tr", { "data-row": String(row) }, [element("td", {}, [pin])]);
     line.classList.toggle("front", place.frontier === "on");
-    line.classList.toggle("unranked", place.rank === null);
+    line.classList.toggle("unranked", place.rank === null && !mixed(view));
     line.classList.toggle("pinned", pinned);
     for (const each of columns) line.append(write(each, row, place, told.exact));
     line.addEventListener("pointerenter", () => heard.light(row));
     line.addEventListener("pointerleave", () => heard.light(null));
     body.append(line);
   }
-  const table = element("table", {}, [element("caption", {}, [view.title]), element("thead", {}, [head]), body]);
+  const table = element("table", {}, [element("caption", {}, [titled(view)[0]]), element("thead", {}, [head]), body]);
   const focus = document.activeElement instanceof HTMLElement && box.contains(document.activeElement) ? mark(document.activeElement) : null;
-  const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${view.title}` }, [table]);
+  const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${titled(view)[0]}` }, [table]);
   scroll.scrollLeft = box.querySelector(".scroll")?.scrollLeft ?? 0;
   box.replaceChildren(scroll);
   if (focus) box.querySelector<HTMLElement>(focus)?.focus();
@@ -131,10 +134,9 @@ export function rankText(place: Place): [string, string] {
   return [String(place.rank), place.low === place.high ? "" : `(${span(place.low, place.high, 0)})`];
 }
 
-function writer(board: Board, view: View): (heading: Heading, row: number, place: Place, exact: boolean) => HTMLElement {
-  const rows = Array.from({ length: view.end - view.start }, (_, at) => view.start + at);
+function writer(board: Board, view: Shown): (heading: Heading, row: number, place: Place, exact: boolean) => HTMLElement {
   const column = (name: "rate" | "energy", factor: number) =>
-    rows.map((row) => figure(board, name, row)).filter((value): value is number => value !== null).map((value) => value * factor);
+    rowsOf(view).map((row) => figure(board, name, row)).filter((value): value is number => value !== null).map((value) => value * factor);
   const decimals = {
     rate: shared(column("rate", view.rate_unit[1]), 2, view.rate_unit[1] === 1 ? 2 : 3),
     energy: shared(column("energy", view.energy_unit[1]), 3, 3),
@@ -157,7 +159,8 @@ function writer(board: Board, view: View): (heading: Heading, row: number, place
         const at = board.columns.model[row] as number, run = board.columns.run[row] as number;
         const link = element("a", { href: `model/${board.pages.model[at]}.html` }, [named(board, "label", row)]);
         const from = element("a", { href: `run/${board.pages.run[run]}.html` }, [`run ${board.names.run[run]}`]);
-        return element("th", { scope: "row" }, [link, element("span", { class: "ci words more" }, [from])]);
+        const where = mixed(view) ? [element("span", { class: "ci words less" }, [`${home(view, row).hardware}; ${home(view, row).grade ?? "no energy"}`])] : [];
+        return element("th", { scope: "row" }, [link, element("span", { class: "ci words more" }, [from]), ...where]);
       }
       case "rate": return scaled("rate", view.rate_unit[1], row);
       case "energy": return scaled("energy", view.energy_unit[1], row);
@@ -170,7 +173,7 @@ function writer(board: Board, view: View): (heading: Heading, row: number, place
   };
 }
 
-function two(kind: string, value: string, limits: string): HTMLElement {
+export function two(kind: string, value: string, limits: string): HTMLElement {
   const cell = element("td", { class: kind }, [value]);
   if (limits) cell.append(element("span", { class: "ci" }, [limits]));
   return cell;

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import copy
-import gzip
-import io
 import json
-import os
-import zipfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from joulemark.leaderboard.submission import digest
 
-__all__ = ["CHEATS", "CONTENTS", "FILES", "FORGED", "resealed"]
+__all__ = [
+    "CONTENTS",
+    "Change",
+    "Content",
+    "claim",
+    "drop",
+    "forge",
+    "outcome_of",
+    "put",
+    "resealed",
+    "scaled",
+]
 
 Content = dict[str, Any]
 Change = Callable[[Content], object]
@@ -25,7 +31,7 @@ def resealed(content: Content) -> bytes:
     return json.dumps(content | {"sha256": digest(content)}).encode()
 
 
-def _set(*path: str | int, to: Any) -> Change:
+def put(*path: str | int, to: Any) -> Change:
     """Put something at a place of the content."""
 
     def change(content: Content) -> None:
@@ -37,7 +43,7 @@ def _set(*path: str | int, to: Any) -> Change:
     return change
 
 
-def _scaled(*names: str, by: float) -> Change:
+def scaled(*names: str, by: float) -> Change:
     def change(content: Content) -> None:
         for cell in content["cells"]:
             for name in names:
@@ -46,7 +52,7 @@ def _scaled(*names: str, by: float) -> Change:
     return change
 
 
-def _outcome(content: Content, number: int = 0) -> Content:
+def outcome_of(content: Content, number: int = 0) -> Content:
     """Of the so many-th cell that has scores of its own."""
     own = [outcome for outcome in content["items"]["cells"].values() if "right" in outcome]
     return own[number]  # type: ignore[no-any-return]
@@ -71,24 +77,31 @@ def _everywhere(key: str, change_one: Callable[[Content], object]) -> Change:
 
 
 NAMES = {
-    "name-markup": ["<b>m</b>", "<script>alert(1)</script>", "a\"onload='x", "m&lt;b&gt;", "`id`", "{{7*7}}", "${x}"],
-    "name-formula": ["=1+1", "+SUM(A1)", "-2+3", "@cmd", " =HYPERLINK(1)"],
-    "name-hidden": ["a\u202eb", "a\u200bb", "a\u0000b", "a\u001b[31mb", "a\nb", "a\u2028b", "\ufeffm"],
-    "name-path": ["../../etc/passwd", "a/../../b", "/etc/passwd", "~/x"],
+    "name-markup": [
+        *("<b>m</b>", "<script>alert(1)</script>", "a\"onload='x", "m&lt;b&gt;", "`id`", "{{7*7}}", "${x}", "{% x %}"),
+        *("![x](http://example.invalid/p)", "[x](http://example.invalid)", "a|b", "JaVaScRiPt:x", "&#60;b", "a'b"),
+        "<!--",
+    ],
+    "name-formula": ["=1+1", "+SUM(A1)", "-2+3", "@cmd", " =HYPERLINK(1)", "\u00a0=1+1"],
+    "name-hidden": [
+        *("a\u202eb", "a\u200bb", "a\u0000b", "a\u001b[31mb", "a\nb", "a\u2028b", "\ufeffm", "a\u2066b", "a\u00adb"),
+        *("a\u200db", "a\u061cb", "a\U000e0041", "a\ue000", "a\u0085b", "a\tb"),
+    ],
+    "name-path": ["../../etc/passwd", "a/../../b", "/etc/passwd", "~/x", "..", "a/.."],
     "name-long": ["m" * 201],
 }
 PLACES: dict[str, Callable[[str], Change]] = {
-    "task": lambda name: _set("cells", 0, "task", to=name),
-    "set's task": lambda name: _set("items", "sets", 0, "task", to=name),
-    "cpu": lambda name: _set("run", "machine", "cpu_model", to=name),
-    "software": lambda name: _set("run", "software", name, to="1"),
-    "metric": lambda name: _set("cells", 0, "metric", to=name),
-    "licence": lambda name: _set("cells", 0, "model_info", "licence", to=name),
-    "flag": lambda name: _set("cells", 0, "flags", to=[name]),
-    "setting": lambda name: _set("cells", 0, "setting", "dtype", to=name),
-    "other metric": lambda name: _set("cells", 0, "other_metrics", to={name: 1.0}),
-    "accelerator": lambda name: _set("run", "machine", "accelerators", to=[{"name": name, "uuid": "G"}]),
-    "cell_id": lambda name: _set("cells", 0, "cell_id", to=name),
+    "task": lambda name: put("cells", 0, "task", to=name),
+    "set's task": lambda name: put("items", "sets", 0, "task", to=name),
+    "cpu": lambda name: put("run", "machine", "cpu_model", to=name),
+    "software": lambda name: put("run", "software", name, to="1"),
+    "metric": lambda name: put("cells", 0, "metric", to=name),
+    "licence": lambda name: put("cells", 0, "model_info", "licence", to=name),
+    "flag": lambda name: put("cells", 0, "flags", to=[name]),
+    "setting": lambda name: put("cells", 0, "setting", "dtype", to=name),
+    "other metric": lambda name: put("cells", 0, "other_metrics", to={name: 1.0}),
+    "accelerator": lambda name: put("run", "machine", "accelerators", to=[{"name": name, "uuid": "G"}]),
+    "cell_id": lambda name: put("cells", 0, "cell_id", to=name),
 }
 
 
@@ -128,64 +141,65 @@ def _chain(content: Content) -> None:
 CONTENTS: list[tuple[str, str, Change]] = [
     *_names(),
     ("no run", "schema", lambda c: c.pop("run")),
-    ("no cells", "schema", _set("cells", to=[])),
+    ("no cells", "schema", put("cells", to=[])),
     ("no items", "schema", lambda c: c.pop("items")),
-    ("another schema", "schema", _set("schema", to="joulemark.submission/2")),
-    ("a list for a cell", "schema", _set("cells", 0, to=[])),
-    ("a text for a number", "schema", _set("cells", 0, "n_items", to="40")),
-    ("a truth for a number", "schema", _set("cells", 0, "order", to=True)),
-    ("a key of its own", "schema", _set("proof", to="it was me")),
+    ("another schema", "schema", put("schema", to="joulemark.submission/2")),
+    ("a list for a cell", "schema", put("cells", 0, to=[])),
+    ("a text for a number", "schema", put("cells", 0, "n_items", to="40")),
+    ("a truth for a number", "schema", put("cells", 0, "order", to=True)),
+    ("a key of its own", "schema", put("proof", to="it was me")),
     ("no model", "schema", lambda c: c["cells"][0].pop("model")),
-    ("negative energy", "schema", _set("cells", 0, "energy", "gross_j", to=-1.0)),
-    ("more energy than there is", "schema", _set("cells", 0, "energy", "gross_j", to=1e300)),
-    ("a huge number", "huge-number", _set("cells", 0, "order", to=10**400)),
-    ("no time", "schema", _set("cells", 0, "energy", "window_s", to=0.0)),
+    ("negative energy", "schema", put("cells", 0, "energy", "gross_j", to=-1.0)),
+    ("more energy than there is", "schema", put("cells", 0, "energy", "gross_j", to=1e300)),
+    ("a huge number", "huge-number", put("cells", 0, "order", to=10**400)),
+    ("no time", "schema", put("cells", 0, "energy", "window_s", to=0.0)),
     ("cells of one id", "schema", lambda c: c["cells"].append(c["cells"][0])),
-    ("a score of two", "schema", lambda c: _outcome(c).update(right=None, scores=[2.0] * 40)),
-    ("docs below 0", "schema", _set("items", "sets", 0, "docs", 0, to=-1)),
-    ("deep nesting", "too-deep", _set("run", "plan", "x", to=_deep(60))),
-    ("many values", "too-many", _set("run", "plan", "x", to=[0] * 100_001)),
-    ("many flags", "too-many", _set("cells", 0, "flags", to=["x"] * 1_001)),
-    ("half of a character", "not-json", _set("cells", 0, "metric", to="\ud800")),
-    ("bits too short", "items", lambda c: _outcome(c).update(right="AA==")),
-    ("bits that are none", "items", lambda c: _outcome(c).update(right="!!!!")),
-    ("two ways of scores", "items", lambda c: _outcome(c).update(scores=[1.0] * 40)),
-    ("no scores", "items", lambda c: _outcome(c).pop("right")),
-    ("too few scores", "items", lambda c: _outcome(c).update(right=None, scores=[1.0])),
+    ("a score of two", "score-range", lambda c: outcome_of(c).update(right=None, scores=[2.0] * 40)),
+    ("docs below 0", "schema", put("items", "sets", 0, "docs", 0, to=-1)),
+    ("deep nesting", "too-deep", put("run", "plan", "x", to=_deep(60))),
+    ("many values", "too-many", put("run", "plan", "x", to=[0] * 100_001)),
+    ("many flags", "too-many", put("cells", 0, "flags", to=["x"] * 1_001)),
+    ("half of a character", "not-json", put("cells", 0, "metric", to="\ud800")),
+    ("bits too short", "items", lambda c: outcome_of(c).update(right="AA==")),
+    ("bits that are none", "items", lambda c: outcome_of(c).update(right="!!!!")),
+    ("two ways of scores", "items", lambda c: outcome_of(c).update(scores=[1.0] * 40)),
+    ("no scores", "items", lambda c: outcome_of(c).pop("right")),
+    ("too few scores", "items", lambda c: outcome_of(c).update(right=None, scores=[1.0])),
     ("a cycle of same_as", "items", _chain),
-    ("same_as of nobody", "items", lambda c: _outcome(c).update(right=None, same_as="nobody")),
-    ("a set that is not there", "items", lambda c: _outcome(c).update(set=99)),
-    ("lengths that differ", "items", _set("items", "sets", 0, "hashes", to=["ab"])),
-    ("documents twice", "items", _set("items", "sets", 0, "docs", 1, to=0)),
-    ("items of no cell", "items", _set("items", "cells", "x", to={"set": 0, "right": "AA=="})),
+    ("same_as of nobody", "items", lambda c: outcome_of(c).update(right=None, same_as="nobody")),
+    ("a set that is not there", "items", lambda c: outcome_of(c).update(set=99)),
+    ("lengths that differ", "items", put("items", "sets", 0, "hashes", to=["ab"])),
+    ("documents twice", "items", put("items", "sets", 0, "docs", 1, to=0)),
+    ("items of no cell", "items", put("items", "cells", "x", to={"set": 0, "right": "AA=="})),
     ("a finished cell without items", "items", lambda c: c["items"]["cells"].pop(c["cells"][0]["cell_id"])),
     ("a cell by two ids", "doubled", _double),
     ("an id of a file", "cell-id", lambda c: _moved(c, "x.html")),
-    ("a run's id of a file", "run-id", _set("run", "run_id", to="a b")),
-    ("a cell of another run", "other-run", _set("cells", 0, "run_id", to="other")),
-    ("a plan of nothing", "plan", _set("run", "plan", to={})),
-    ("a plan without end", "plan", _set("run", "plan", "repeats", to=10**9)),
-    ("a sweep without end", "plan", _set("run", "plan", "sweep", to={f"k{i}": [1, 2] * 20 for i in range(12)})),
-    ("a cell that nobody planned", "not-planned", _set("cells", 0, "setting", "batch_size", to=7)),
-    ("a failed cell that is not told", "missing-cell", lambda c: _drop(c, c["cells"][3])),
+    ("a run's id of a file", "run-id", put("run", "run_id", to="a b")),
+    ("a cell of another run", "other-run", put("cells", 0, "run_id", to="other")),
+    ("a plan of nothing", "plan", put("run", "plan", to={})),
+    ("a plan without end", "plan", put("run", "plan", "repeats", to=10**9)),
+    ("a sweep without end", "plan", put("run", "plan", "sweep", to={f"k{i}": [1, 2] * 20 for i in range(12)})),
+    ("a cell that nobody planned", "not-planned", put("cells", 0, "setting", "batch_size", to=7)),
+    ("a model by another's name", "not-planned", put("cells", 0, "model_args", to="hf:pretrained=x")),
+    ("a failed cell that is not told", "missing-cell", lambda c: drop(c, c["cells"][3])),
     ("out of turn", "order", lambda c: _swap(c, "order", 0, 1)),
     ("accuracy above its items", "sum-accuracy", lambda c: _right_more(c, 4)),
-    ("accuracy of no count", "score-impossible", _set("cells", 0, "accuracy", to=0.4242)),
-    ("accuracy above 1", "score-range", _set("cells", 0, "accuracy", to=1.5)),
-    ("quality of its own", "sum-quality", _set("cells", 0, "quality", to=99.0)),
+    ("accuracy of no count", "score-impossible", put("cells", 0, "accuracy", to=0.4242)),
+    ("accuracy above 1", "score-range", put("cells", 0, "accuracy", to=1.5)),
+    ("quality of its own", "sum-quality", put("cells", 0, "quality", to=99.0)),
     ("chance of its own", "task-chance", lambda c: _guessing_less(c)),
-    ("more items than asked", "sum-items", _set("cells", 0, "n_items", to=400)),
-    ("answers cut off", "sum-truncated", _set("cells", 0, "truncated", to=0.5)),
-    ("net above gross", "sum-net", _scaled("net_j", by=3.0)),
-    ("idle of its own", "sum-idle", _set("cells", 0, "energy", "idle_w", to=0.5)),
+    ("more items than asked", "sum-items", put("cells", 0, "n_items", to=400)),
+    ("answers cut off", "sum-truncated", put("cells", 0, "truncated", to=0.5)),
+    ("net above gross", "sum-net", scaled("net_j", by=3.0)),
+    ("idle of its own", "sum-idle", put("cells", 0, "energy", "idle_w", to=0.5)),
     ("no net, no reason", "sum-net", lambda c: c["cells"][0]["energy"].update(net_j=None, idle_j=None)),
     ("no energy, no reason", "no-energy", lambda c: c["cells"][0].pop("energy")),
-    ("other domains", "sum-domains", _set("cells", 0, "energy", "domains", to={"modelled:cpu": 1.0})),
-    ("a domain of no meter", "sum-domains", _set("cells", 0, "energy", "domains", to={"rapl:psys": 5.0})),
-    ("phases that lack", "sum-phases", _set("cells", 0, "phases", "decode_j", to=0.01)),
-    ("a phase below 0", "negative", _set("cells", 0, "phases", "load_j", to=-5.0)),
-    ("windows that lack", "sum-windows", _set("cells", 0, "windows", 0, "window_s", to=1.0)),
-    ("carbon of nowhere", "sum-carbon", _set("cells", 0, "energy", "carbon_g", to=1.0)),
+    ("other domains", "sum-domains", put("cells", 0, "energy", "domains", to={"modelled:cpu": 1.0})),
+    ("a domain of no meter", "sum-domains", put("cells", 0, "energy", "domains", to={"rapl:psys": 5.0})),
+    ("phases that lack", "sum-phases", put("cells", 0, "phases", "decode_j", to=0.01)),
+    ("a phase below 0", "negative", put("cells", 0, "phases", "load_j", to=-5.0)),
+    ("windows that lack", "sum-windows", put("cells", 0, "windows", 0, "window_s", to=1.0)),
+    ("carbon of nowhere", "sum-carbon", put("cells", 0, "energy", "carbon_g", to=1.0)),
     ("power of a power station", "power-high", lambda c: _all_joules(c, 1000.0)),
     ("less than idle", "power-low", lambda c: _all_joules(c, 0.1)),
     (
@@ -198,33 +212,97 @@ CONTENTS: list[tuple[str, str, Change]] = [
         "too-fast",
         _everywhere("model_info", lambda m: m.update(params=10**11, active_params=10**11)),
     ),
-    ("more active than there are", "model-size", _set("cells", 0, "model_info", "active_params", to=10**9)),
-    ("tokens below 0", "tokens", _set("cells", 0, "tokens", "prompt", to=-1)),
-    ("tokens above the cap", "tokens", _set("cells", 0, "tokens", "generated", to=10**6)),
-    ("latency above the window", "latency", _set("cells", 0, "latency_s", to={"p50": 50.0, "p95": 60.0})),
-    ("latency backwards", "latency", _set("cells", 0, "latency_s", to={"p50": 0.2, "p95": 0.1})),
-    ("tomorrow", "time-future", _set("run", "created_at", to="2999-01-01T00:00:00Z")),
-    ("before the run", "time-early", _set("cells", 0, "started_at", to="2025-06-01T00:00:00Z")),
-    ("before there was Joulemark", "time-early", _set("run", "created_at", to="1970-01-01T00:00:00Z")),
-    ("no time of day", "time-format", _set("cells", 0, "started_at", to="yesterday")),
-    ("no zone", "time-format", _set("run", "created_at", to="2025-06-02T10:00:00")),
-    ("a window outside", "time-window", _set("cells", 0, "windows", 0, "began_at", to="2025-06-02T12:00:00Z")),
-    ("a cell of no time", "time-window", _set("cells", 0, "duration_s", to=0.001)),
+    ("more active than there are", "model-size", put("cells", 0, "model_info", "active_params", to=10**9)),
+    ("tokens below 0", "tokens", put("cells", 0, "tokens", "prompt", to=-1)),
+    ("tokens above the cap", "tokens", put("cells", 0, "tokens", "generated", to=10**6)),
+    ("latency above the window", "latency", put("cells", 0, "latency_s", to={"p50": 50.0, "p95": 60.0})),
+    ("latency backwards", "latency", put("cells", 0, "latency_s", to={"p50": 0.2, "p95": 0.1})),
+    ("tomorrow", "time-future", put("run", "created_at", to="2999-01-01T00:00:00Z")),
+    ("before the run", "time-early", put("cells", 0, "started_at", to="2025-06-01T00:00:00Z")),
+    ("before there was Joulemark", "time-early", put("run", "created_at", to="1970-01-01T00:00:00Z")),
+    ("no time of day", "time-format", put("cells", 0, "started_at", to="yesterday")),
+    ("no zone", "time-format", put("run", "created_at", to="2025-06-02T10:00:00")),
+    ("a window outside", "time-window", put("cells", 0, "windows", 0, "began_at", to="2025-06-02T12:00:00Z")),
+    ("a cell of no time", "time-window", put("cells", 0, "duration_s", to=0.001)),
     ("two at once", "time-overlap", lambda c: _at_once(c)),
     ("before its turn", "time-order", lambda c: _swap(c, "started_at", 0, -1)),
-    ("a counter that is none", "claim-grade", _set("run", "meters", 0, "grade", to="counter")),
-    ("a cell's grade", "claim-grade", _set("cells", 0, "energy", "grade", to="counter")),
-    ("RAPL in a virtual machine", "claim-counter", lambda c: _claim(c, "rapl:package-0", "counter", 0.03)),
-    ("NVML without a GPU", "claim-accelerator", lambda c: _claim(c, "nvml:gpu-0", "counter", 0.05, "gpu")),
-    ("a meter of nobody", "claim-meter", lambda c: _claim(c, "mine:wall", "wall", 0.01, "wall")),
-    ("no error at all", "claim-error", _set("run", "meters", 0, "rel_u", to=0.0)),
-    ("a cell's error", "claim-error", _set("cells", 0, "energy", "rel_u_scale", to=0.0)),
+    ("a counter that is none", "claim-grade", put("run", "meters", 0, "grade", to="counter")),
+    ("a cell's grade", "claim-grade", put("cells", 0, "energy", "grade", to="counter")),
+    ("RAPL in a virtual machine", "claim-counter", lambda c: claim(c, "rapl:package-0", "counter", 0.03)),
+    ("NVML without a GPU", "claim-accelerator", lambda c: claim(c, "nvml:gpu-0", "counter", 0.05, "gpu")),
+    ("a plug that nobody named", "claim-meter", lambda c: claim(c, "shelly:wall", "wall", 0.01, "wall")),
+    ("a meter that was not asked for", "claim-meter", put("run", "plan", "meters", to=["rapl"])),
+    ("a plugin's meter without an error", "claim-error", lambda c: _by_plugin(c, rel_u=0.0)),
+    ("no meter at all", "claim-meter", put("run", "meters", 0, "summed", to=False)),
+    ("answers of a cleverer one", "reference-answers", lambda c: forge(c)),
+    ("weights of another", "reference-weights", _everywhere("model_info", lambda m: m.update(sha256="0" * 64))),
+    ("computing without time", "power-low", lambda c: _slowly(c)),
+    ("minus nothing", "schema", put("cells", 0, "energy", "gross_j", to=-0.0)),
+    ("a whole number with a point", "schema", put("cells", 0, "n_items", to=40.0)),
+    ("a huge score", "schema", lambda c: outcome_of(c).update(right=None, scores=[1e300] * 40)),
+    ("a long list of a setting", "too-many", put("cells", 0, "setting", "x", to=[1] * 100_001)),
+    ("a long flag", "name-long", put("cells", 0, "flags", to=["f" * 5_000])),
+    ("a long text", "name-long", put("run", "meters", 0, "source", to="s" * 5_000)),
+    ("a key of a plan that is markup", "name-markup", put("run", "plan", "<b>", to=1)),
+    ("a setting that is a formula", "name-formula", put("cells", 0, "setting", "dtype", to="=cmd()")),
+    ("a date of the year 9999", "time-format", put("cells", 0, "started_at", to="9999-12-31T23:59:59-23:59")),
+    ("a date that is none", "time-format", put("run", "created_at", to="2025-13-45T00:00:00Z")),
+    ("bits with a tail", "items", lambda c: outcome_of(c).update(right=outcome_of(c)["right"].rstrip("=") + "AAAA")),
+    ("bits of another alphabet", "items", lambda c: outcome_of(c).update(right="-_" * 4)),
+    ("bits with lines", "items", lambda c: outcome_of(c).update(right="\n" + outcome_of(c)["right"])),
+    ("same_as of itself", "items", lambda c: _of_itself(c)),
+    ("same_as through another", "items", lambda c: _through(c)),
+    ("a set below 0", "schema", lambda c: outcome_of(c).update(set=-1)),
+    ("too many sets", "schema", put("items", "sets", to=[{"task": "t", "docs": []}] * 2_001)),
+    ("a key that is a number's text", "cell-id", lambda c: _moved(c, "0")),
+    ("an id of a device", "run-id", put("run", "run_id", to="../con")),
+    ("an idle power of nothing", "power-low", lambda c: _no_idle(c)),
+    ("a tiny window", "power-high", lambda c: _in_no_time(c)),
+    ("a model that is only spaces", "name-empty", _rename("  ")),
+    ("letters that were not given out", "name-hidden", put("run", "machine", "cpu_model", to="a\U0003ffff")),
+    ("no error at all", "claim-error", put("run", "meters", 0, "rel_u", to=0.0)),
+    ("a cell's error", "claim-error", put("cells", 0, "energy", "rel_u_scale", to=0.0)),
     ("another task's questions", "task-set", lambda c: c["items"]["sets"].reverse()),
-    ("a task that was changed", "task-hash", _set("items", "sets", 0, "task_hash", to="0123456789abcdef")),
-    ("questions of one's own", "task-questions", _set("items", "sets", 0, "hashes", 3, to="0123456789abcdef")),
-    ("questions to choose from", "task-questions", lambda c: _set("items", "sets", 0, "docs", to=[*range(1, 41)])(c)),
+    ("a task that was changed", "task-hash", put("items", "sets", 0, "task_hash", to="0123456789abcdef")),
+    ("questions of one's own", "task-questions", put("items", "sets", 0, "hashes", 3, to="0123456789abcdef")),
+    ("questions to choose from", "task-questions", lambda c: put("items", "sets", 0, "docs", to=[*range(1, 41)])(c)),
 ]
 """Name, code, and what is done to the content."""
+
+
+def _slowly(content: Content) -> None:
+    """A tenth of the CPU time, at the idle power that was there."""
+    for cell in content["cells"]:
+        energy = cell["energy"]
+        energy["net_j"] *= 0.1
+        energy["gross_j"] = energy["net_j"] + energy["idle_j"]
+        cell["phases"] = {name: joules * 0.1 for name, joules in cell["phases"].items()}
+
+
+def _of_itself(content: Content) -> None:
+    name = next(iter(content["items"]["cells"]))
+    content["items"]["cells"][name] = {"set": content["items"]["cells"][name]["set"], "same_as": name}
+
+
+def _through(content: Content) -> None:
+    """An outcome that is another's, which is a third's."""
+    cells = content["items"]["cells"]
+    follower = next(key for key, outcome in cells.items() if "same_as" in outcome)
+    other = next(
+        key for key, o in cells.items() if "same_as" in o and key != follower and o["set"] == cells[follower]["set"]
+    )
+    cells[other] = {"set": cells[follower]["set"], "same_as": follower}
+
+
+def _no_idle(content: Content) -> None:
+    for cell in content["cells"]:
+        energy = cell["energy"]
+        energy |= {"idle_w": 0.0, "idle_j": 0.0, "net_j": energy["gross_j"]}
+
+
+def _in_no_time(content: Content) -> None:
+    energy = content["cells"][0]["energy"]
+    energy["window_s"] = 1e-9
 
 
 def _moved(content: Content, name: str) -> None:
@@ -236,7 +314,7 @@ def _moved(content: Content, name: str) -> None:
             outcome["same_as"] = name
 
 
-def _drop(content: Content, *cells: Content) -> None:
+def drop(content: Content, *cells: Content) -> None:
     for cell in cells:
         content["cells"].remove(cell)
         gone = content["items"]["cells"].pop(cell["cell_id"])
@@ -274,61 +352,29 @@ def _all_joules(content: Content, by: float) -> None:
 
 
 def _at_once(content: Content) -> None:
-    first, second = sorted(content["cells"], key=lambda cell: int(cell["order"]))[:2]
-    second["started_at"] = first["started_at"]
-    second["windows"] = first["windows"]
+    """All cells began with the longest one."""
+    longest = max(content["cells"], key=lambda cell: float(cell["duration_s"]))
+    for cell in content["cells"]:
+        cell["started_at"], cell["duration_s"] = longest["started_at"], longest["duration_s"]
+        for span in cell["windows"]:
+            span["began_at"] = longest["windows"][0]["began_at"]
 
 
-def _claim(content: Content, meter: str, grade: str, rel_u: float, scope: str = "package") -> None:
+def claim(content: Content, meter: str, grade: str, rel_u: float, scope: str = "package") -> None:
     """All cells were measured by this meter."""
     told = {"id": meter, "grade": grade, "scope": scope, "rel_u": rel_u, "rel_u_scale": rel_u, "rel_u_workload": 0.0}
     content["run"]["meters"][0] |= told
+    content["run"]["plan"]["meters"] = None
     for cell in content["cells"]:
         cell["energy"] |= {"grade": grade, "scope": scope, "rel_u_scale": rel_u, "rel_u_workload": 0.0}
 
 
-def _everything_less(content: Content) -> None:
-    """All joules of the run a tenth, consistently, idle power included."""
-    for cell in content["cells"]:
-        energy = cell["energy"]
-        for name in ("gross_j", "net_j", "idle_j", "u_j", "u_net_j", "idle_w"):
-            energy[name] *= 0.1
-        cell["phases"] = {name: joules * 0.1 for name, joules in cell["phases"].items()}
-    for part in (content["run"]["idle"], *content["run"]["invocations"]):
-        part.update({name: watts * 0.1 for name, watts in part.items() if name.endswith("_w")})
+def _by_plugin(content: Content, **told: float) -> None:
+    claim(content, "mine:wall", "wall", 0.01, "wall")
+    content["run"]["meters"][0] |= told
 
 
-def _flip(content: Content) -> None:
-    """A few wrong answers become right; the accuracy is left."""
-    outcome = _outcome(content)
-    outcome["right"] = ("/" if outcome["right"][0] != "/" else "A") + outcome["right"][1:]
-
-
-def _drop_worst_repeat(content: Content) -> None:
-    """The repeat that took most is gone, the others are numbered anew, and so many were planned."""
-    gross = {k: sum(c["energy"]["gross_j"] for c in content["cells"] if c["repeat"] == k) for k in (1, 2, 3)}
-    # Of the last one nothing can be told: docs/leaderboard.md says so.
-    worst = max((1, 2), key=gross.__getitem__)
-    _drop(content, *[cell for cell in content["cells"] if cell["repeat"] == worst])
-    content["run"]["plan"]["repeats"] = 2
-    for number, cell in enumerate(sorted(content["cells"], key=lambda cell: int(cell["order"]))):
-        cell["order"] = number
-        if cell["repeat"] > worst:
-            cell["repeat"] -= 1
-            _rename_id(content, cell, cell["repeat"])
-
-
-def _rename_id(content: Content, cell: Content, repeat: int) -> None:
-    old = cell["cell_id"]
-    head, _, tail = old.rpartition("-r")
-    cell["cell_id"] = f"{head}-r{repeat}-{tail.partition('-')[2]}"
-    content["items"]["cells"][cell["cell_id"]] = content["items"]["cells"].pop(old)
-    for outcome in content["items"]["cells"].values():
-        if outcome.get("same_as") == old:
-            outcome["same_as"] = cell["cell_id"]
-
-
-def _forged_flip(content: Content) -> None:
+def forge(content: Content) -> None:
     """One more answer of one model is right in all repeats, and all that follows from it follows."""
     first = content["cells"][0]
     for cell in content["cells"]:
@@ -349,72 +395,3 @@ def _count(cell: Content, outcome: Content) -> None:
     right = sum(byte.bit_count() for byte in base64.b64decode(outcome["right"]))
     cell["accuracy"] = right / cell["n_items"]
     cell["quality"] = 100 * (cell["accuracy"] - cell["chance"]) / (1 - cell["chance"])
-
-
-def _drop_last_repeat(content: Content) -> None:
-    """As if only two repeats had been planned."""
-    _drop(content, *[cell for cell in content["cells"] if cell["repeat"] == 3])
-    content["run"]["plan"]["repeats"] = 2
-
-
-CHEATS: list[tuple[str, set[str], Change]] = [
-    ("gross energy times 0.1", {"sum-net"}, _scaled("gross_j", by=0.1)),
-    ("all energy times 0.1", {"power-low"}, _everything_less),
-    ("outcomes flipped", {"sum-accuracy"}, _flip),
-    ("the machine's name swapped", {"claim-machine"}, _set("run", "machine", "cpu_model", to="Apple M9")),
-    ("the machine's memory swapped", {"claim-machine"}, _set("run", "machine", "memory_gb", to=1024.0)),
-    ("the worst repeat dropped", {"order"}, _drop_worst_repeat),
-    (
-        "a repeat dropped",
-        {"missing-cell"},
-        lambda c: _drop(c, *[cell for cell in c["cells"] if cell["repeat"] == 2]),
-    ),
-]
-"""Name, codes that must be among those found, and what is done."""
-
-FORGED: list[tuple[str, Change]] = [
-    ("outcomes flipped, and accuracy with them", _forged_flip),
-    ("the last repeat dropped, and never planned", _drop_last_repeat),
-]
-"""What nobody can see in one file; docs/leaderboard.md says so, and why."""
-
-
-def _sparse(path: Path, _valid: bytes) -> None:
-    with path.open("wb") as file:
-        file.truncate(10 << 30)
-
-
-def _zipped(path: Path, valid: bytes) -> None:
-    packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("submission.json", b" " * (1 << 22) + valid)
-    path.write_bytes(packed.getvalue())
-
-
-def _written(change: Callable[[bytes], bytes]) -> Callable[[Path, bytes], object]:
-    return lambda path, valid: path.write_bytes(change(valid))
-
-
-FILES: list[tuple[str, str, Callable[[Path, bytes], object]]] = [
-    ("10 GB of nothing", "too-large", _sparse),
-    ("a pipe", "not-a-file", lambda path, _: os.mkfifo(path)),
-    ("a device", "not-a-file", lambda path, _: path.symlink_to("/dev/zero")),
-    ("a folder", "not-a-file", lambda path, _: path.mkdir()),
-    ("a gzip bomb", "not-json", _written(lambda _: gzip.compress(b"0" * (1 << 24)))),
-    ("a zip bomb", "not-json", _zipped),
-    ("a byte order mark", "not-json", _written(lambda valid: b"\xef\xbb\xbf" + valid)),
-    ("UTF-16", "not-json", _written(lambda valid: valid.decode().encode("utf-16"))),
-    ("nothing", "not-json", _written(lambda _: b"")),
-    ("half of it", "not-json", _written(lambda valid: valid[: len(valid) // 2])),
-    ("two of it", "not-json", _written(lambda valid: valid + valid)),
-    ("a number", "schema", _written(lambda _: b"1")),
-    ("a list", "schema", _written(lambda _: b"[]")),
-    ("duplicate keys", "duplicate-key", _written(lambda valid: b'{"schema":1,' + valid[1:])),
-    ("NaN", "not-json", _written(lambda valid: b'{"x":NaN,' + valid[1:])),
-    ("infinity", "huge-number", _written(lambda valid: b'{"x":1e999,' + valid[1:])),
-    ("brackets alone", "too-deep", _written(lambda _: b"[" * (8 << 20))),
-    ("empty lists alone", "too-many", _written(lambda _: b"[" + b"[]," * (1 << 21) + b"[]]")),
-    ("quotes alone", "not-json", _written(lambda _: b'"' + b'\\"' * (3 << 20))),
-    ("a changed byte", "changed", _written(lambda valid: valid.replace(b'"modelled"', b'"wall"', 1))),
-]
-"""Name, code, and how the file is made of a valid one's bytes."""

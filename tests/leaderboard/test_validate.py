@@ -12,21 +12,29 @@ from typing import Any
 
 import pytest
 from believable import write_believable_run
+from cheats import CHEATS, COUNTED, FORGED, counted
 from click.testing import CliRunner
-from hostile import CHEATS, CONTENTS, FILES, FORGED, resealed
+from hostile import CONTENTS, resealed
+from hostilefiles import FILES
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from made_runs import COUNTER, write_run
 
 from joulemark.harness.cli import cli
 from joulemark.harness.machine import describe_machine
+from joulemark.harness.models import card
 from joulemark.harness.store import Run
 from joulemark.leaderboard.audit import audit, notes
 from joulemark.leaderboard.auditclaims import check_machine
+from joulemark.leaderboard.audittasks import shipped
 from joulemark.leaderboard.commands import check
+from joulemark.leaderboard.knownanswers import KNOWN_ANSWERS, WEIGHTS
+from joulemark.leaderboard.knownhardware import known_gpu
 from joulemark.leaderboard.knowntasks import TASK_HASHES
+from joulemark.leaderboard.outcomes import holds_bits
 from joulemark.leaderboard.schema import schema_text
-from joulemark.leaderboard.submission import pack, read_submission, unpack
+from joulemark.leaderboard.sentrun import as_run
+from joulemark.leaderboard.submission import pack, read_submission
 from joulemark.reports.documents import as_json
 from joulemark.reports.views import make_views
 
@@ -68,15 +76,11 @@ def _changed(valid: bytes, change: Callable[[Content], object]) -> bytes:
         return json.dumps(content).encode()
 
 
-def test_a_run_that_was_measured_is_valid(tmp_path: Path) -> None:
-    """A real one, by the command line from end to end."""
-    command = [sys.executable, "-m", "joulemark.harness.cli"]
-    asked = ["-m", "ref/ngram", "-t", "jm_units", "--limit", "5", "--repeats", "2", "--meter", "modelled"]
-    subprocess.run([*command, "run", *asked, "--out", tmp_path / "run"], capture_output=True, check=True, timeout=120)
-    packed = CliRunner().invoke(cli, ["leaderboard", "pack", str(tmp_path / "run"), "-o", str(tmp_path / "s.json")])
+def test_a_run_is_packed_and_told_as_valid(run: Run, tmp_path: Path) -> None:
+    packed = CliRunner().invoke(cli, ["leaderboard", "pack", str(run.path), "-o", str(tmp_path / "s.json")])
     assert packed.exit_code == 0, packed.output
     told = CliRunner().invoke(cli, ["leaderboard", "validate", str(tmp_path / "s.json")])
-    assert "valid. 1 models, 1 tasks, 2 cells" in told.output
+    assert "valid. 2 models, 2 tasks, 12 cells" in told.output
 
 
 def test_the_made_up_run_that_all_these_begin_with_is_valid(codes: Callable[[bytes], list[str]], valid: bytes) -> None:
@@ -107,6 +111,15 @@ def test_a_cheat_is_found(
     expected: set[str], change: Callable[[Content], object], codes: Callable[[bytes], list[str]], valid: bytes
 ) -> None:
     assert expected <= {*codes(_changed(valid, change))}
+
+
+@pytest.mark.parametrize(("expected", "change"), [each[1:] for each in COUNTED], ids=[each[0] for each in COUNTED])
+def test_a_factor_on_a_counters_joules_is_found(
+    expected: set[str], change: Callable[[Content], object], codes: Callable[[bytes], list[str]], valid: bytes
+) -> None:
+    by_counter = _changed(valid, counted)
+    assert codes(by_counter) == []
+    assert expected <= {*codes(_changed(by_counter, change))}
 
 
 @pytest.mark.parametrize("change", [each[1] for each in FORGED], ids=[each[0] for each in FORGED])
@@ -190,7 +203,7 @@ def _assert_alike(one: dict[str, Any], other: dict[str, Any]) -> None:
 
 def _sent_and_unpacked(content: bytes, folder: Path) -> Run:
     (folder / "sent.json").write_bytes(content)
-    return unpack(read_submission(folder / "sent.json"), folder / "unpacked")
+    return as_run(read_submission(folder / "sent.json"), "unpacked")
 
 
 def _ranked(run: Run) -> dict[str, Any]:
@@ -249,6 +262,36 @@ def test_the_hashes_of_our_tasks_are_those_of_what_is_shipped() -> None:
     from joulemark.tasks.catalog import OUR_TASKS
 
     assert {card.name: lmeval.load_task(card.name).hash for card in OUR_TASKS} == TASK_HASHES
+
+
+def test_the_known_answers_are_of_the_shipped_weights_and_of_all_questions() -> None:
+    told = {name: card(name) for name in KNOWN_ANSWERS}
+    assert {name: facts["sha256"][:16] for name, facts in told.items() if facts.get("sha256")} == {
+        name: digest for name, digest in WEIGHTS.items() if told[name].get("sha256")
+    }
+    for tasks in KNOWN_ANSWERS.values():
+        assert tasks.keys() == TASK_HASHES.keys()
+        assert all(holds_bits(bits, len(shipped(task).hashes)) for task, bits in tasks.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "most_w", "least_w"),
+    [
+        ("NVIDIA H100 80GB HBM3 GPU-1", 700, 25),
+        ("NVIDIA GB300", 1400, 25),
+        ("NVIDIA A10G", None, None),
+        ("Tesla T4 GPU-2", 70, 0),
+        ("NVIDIA L40S", 350, 0),
+        ("AMD Instinct MI300X", 750, 25),
+        ("NVIDIA GeForce RTX 4090", None, None),
+        ("H100 of mine", None, None),
+    ],
+)
+def test_what_a_gpu_takes_is_known_by_its_drivers_name_or_not_at_all(
+    name: str, most_w: float | None, least_w: float | None
+) -> None:
+    found = known_gpu(name)
+    assert (found and found.most_w, found and found.least_w) == (most_w, least_w)
 
 
 def test_the_published_schema_is_current() -> None:

@@ -1,0 +1,93 @@
+"""Work on many things in several processes that share what the first one has in memory.
+
+Processes are forked, so that nothing is sent to them; what comes back refers to what was there before by its number.
+"""
+
+from __future__ import annotations
+
+import io
+import multiprocessing
+import os
+import pickle
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from joulemark.harness.store import nothing_freed
+
+__all__ = ["work_apart"]
+
+MOST_PROCESSES = 4
+T = TypeVar("T")
+R = TypeVar("R")
+_task: tuple[Callable[[Any], Any], Sequence[Any], dict[int, int]]
+"""What a forked process works on; it has this from the first one."""
+
+
+def work_apart(
+    work: Callable[[T], R], things: Sequence[T], *, kept: Sequence[object] = (), few: bool = False
+) -> Iterator[R]:
+    """The results of the work on each thing, in their order; an error of one is raised.
+
+    Args:
+        work: What is done with each.
+        things: What is worked on.
+        kept: Objects that a result may hold, which are not copied.
+        few: Stay in this process: forking takes longer than a little work does.
+    """
+    many = min(_cores(), MOST_PROCESSES, len(things))
+    # Where threads of the system's own libraries may be running, as on a Mac, a forked process can fail.
+    if few or many < 2 or not sys.platform.startswith("linux"):
+        yield from map(work, things)
+        return
+    numbers = {id(each): number for number, each in enumerate(kept)}
+    context = multiprocessing.get_context("fork")
+    with context.Pool(many, initializer=_take, initargs=((work, things, numbers),)) as pool, nothing_freed():
+        for content in pool.imap(_do, range(len(things))):
+            yield _Reader(io.BytesIO(content), kept).load()
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _take(task: tuple[Callable[[Any], Any], Sequence[Any], dict[int, int]]) -> None:
+    global _task
+    _task = task
+    # Each process has a core: threads of its own for arithmetic would wait for each other.
+    with suppress(ImportError):
+        from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+        threadpool_limits(1)
+
+
+def _do(number: int) -> bytes:
+    work, things, numbers = _task
+    out = io.BytesIO()
+    _Writer(out, numbers).dump(work(things[number]))
+    return out.getvalue()
+
+
+class _Writer(pickle.Pickler):
+    """Writes what was there before as its number."""
+
+    def __init__(self, out: io.BytesIO, numbers: dict[int, int]) -> None:
+        super().__init__(out, protocol=5)
+        self._numbers = numbers
+
+    def persistent_id(self, each: Any) -> int | None:
+        """The number of an object; None for a new one."""
+        return self._numbers.get(id(each))
+
+
+class _Reader(pickle.Unpickler):
+    """Reads what `_Writer` wrote."""
+
+    def __init__(self, content: io.BytesIO, kept: Sequence[object]) -> None:
+        super().__init__(content)
+        self._kept = kept
+
+    def persistent_load(self, number: Any) -> object:
+        """The object of a number."""
+        return self._kept[number]

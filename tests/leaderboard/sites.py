@@ -1,0 +1,121 @@
+"""A site with everything in it, and how a reader sees its board; what several tests of it share."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pandas as pd
+from playwright.sync_api import Page
+
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run
+from joulemark.leaderboard.board import Board, page_name
+from joulemark.leaderboard.submission import Submission
+from joulemark.reports.documents import as_json
+from joulemark.reports.views import View, make_views
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+COMPARED = "compare.html#pin=m3%40run-b&pin=m5%40run-b&pin=m5%40RUN%2Fc&pin=guesser%40run-a"
+"""Entrants on two machines, measured and modelled, one of them not judged."""
+FORMULA = '=HYPERLINK("http://elsewhere.invalid")'
+
+
+@dataclass(frozen=True)
+class Site:
+    """A site on disk, and what it was made from."""
+
+    path: Path
+    board: Board
+    runs: list[Run]
+    sent: list[Submission]
+
+    def view(self, task: str, hardware: str) -> tuple[str, View]:
+        return next((e.id, e.view) for e in self.board.views if e.view.task == task and hardware in e.view.hardware)
+
+
+def licensed(cell: Cell) -> Cell:
+    """One model in three does not tell its licence."""
+    told = cell.model_info.model_copy(update={"licence": None if cell.model.endswith("0") else "MIT"})
+    return cell.model_copy(update={"model_info": told})
+
+
+def precise(cell: Cell) -> Cell:
+    """Odd ones compute in 8 bits, even ones in 16, and all tell what memory that took."""
+    odd = int(cell.model.removeprefix("m")) % 2
+    known = licensed(cell)
+    info = known.model_info.model_copy(update={"peak_rss_mb": 1200.0 - 600 * odd})
+    setting = cell.setting | {"dtype": "int8" if odd else "bfloat16"}
+    return known.model_copy(update={"setting": setting, "model_info": info})
+
+
+def hashed(task: str, items: pd.DataFrame) -> pd.DataFrame:
+    """With hashes such as lm-eval makes, and each question from a source of its own, as runs of ours say."""
+    own = [hashlib.sha256(f"{task}-{doc}".encode()).hexdigest() for doc in items["doc_id"]]
+    return items.assign(doc_hash=own, cluster=items["doc_id"].astype(str))
+
+
+def many(count: int) -> dict[str, tuple[float, float, int]]:
+    """Models that are hard to tell apart: better ones take more energy, with some that do worse."""
+    return {
+        f"m{n}": (0.3 + 0.6 * n / count - 0.25 * (n % 5 == 3), 0.001 * 1.05**n, 1000 * (n + 1)) for n in range(count)
+    }
+
+
+def one_of_each(site: Site) -> list[str]:
+    """A page of every kind, by the names most likely to break one."""
+    run = next(run.page for run in site.board.runs if run.id == "RUN/c")
+    beside = f"index.html#view={site.view('dates', 'Other')[0]}&beside=all"
+    return [
+        "index.html",
+        beside,
+        COMPARED,
+        "method.html",
+        "task/dates.html",
+        f"model/{page_name(HOSTILE)}.html",
+        f"run/{run}.html",
+    ]
+
+
+def table(page: Page) -> list[dict[str, str]]:
+    """The table as a reader sees it, by the headings' first words."""
+    return page.evaluate(
+        """() => { const heads = [...document.querySelectorAll("#table thead th")].map(h => h.innerText.split(" ")[0]);
+            return [...document.querySelectorAll("#table tbody tr")].map(row => Object.fromEntries(
+                [...row.children].map((cell, at) => [heads[at],
+                    (cell.querySelector("a, .mark") ?? cell).innerText.replace(/\\n/g, " ").trim()]))); }"""
+    )
+
+
+def told(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
+    """Label, rank with its range, and frontier, as the table has them, of rows of `rank --json`."""
+    found = []
+    for row in rows:
+        low, high = row["rank_low"], row["rank_high"]
+        rank = "\u2013" if row["rank"] is None else f"{row['rank']}" + (f" ({low}\u2013{high})" if low != high else "")
+        found.append((row["label"], rank, row["frontier"] or "not judged"))
+    return found
+
+
+def pinned(*entrants: str) -> str:
+    """The address that compares these, as `label@run`."""
+    return "compare.html#" + urlencode([("pin", each) for each in entrants])
+
+
+def shown(page: Page) -> list[tuple[str, str, str]]:
+    return [(row["Model"], row["Rank"], row["Frontier"]) for row in table(page)]
+
+
+def ranked(site: Site, view: View, **how: Any) -> list[dict[str, Any]]:
+    """What `joulemark rank --json` prints of such a view of the runs themselves."""
+    same = [
+        v
+        for v in make_views(site.runs, task=view.task, **how)
+        if (v.task, v.hardware, v.grade) == (view.task, view.hardware, view.grade)
+    ]
+    rows: list[dict[str, Any]] = as_json(same)["views"][0]["rows"] if same else []
+    return rows

@@ -1,0 +1,67 @@
+"""The page's data: smaller than the figures that they stand for, and work in several processes that changes nothing."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from made_runs import COUNTER, write_run
+
+from joulemark.leaderboard.board import make_board
+from joulemark.leaderboard.columns import as_columns
+from joulemark.leaderboard.submission import pack, parse_submission
+from joulemark.reports import apart
+from joulemark.reports.apart import work_apart
+from joulemark.reports.documents import as_json
+from joulemark.reports.views import make_views
+
+
+def test_what_the_page_works_out_reads_as_the_figures_that_were_left_out(tmp_path: Path) -> None:
+    models = {f"m{n}": (0.3 + 0.05 * n, 0.0013 * 1.7**n, 1000 * (n + 1)) for n in range(12)}
+    run = write_run(tmp_path / "run", models, run_id="run-a", meter=COUNTER, tasks=("dates", "units"), items=80)
+    board = make_board([parse_submission(pack(run))])
+    columns = as_columns(board)["columns"]
+    rows = [row for each in board.views for row in each.view.rows]
+    worked_out = 0
+    for at, row in enumerate(rows):
+        told = {name: values[at] for name, values in columns.items()}
+        rate = told["rate"][0] if isinstance(told["rate"], list) else 10 * told["quality"] / told["energy"]
+        worked_out += told["rate"] == 0
+        assert f"{rate:.6g}" == f"{row.correct_per_wh:.6g}"
+        low, high = row.energy_wh_per_1k_within_low, row.energy_wh_per_1k_within_high
+        below, above = told["energy_low"], told["energy_high"]
+        shown = below[0] if isinstance(below, list) else told["energy"] * (1 - below / 1_000_000)
+        assert f"{shown:.5g}" == f"{low:.5g}"
+        top = above[0] if isinstance(above, list) else told["energy"] * told["energy"] / shown
+        assert f"{top:.5g}" == f"{high:.5g}"
+        if row.rank is not None:
+            assert (row.rank - told["rank_low"], row.rank + told["rank_high"]) == (row.rank_low, row.rank_high)
+    assert worked_out > len(rows) / 2
+
+
+def test_views_that_several_processes_make_are_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    models = {f"m{n}": (0.4 + 0.04 * n, 0.001 * 1.4**n, 1000) for n in range(8)}
+    run = write_run(tmp_path / "run", models, run_id="run-a", meter=COUNTER, tasks=("dates", "units"), items=60)
+    alone = make_views([run])
+    monkeypatch.setattr("joulemark.reports.views._MANY", 0)
+    monkeypatch.setattr(apart, "_cores", lambda: 2)
+    shared = make_views([run])
+    assert as_json(shared) == as_json(alone)
+    for view in shared:
+        # The entrants that were there before, not copies of them.
+        assert {id(figures.entrant) for figures in view.figures} == {id(f.entrant) for f in shared[0].figures}
+
+
+def test_an_error_in_another_process_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_cores", lambda: 2)
+    with pytest.raises(ZeroDivisionError):
+        list(work_apart(lambda number: 1 / number, [2, 1, 0]))
+
+
+@given(st.integers(0, 2**32))
+def test_results_come_in_the_order_of_the_things(seed: int) -> None:
+    things = random.Random(seed).sample(range(100), 5)
+    assert list(work_apart(lambda each: -each, things, few=True)) == [-each for each in things]
