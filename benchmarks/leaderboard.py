@@ -1,10 +1,11 @@
 """How long `joulemark leaderboard validate` takes, and how large a submission of many cells is.
 
-    python benchmarks/leaderboard.py [MODELS TASKS REPEATS ITEMS]
+    python benchmarks/leaderboard.py [MODELS TASKS REPEATS ITEMS GPUS]
 
-50 models on 20 tasks of 300 items, three times, unless told otherwise: made up as the tests make theirs, of the
-harness's own parts. Prints what each cell takes in the file, the time of packing and, in a process of its own as a user
-would start it, of validating, with the most memory that it held. Limits: 2 s and 5 MB for the default size.
+50 models on 20 tasks of 300 items, three times, beside eight GPUs that tell their states, unless told otherwise: made
+up as the tests make theirs, of the harness's own parts. Prints what each cell takes in the file, the time of packing
+and, in a process of its own as a user would start it, of validating, with the most memory that it held. Limits: 2 s and
+5 MB for the default size.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ runpy.run_module("joulemark.harness.cli", run_name="__main__")
 """The command, and its most memory in kB at the end: what `getrusage` tells of a child holds its parent's."""
 
 
-def main(models: int = 50, tasks: int = 20, repeats: int = 3, items: int = 300) -> int:
+def main(models: int = 50, tasks: int = 20, repeats: int = 3, items: int = 300, gpus: int = 8) -> int:
     """Make one, pack it, validate it, and print the figures; 1 where a limit is passed."""
     names = [*(card.name for card in OUR_TASKS), *(f"other_{number}" for number in range(tasks))][:tasks]
     labels = [f"model-{number:02}-7b-instruct=hf:pretrained=organisation/model-{number:02}" for number in range(models)]
     with tempfile.TemporaryDirectory() as folder:
-        run = write_believable_run(Path(folder) / "run", labels, names, items=items, repeats=repeats)
+        run = write_believable_run(Path(folder) / "run", labels, names, items=items, repeats=repeats, gpus=gpus)
         began = time.perf_counter()
         content = pack(run)
         packing_s = time.perf_counter() - began

@@ -12,7 +12,7 @@ from joulemark.meters.errors import UsageError
 from joulemark.reports.wording import safe
 
 from .store import ACCEPTED, Added, Looked, add, look_through
-from .storeindex import Entry
+from .storeindex import counts_of
 from .watching import watched
 
 __all__ = ["add_files"]
@@ -71,17 +71,12 @@ def _lines(added: Added) -> list[str]:
     run = f"run {safe(entry.run_id)}"
     if added.known:
         return [f"{run} is in the store already; nothing was changed."]
-    told = f"accepted, {run}: {_many(entry)}."
+    told = f"accepted, {run}: {counts_of(entry)}."
     if added.supersedes:
         told += f" It supersedes {_runs(added)}, which the store keeps as history."
     if entry.superseded_by:
         told += f" It is history: {ACCEPTED}/{entry.superseded_by}.json is newer."
     return [told]
-
-
-def _many(entry: Entry) -> str:
-    counts = (("model", entry.models), ("task", entry.tasks), ("cell", entry.cells))
-    return ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for what, count in counts)
 
 
 def _runs(added: Added) -> str:
@@ -97,9 +92,12 @@ def _look(folder: Path, *, as_object: bool) -> int:
         click.echo(f"{safe(str(folder))}: {finding}")
     store = looked.store
     told = f"{len(store.current):,} current, {len(store.superseded):,} superseded"
-    index = "the index was written anew" if looked.mended else "the index agrees with the files"
-    if not looked.findings:
-        index += "; nothing is wrong"
+    if looked.findings:
+        index = "put right what is named above" + ("; the index was written anew" if looked.mended else "")
+    else:
+        index = ("the index was written anew" if looked.mended else "the index agrees with the files") + (
+            "; nothing is wrong"
+        )
     click.echo(f"{safe(str(folder))}: {told}; {index}.")
     return 1 if looked.findings else 0
 

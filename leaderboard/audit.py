@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from importlib.metadata import version
 
+from joulemark.harness.machine import PACKAGES
 from joulemark.reports.wording import few
 
 from .auditanswers import check_answers
 from .auditclaims import by_word_alone, check_machine, check_meters
 from .auditenergy import check_energy
+from .auditflags import check_flags, flags_told
 from .auditnames import check_names
 from .auditplan import check_ids, check_plan
 from .auditpower import check_power, check_work
@@ -33,6 +36,7 @@ CHECKS: tuple[Check, ...] = (
     check_scores,
     check_tokens,
     check_energy,
+    check_flags,
     check_power,
     check_work,
     check_steps,
@@ -63,6 +67,12 @@ def notes(sent: Submission) -> list[str]:
         found.append(
             f"Grade and error of {few(stated, _SHOWN)} are the sender's or a plugin's word, and compared with nothing."
         )
+    if flags := flags_told(sent):
+        found.append(f"Flags of its {len(sent.cells):,} cells: {few(flags, _SHOWN)}.")
+    if strange := sorted(sent.run.software.keys() - {"python", *PACKAGES}):
+        found.append(f"Software that a run of ours does not tell: {few(strange, _SHOWN)}.")
+    if sent.run.joulemark_version != (own := version("joulemark")):
+        found.append(f"Measured by Joulemark {few([sent.run.joulemark_version], 1)}, and looked at by {own}.")
     if failed := sum(cell.status != "ok" for cell in sent.cells):
         found.append(f"{failed:,} of its {len(sent.cells):,} cells failed, and say so.")
     return found

@@ -37,7 +37,7 @@ def check_answers(sent: Submission) -> Iterator[Finding]:
         scores = sent.scores(cell.cell_id)
         other = int(np.sum(scores != to_bits(known[cell.task], len(scores)))) if len(scores) else 0
         if other > max(1, int(_OTHER_SHARE * len(scores))):
-            message = f"{other:,} of its {len(scores):,} answers are scored otherwise than those of ref/{name} are."
+            message = f"{other:,} of its {len(scores):,} answers are scored otherwise than ref/{name}'s; measure again."
             yield Finding(code="reference-answers", path=f"items.cells.{cell.cell_id}", message=message)
 
 

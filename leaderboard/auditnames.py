@@ -86,7 +86,7 @@ def _look(path: str, text: str, *, is_name: bool) -> Iterator[Finding]:
 
 def _texts(sent: Submission) -> Iterator[tuple[str, str, bool]]:
     """All texts: where, what, and whether it is a name."""
-    header = sent.run.model_dump(mode="json", by_alias=True)
+    header, walked = sent.run.model_dump(mode="json", by_alias=True), set[str]()
     yield from _walk("run", header, is_name=True)
     parts = ("cell_id", "model", "model_args", "task", "task_version", "task_hash", "error", "log", "metric", "run_id")
     for number, cell in enumerate(sent.cells):
@@ -97,17 +97,19 @@ def _texts(sent: Submission) -> Iterator[tuple[str, str, bool]]:
                 yield f"{at}.{part}", text, part not in _TEXTS
             elif part in ("cell_id", "model", "task", "run_id"):
                 yield f"{at}.{part}", "", True
-        yield from _walk(f"{at}.setting", cell.setting, is_name=True)
-        yield from _walk(f"{at}.other_metrics", cell.other_metrics, is_name=True)
-        yield from _walk(f"{at}.flags", cell.flags, is_name=True)
+        for part in ("setting", "other_metrics", "flags"):
+            # Most cells have what others have.
+            if (own := getattr(cell, part)) and (told := repr(own)) not in walked:
+                walked.add(told)
+                yield from _walk(f"{at}.{part}", own, is_name=True)
         for part in ("kind", "licence", "sha256"):
             if text := getattr(cell.model_info, part):
                 yield f"{at}.model_info.{part}", text, True
         if cell.energy is not None:
             yield from _walk(f"{at}.energy.domains", cell.energy.domains, is_name=True)
-        for span in cell.windows:
-            for state in (*span.before, *span.after):
-                yield from _walk(f"{at}.windows", (state.device, *state.slowed_by), is_name=True)
+    states = {id(state): state for cell in sent.cells for span in cell.windows for state in (*span.before, *span.after)}
+    for state in states.values():
+        yield from _walk("states", (state.device, *state.slowed_by), is_name=True)
     for number, asked in enumerate(sent.items.sets):
         yield f"items.sets[{number}].task", asked.task, True
 

@@ -52,7 +52,9 @@ def check_power(sent: Submission) -> Iterator[Finding]:
                 continue
             power_w, most_w = joules / energy.window_s, _most_w(meters[name], machine, cell)
             if power_w > most_w:
-                message = f"{power_w:,.4g} W in the window, and such hardware takes at most {most_w:,.4g} W."
+                message = (
+                    f"{power_w:,.4g} W in the window, and such hardware takes at most {most_w:,.4g} W; measure again."
+                )
                 yield Finding(code="power-high", path=f"{at}.domains.{name}", message=message)
         yield from _check_idle(sent, energy, at)
 
@@ -87,7 +89,8 @@ def _check_idle(sent: Submission, energy: Energy, at: str) -> Iterator[Finding]:
     if idle_w is None or energy.gross_j is None:
         return
     if energy.gross_j / energy.window_s < _BELOW_IDLE * idle_w - 3 * (energy.u_j or 0.0) / energy.window_s:
-        message = f"a mean power of {energy.gross_j / energy.window_s:.4g} W is below the idle power of {idle_w:.4g} W."
+        mean_w = energy.gross_j / energy.window_s
+        message = f"a mean power of {mean_w:.4g} W is below the idle power of {idle_w:.4g} W; measure again."
         yield Finding(code="power-low", path=f"{at}.gross_j", message=message)
     least_w = _least_idle_w(sent)
     if idle_w < least_w:
@@ -119,7 +122,9 @@ def check_work(sent: Submission) -> Iterator[Finding]:
         at, info = f"cells[{number}]", cell.model_info
         for name in ("params", "active_params", "bytes", "peak_rss_mb", "peak_gpu_mb"):
             if (size := getattr(info, name)) is not None and size < 0:
-                yield Finding(code="model-size", path=f"{at}.model_info.{name}", message="it is below 0.")
+                yield Finding(
+                    code="model-size", path=f"{at}.model_info.{name}", message="it is below 0; pack the run again."
+                )
         if info.params is not None and info.active_params is not None and info.active_params > info.params:
             message = "more parameters compute than there are; pack the run again."
             yield Finding(code="model-size", path=f"{at}.model_info.active_params", message=message)
@@ -127,10 +132,14 @@ def check_work(sent: Submission) -> Iterator[Finding]:
         if energy is None or energy.gross_j is None or flop is None:
             continue
         if energy.gross_j < LEAST_J_PER_FLOP * flop:
-            message = f"{energy.gross_j / flop:.2g} J an operation is less than any machine of today takes."
+            message = (
+                f"{energy.gross_j / flop:.2g} J an operation is less than any machine of today takes; measure again."
+            )
             yield Finding(code="energy-floor", path=f"{at}.energy.gross_j", message=message)
         if sees_all(sent) and flop / energy.window_s > most_flops:
-            message = f"{flop / energy.window_s:.2g} operations a second are more than such hardware does."
+            message = (
+                f"{flop / energy.window_s:.2g} operations a second are more than such hardware does; measure again."
+            )
             yield Finding(code="too-fast", path=f"{at}.energy.window_s", message=message)
 
 

@@ -33,6 +33,9 @@ def check_scores(sent: Submission) -> Iterator[Finding]:
             message = f"it says {cell.n_items:,} items, and has outcomes of {len(asked.docs):,}; pack the run again."
             yield Finding(code="sum-items", path=f"{at}.n_items", message=message)
             continue
+        if is_ours(cell.task) and (cell.accuracy is None or cell.quality is None):
+            message = "our tasks give every finished cell an accuracy and a quality; pack the run again."
+            yield Finding(code="no-quality", path=f"{at}.quality", message=message)
         yield from _check_accuracy(cell, at, sent.scores(cell.cell_id))
         cut = sent.cut(cell.cell_id)
         if (cut is None) != (cell.truncated is None) or (cut is not None and _differ(cell.truncated, cut.mean())):

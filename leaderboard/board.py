@@ -6,24 +6,31 @@ import hashlib
 import json
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, NamedTuple, TypeVar
 
 from joulemark.harness.record import Cell, MeterInfo
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import Incomparable
 from joulemark.reports.apart import work_apart
 from joulemark.reports.documents import MOST_ROWS
+from joulemark.reports.entrants import Entrant
 from joulemark.reports.provenance import again, describe_run, machines, meters
 from joulemark.reports.table import Columns
 from joulemark.reports.tried import Tried, look_at
 from joulemark.reports.views import View, views_of
 from joulemark.reports.wording import safe
 
-from .pairs import Pairs, pair_up
+from .conflicts import Tellings, keep_apart, tellings_of
+from .pairs import pair_up
 from .sentrun import SentRun, as_run
+from .storeindex import Entry
+from .subjects import Subject, subject_of
 from .submission import Submission
 from .watching import watched
 
@@ -32,7 +39,9 @@ __all__ = [
     "Board",
     "BoardRun",
     "BoardView",
+    "ToldCell",
     "make_board",
+    "names_by_sender",
     "page_name",
     "read_board",
     "sent_run",
@@ -46,7 +55,7 @@ _PLAIN = re.compile(
 _HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _MARKS = re.compile(r"[^A-Za-z0-9_-]+")
 _RUN_ID = re.compile(r"\d{8}T\d{6}-([0-9a-f]{6})")
-_HASH, _NAME = 8, 60
+_HASH, _NAME, _SENDER = 8, 60, 40
 _MANY, MANY_ROWS = 8, 5_000
 """Submissions, and rows of all views, that are worth other processes."""
 
@@ -58,12 +67,12 @@ class BoardView:
     Attributes:
         id: The same as long as the same is asked on the same hardware with the same grade and scope.
         view: What `joulemark rank` tells of it.
-        pairs: What ranks a part of it; None where it is too large.
+        pairs: What ranks a part of it, as JSON (`pair_up`); None where it is too large.
     """
 
     id: str
     view: View
-    pairs: Pairs | None
+    pairs: str | None = field(repr=False)
 
     @cached_property
     def columns(self) -> Columns:
@@ -76,6 +85,22 @@ class BoardView:
         return len(self.view.ranked)
 
 
+class ToldCell(NamedTuple):
+    """What a run's page tells of a cell; a whole one takes twenty times the memory."""
+
+    model: str
+    task: str
+    repeat: int
+    status: str
+    n_items: int
+    accuracy: float | None
+    gross_j: float | None
+    net_j: float | None
+    window_s: float | None
+    loops: int | None
+    flags: str
+
+
 @dataclass(frozen=True, kw_only=True)
 class BoardRun:
     """A submitted run, as text and as raw figures.
@@ -84,26 +109,30 @@ class BoardRun:
         id: Its run_id.
         page: The name of its page.
         sha256: Of the submission.
+        subject: What it is about.
         facts: As `describe_run` tells them.
         machine_id: Its machine.
         machine: Facts about that by name.
         meters: All that it used.
         again: The commands that measure it anew.
-        cells: The first cells that were sent, for its page.
+        cells: Of the first cells that were sent what its page tells.
         cell_count: How many were sent.
+        flags: Of all cells, each once.
         packed: All of them as JSON (`all_cells`), made smaller: a year's runs have a hundred thousand.
     """
 
     id: str
     page: str
     sha256: str
+    subject: Subject
     facts: dict[str, Any]
     machine_id: str
     machine: list[tuple[str, str]]
     meters: list[MeterInfo]
     again: list[str]
-    cells: tuple[Cell, ...]
+    cells: tuple[ToldCell, ...]
     cell_count: int
+    flags: tuple[str, ...]
     packed: bytes = field(repr=False)
 
     def all_cells(self) -> bytes:
@@ -130,30 +159,41 @@ class _Read:
 
     run: BoardRun
     tried: Tried
+    tellings: Tellings
 
 
 Named = TypeVar("Named")
 
 
-def make_board(submissions: Iterable[Submission]) -> Board:
+def make_board(submissions: Iterable[Submission], names: Mapping[str, str] = MappingProxyType({})) -> Board:
     """Rank the runs of these submissions together, just as `joulemark rank` ranks run directories.
+
+    Args:
+        submissions: What to rank.
+        names: What their runs are called, by the submission's SHA-256 (`names_by_sender`).
 
     Raises:
         Incomparable: There is no submission, or none with anything to rank.
         UsageError: The items of one do not fit its cells.
     """
-    return _rank([_look_at(sent) for sent in submissions])
+    return _rank([_look_at(sent, names) for sent in submissions])
 
 
-def read_board(named: Sequence[Named], read: Callable[[Named], Submission]) -> Board:
+def read_board(
+    named: Sequence[Named], read: Callable[[Named], Submission], names: Mapping[str, str] = MappingProxyType({})
+) -> Board:
     """The same of many submissions, which are read in several processes and never all in memory.
 
     Raises:
         Refused: One cannot be read.
         Incomparable, UsageError: As `make_board`.
     """
-    found = work_apart(lambda name: _look_at(read(name)), named, few=len(named) < _MANY)
-    return _rank([*watched(named, lambda _: next(found), "submissions")])
+    # Here, so that all processes share it.
+    import pyarrow.parquet  # noqa: F401
+
+    with closing(work_apart(lambda name: _look_at(read(name), names), named, few=len(named) < _MANY)) as found:
+        looked_at = [*watched(named, lambda _: next(found), "submissions")]
+    return _rank(looked_at)
 
 
 def tell_run(sent: Submission) -> BoardRun:
@@ -161,11 +201,22 @@ def tell_run(sent: Submission) -> BoardRun:
     return _tell(sent_run(sent), sent)
 
 
-def sent_run(sent: Submission) -> SentRun:
-    """A submission as a run, called by the end of its id as far as that tells it apart (`name_entrants`)."""
-    run_id = sent.run.run_id
-    usual = _RUN_ID.fullmatch(run_id)
-    return as_run(sent, usual[1] if usual else run_id if _HARMLESS.fullmatch(run_id) else page_name(run_id))
+def names_by_sender(entries: Sequence[Entry]) -> dict[str, str]:
+    """What to call the runs of these submissions: by who sent them, with the end of its id where one sent several.
+
+    Without those that nobody, or somebody of a long name, has sent: such runs are called by the end of their ids alone.
+    """
+    many = Counter(entry.by for entry in entries)
+    told = {entry.sha256: entry for entry in entries if entry.by and len(entry.by) <= _SENDER}
+    return {
+        sha256: safe(f"{entry.by}" if many[entry.by] == 1 else f"{entry.by} {_tag(entry.run_id)}")
+        for sha256, entry in told.items()
+    }
+
+
+def sent_run(sent: Submission, names: Mapping[str, str] = MappingProxyType({})) -> SentRun:
+    """A submission as a run, called so or else by the end of its id."""
+    return as_run(sent, names.get(sent.sha256) or _tag(sent.run.run_id))
 
 
 def page_name(name: str) -> str:
@@ -176,23 +227,39 @@ def page_name(name: str) -> str:
     return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:_HASH]}".lstrip("-")
 
 
-def _look_at(sent: Submission) -> _Read:
-    run = sent_run(sent)
-    return _Read(run=_tell(run, sent), tried=look_at(run))
+def _tag(run_id: str) -> str:
+    usual = _RUN_ID.fullmatch(run_id)
+    return usual[1] if usual else run_id if _HARMLESS.fullmatch(run_id) else page_name(run_id)
+
+
+def _look_at(sent: Submission, names: Mapping[str, str]) -> _Read:
+    run = sent_run(sent, names)
+    return _Read(run=_tell(run, sent), tried=look_at(run), tellings=tellings_of(sent))
 
 
 def _rank(found: Sequence[_Read]) -> Board:
     if not found:
         raise Incomparable("the store has no submission; accept one with `joulemark leaderboard add FILE --store DIR`.")
     in_order = sorted(found, key=lambda each: (each.tried.run_id, each.run.sha256))
-    once = {each.tried.run_id: each.tried for each in in_order}
-    views = views_of([*once.values()])
-    few = sum(len(view.rows) for view in views) < MANY_ROWS
-    pairs = work_apart(pair_up, views, few=few)
+    once = {each.tried.run_id: (each.tried, each.tellings) for each in in_order}
+    views, pairs = views_of(keep_apart([*once.values()]), beside=pair_up)
+    bare: dict[int, Entrant] = {}
     return Board(
-        views=tuple(BoardView(id=_id(view), view=view, pairs=own) for view, own in zip(views, pairs, strict=True)),
+        views=tuple(
+            BoardView(id=_id(view), view=_without_answers(view, bare), pairs=own)
+            for view, own in zip(views, pairs, strict=True)
+        ),
         runs=tuple(each.run for each in in_order),
     )
+
+
+def _without_answers(view: View, bare: dict[int, Entrant]) -> View:
+    """The view without each one's answers, which nothing needs once it is ranked: they take half of the memory."""
+    for each in view.figures:
+        if id(each.entrant) not in bare:
+            bare[id(each.entrant)] = replace(each.entrant, samples={}, questions={})
+    own = tuple(replace(each, entrant=bare[id(each.entrant)], samples=()) for each in view.figures)
+    return replace(view, figures=own)
 
 
 def _tell(run: Run, sent: Submission) -> BoardRun:
@@ -200,14 +267,33 @@ def _tell(run: Run, sent: Submission) -> BoardRun:
         id=safe(run.header.run_id),
         page=page_name(run.header.run_id),
         sha256=sent.sha256,
+        subject=subject_of(sent),
         facts=describe_run(run),
         machine_id=safe(run.header.machine.machine_id),
         machine=machines([run])[0][1],
         meters=meters([run]),
         again=again([run])[:-2],
-        cells=tuple(run.cells[:MOST_ROWS]),
+        cells=tuple(map(_tell_cell, run.cells[:MOST_ROWS])),
         cell_count=len(run.cells),
+        flags=tuple(sorted({flag for cell in run.cells for flag in cell.flags})),
         packed=zlib.compress(_cells_json(run, sent.sha256), level=1),
+    )
+
+
+def _tell_cell(cell: Cell) -> ToldCell:
+    energy = cell.energy
+    return ToldCell(
+        model=safe(cell.model),
+        task=safe(cell.task),
+        repeat=cell.repeat,
+        status=cell.status,
+        n_items=cell.n_items,
+        accuracy=cell.accuracy,
+        gross_j=energy.gross_j if energy else None,
+        net_j=energy.net_j if energy else None,
+        window_s=energy.window_s if energy else None,
+        loops=energy.loops if energy else None,
+        flags=safe(", ".join(cell.flags)),
     )
 
 

@@ -15,16 +15,16 @@ from typing import Any
 import click
 
 from joulemark.meters.errors import UsageError
+from joulemark.reports.wording import safe
 
-from .board import read_board
-from .history import tell_history
-from .site import site_files
 from .store import read_store
 
 __all__ = ["build", "serve"]
 
-_MARK = "data.js"
-"""A file that every site has, and hardly any other folder."""
+_MARK, _BEGINS = "data.js", b"window.joulemarkBoard="
+"""A file that every site has, and how it begins, as no other folder's does."""
+_FOLDERS = {"badge", "data", "hardware", "model", "run", "task"}
+_FILES = re.compile(r"CITATION\.cff|citation\.bib|feed\.xml|robots\.txt|sitemap[0-9-]*\.xml|[a-z]+\.(html|js|css)")
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~%/-]*)?")
 """Of a site; what BibTeX or YAML would take for anything else has to be percent-encoded."""
 
@@ -35,15 +35,20 @@ _ADDRESS = re.compile(r"https?://[A-Za-z0-9.\[\]:-]+(/[A-Za-z0-9._~%/-]*)?")
 @click.option("--base-url", metavar="URL", help="Where the site will stand, for links that must be whole.")
 @click.option("--json", "as_object", is_flag=True, help="Print one JSON object.")
 def build(store: Path, out: Path, base_url: str | None, as_object: bool) -> int:
-    """Write the static site of a store: pages, data and one script.
+    """Write the static site of a store: pages, data and scripts.
 
     It opens from a file as well as from any server, asks nobody else for anything, and is the same bytes for the same
     store. A site that is already there is replaced.
     """
     if base_url is not None and not _ADDRESS.fullmatch(base_url):
         raise UsageError(f"--base-url {base_url!r} is no address such as https://example.org/board.")
+    # What ranks and draws takes longer to load than `validate` to check a file.
+    from .board import names_by_sender, read_board
+    from .history import tell_history
+    from .site import site_files
+
     kept = read_store(store)
-    board = read_board(kept.current, kept.read)
+    board = read_board(kept.current, kept.read, names_by_sender(kept.current))
     # All of it is kept to the end: looking through it for what may go takes a fifth of the time.
     gc.freeze()
     pages, size = write_site(site_files(board, base_url, tell_history(kept)), out)
@@ -97,8 +102,8 @@ def write_site(made: Mapping[str, bytes] | Iterable[tuple[str, bytes]], out: Pat
         UsageError: The folder holds something else, or cannot be written.
     """
     pages = size = 0
-    if out.is_dir() and any(out.iterdir()) and not (out / _MARK).is_file():
-        raise UsageError(f"{out} has other files in it; name an empty folder or an older site.")
+    if (other := _no_site(out)) is not None:
+        raise UsageError(f"{out} has other files in it ({other}); name an empty folder or an older site.")
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
@@ -108,12 +113,34 @@ def write_site(made: Mapping[str, bytes] | Iterable[tuple[str, bytes]], out: Pat
                 with (whole / path).open("ab") as file:
                     file.write(content)
                 pages, size = pages + path.endswith(".html"), size + len(content)
+            old = Path(folder) / "old"
             if out.exists():
-                out.rename(Path(folder) / "old")
-            whole.rename(out)
+                out.rename(old)
+            try:
+                whole.rename(out)
+            except OSError:
+                if old.exists():
+                    old.rename(out)
+                raise
         return pages, size
     except OSError as problem:
         raise UsageError(f"cannot write {out}: {problem.strerror or problem}; name another folder.") from problem
+
+
+def _no_site(folder: Path) -> str | None:
+    """What a person put there; None where there is nothing, or a site of ours and nothing else."""
+    if not folder.exists():
+        return None
+    if not folder.is_dir():
+        return "it is a file"
+    for each in sorted(folder.iterdir()):
+        if not (each.name in _FOLDERS if each.is_dir() else _FILES.fullmatch(each.name)):
+            return safe(each.name)
+    mark = folder / _MARK
+    if not mark.exists():
+        return next((safe(each.name) for each in folder.iterdir()), None)
+    with mark.open("rb") as file:
+        return None if file.read(len(_BEGINS)) == _BEGINS else safe(_MARK)
 
 
 class _Quiet(SimpleHTTPRequestHandler):

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 from joulemark.reports.wording import MISSING, decimals_for, energy_unit, fixed, safe, span
 
-from .board import page_name
+from .board import Board, page_name
 from .differences import Difference, Pair, Span
 from .history import Change, History, Replaced
+from .storeindex import counts_of
+from .subjects import Subject
 
 __all__ = ["CHANGES_SCHEMA", "changes_json", "changes_values", "feed_values"]
 
@@ -19,19 +22,20 @@ _CHANGES, _DIFFERENCES, _ENTRIES = 100, 60, 100
 """Of changes on the page, of lines in a table of differences, of entries in the feed; the file has all."""
 
 
-def changes_values(history: History) -> dict[str, Any]:
+def changes_values(history: History, board: Board) -> dict[str, Any]:
     """What the page's template takes."""
-    told = [_told(change) for change in history.changes[:_CHANGES]]
+    subjects = _subjects(history, board)
+    told = [_told(change, subjects[change.entry.sha256]) for change in history.changes[:_CHANGES]]
     return {"changes": told, "more": max(0, len(history.changes) - _CHANGES)}
 
 
-def feed_values(history: History, base_url: str) -> dict[str, Any]:
+def feed_values(history: History, board: Board, base_url: str) -> dict[str, Any]:
     """What the feed's template takes; RFC 4287 asks every entry for a time, so what has none is left out.
 
     Ids are made of submissions alone, so that they stay when the site moves. The feed's own is that of the first
     submission that was accepted.
     """
-    dated = [change for change in history.changes if change.at]
+    dated, subjects = [change for change in history.changes if change.at], _subjects(history, board)
     return {
         "base": f"{base_url}/" if base_url else "",
         "id": _urn("feed", dated[-1]),
@@ -39,11 +43,11 @@ def feed_values(history: History, base_url: str) -> dict[str, Any]:
         "entries": [
             {
                 "id": _urn("change", change),
-                "title": f"Run {change.run_id}{' takes the place of an older one' if change.supersedes else ''}",
+                "title": _title(change, subjects[change.entry.sha256]),
                 "updated": change.when,
                 "by": change.entry.by,
                 "link": f"run/{change.page}.html",
-                "summary": _summary(change),
+                "summary": _summary(change, subjects[change.entry.sha256]),
             }
             for change in dated[:_ENTRIES]
         ],
@@ -60,16 +64,22 @@ def _urn(what: str, change: Change) -> str:
     return uuid.uuid5(uuid.NAMESPACE_OID, f"joulemark {what} {change.entry.sha256}").urn
 
 
-def _summary(change: Change) -> str:
-    sentences = [f"{_counts(change)}{f', sent by {change.entry.by}' if change.entry.by else ''}."]
-    sentences += [f"Supersedes run {safe(old.entry.run_id)}. {_verdict(old)}" for old in change.supersedes]
+def _subjects(history: History, board: Board) -> Mapping[str, Subject]:
+    """What each submission is about: those in place are on the board, the others were read to be compared."""
+    return {**{run.sha256: run.subject for run in board.runs}, **history.past_subjects}
+
+
+def _title(change: Change, subject: Subject) -> str:
+    """What on what, by whom: ``3 models on AMD EPYC, 2 threads, by ann: a, b and 1 more``."""
+    by = f", by {change.entry.by}" if change.entry.by else ""
+    again = ", measured again" if change.supersedes else ""
+    return f"{subject.what}{by}{again}{f': {subject.named}' if subject.named else ''}"
+
+
+def _summary(change: Change, subject: Subject) -> str:
+    sentences = [subject.asked, f"Run {change.run_id}: {counts_of(change.entry)}."]
+    sentences += [f"It takes the place of run {safe(old.entry.run_id)}. {_verdict(old)}" for old in change.supersedes]
     return " ".join(sentences)
-
-
-def _counts(change: Change) -> str:
-    entry = change.entry
-    counts = ((entry.models, "model"), (entry.tasks, "task"), (entry.cells, "finished cell"))
-    return ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts)
 
 
 def _verdict(old: Replaced) -> str:
@@ -78,19 +88,19 @@ def _verdict(old: Replaced) -> str:
         return "No model and task of both can be compared."
     if not old.compared:
         return "No figure has an interval in both, so that nothing can be said of what changed."
-    return f"Of {old.compared:,} figures that both have, {old.parted or 'none'} {_has(old.parted)} intervals that part."
+    its = "its" if old.parted < 2 else "their"
+    how = f"{old.parted or 'none'} changed by more than {its} 95 % intervals allow"
+    return f"Of {old.compared:,} figures that both have, {how}."
 
 
-def _has(count: int) -> str:
-    return "has" if count < 2 else "have"
-
-
-def _told(change: Change) -> dict[str, Any]:
+def _told(change: Change, subject: Subject) -> dict[str, Any]:
     later = change.superseded_by
     return {
         "change": change,
+        "title": _title(change, subject),
+        "asked": subject.asked,
         "date": change.when.replace("T", " ").removesuffix("Z"),
-        "counts": _counts(change),
+        "counts": counts_of(change.entry),
         "replaced": [_replaced(old) for old in change.supersedes],
         "later": {"run_id": safe(later.run_id), "page": page_name(later.run_id)} if later else None,
     }
@@ -114,11 +124,17 @@ def _line(each: Difference, factor: float) -> dict[str, Any]:
         "label": safe(each.label),
         "model": each.model,
         "task": safe(each.task),
-        "kind": f"{each.grade}, {each.scope}" if each.grade else "no energy",
+        "kind": _kind(each),
         "energy": [_scaled(energy.before, factor), _scaled(energy.after, factor)],
         "quality": [_points(quality.before), _points(quality.after)],
         "moved": [_apart(energy), _apart(quality)],
     }
+
+
+def _kind(each: Difference) -> str:
+    if not each.grade:
+        return "no energy"
+    return f"{each.grade}, {each.scope}{'' if each.same_meter else ', another meter'}"
 
 
 def _scaled(figure: Span, factor: float) -> tuple[str, str]:
@@ -135,7 +151,7 @@ def _points(figure: Span) -> tuple[str, str]:
 
 
 def _apart(pair: Pair) -> str:
-    return {True: "intervals part", False: "intervals overlap", None: "no interval"}[pair.apart]
+    return {True: "changed", False: "not surely", None: "no interval"}[pair.apart]
 
 
 def _as_json(change: Change) -> dict[str, Any]:
@@ -163,7 +179,7 @@ def _as_json(change: Change) -> dict[str, Any]:
 
 def _difference(each: Difference) -> dict[str, Any]:
     told: dict[str, Any] = {"model": each.model, "label": each.label, "task": each.task}
-    told |= {"grade": each.grade, "scope": each.scope}
+    told |= {"grade": each.grade, "scope": each.scope, "same_meter": each.same_meter}
     for name, pair in (("quality", each.quality), ("energy_wh_per_1k", each.energy)):
         for when, figure in (("before", pair.before), ("after", pair.after)):
             told |= {f"{name}_{when}": figure.value, f"{name}_{when}_low": figure.low}

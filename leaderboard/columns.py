@@ -8,28 +8,32 @@ would then show another figure the figure stands itself, in brackets. `web/data.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from joulemark.harness.store import canonical_json
-from joulemark.reports.caveats import caveats
-from joulemark.reports.documents import view_title
-from joulemark.reports.findings import finding, grade_sentence, interval_sentence
+from joulemark.reports.clauses import workload_factor
+from joulemark.reports.documents import view_subject
+from joulemark.reports.findings import finding
 from joulemark.reports.rows import Figures, Row
-from joulemark.reports.table import Columns
-from joulemark.reports.views import ALL, View
+from joulemark.reports.views import View
 from joulemark.reports.wording import safe
 
 from .board import Board, BoardView, page_name
-from .pairs import Pairs
+from .pairs import MOST_PAIRED
+from .sections import notes_of
 
-__all__ = ["BOARD_SCHEMA", "as_columns", "as_script"]
+__all__ = ["BOARD_SCHEMA", "as_columns", "as_script", "later_scripts"]
 
 BOARD_SCHEMA = "joulemark.board/1"
 _DIGITS, _DIGITS_OF_LIMITS, _DIGITS_OF_RATES = 7, 5, 6
 _PARTS = 1_000_000
 """An end of an interval is told in such parts of its value."""
+_STEPS = (100, 10, 1)
+"""Of these parts; round numbers take less when they are compressed."""
+_EDITION = 6
 _NAMES = ("label", "run", "model", "frontier", "licence", "precision", "kind")
 """Columns that hold numbers of a list in ``names``; the others hold figures."""
 _OF_ENTRANT = ("label", "run", "model", "licence", "precision", "kind", "params")
@@ -63,10 +67,14 @@ _COLUMNS: dict[str, Read] = {
 }
 
 
-def as_columns(board: Board) -> dict[str, Any]:
+def as_columns(board: Board, successors: Mapping[str, str] | None = None) -> dict[str, Any]:
     """Views, names, entrants and columns; a view's rows lie together, best first, as `joulemark rank` has them.
 
     Figures have 7 digits, ends of intervals 5, if the page then shows the same; the files beside have them whole.
+
+    Args:
+        board: What to tell.
+        successors: Of runs that are gone by which of the board's each was superseded, for links that name it.
     """
     pairs = [(row, own) for each in board.views for row, own in zip(each.view.rows, each.view.figures, strict=True)]
     columns = {name: [read(row, own) for row, own in pairs] for name, read in _COLUMNS.items()}
@@ -77,71 +85,84 @@ def as_columns(board: Board) -> dict[str, Any]:
     entrants: dict[tuple[Any, ...], int] = {}
     told = zip(*(columns.pop(name) for name in _OF_ENTRANT), strict=True)
     columns["entrant"] = [entrants.setdefault(each, len(entrants)) for each in told]
-    texts: dict[str, int] = {}
     return {
         "schema": BOARD_SCHEMA,
-        "views": _views(board.views, texts),
-        "texts": list(texts),
+        "most_paired": MOST_PAIRED,
+        "views": _views(board.views),
         "names": names,
         "pages": {"model": [page_name(name) for name in names["model"]], "run": _run_pages(board, names["run"])},
+        "successors": dict(successors or {}),
         "entrants": dict(zip(_OF_ENTRANT, map(list, zip(*entrants, strict=True)), strict=True)),
         "columns": _packed(columns),
     }
 
 
-def as_script(board: Board) -> str:
+def as_script(board: Board, successors: Mapping[str, str] | None = None) -> str:
     """The same as a classic script: pages that were opened from a file may not fetch one."""
-    return f"window.joulemarkBoard={json.dumps(as_columns(board), separators=(',', ':'), allow_nan=False)};\n"
+    return f"window.joulemarkBoard={_json(as_columns(board, successors))};\n"
 
 
-def variant(each: BoardView) -> str:
-    """What tells a view from others of the same task, hardware and grade."""
-    view = each.view
-    count = f"{len(view.tasks)} {'task' if len(view.tasks) == 1 else 'tasks'}" if view.task == ALL else ""
-    return ", ".join(filter(None, (count, view.scope or "no energy", safe(view.peculiar))))
+def later_scripts(each: BoardView) -> Iterator[tuple[str, str]]:
+    """What of a view comes when it is needed, by its name under ``data/``: classic scripts, for the same reason.
+
+    They tell the view's edition: a browser may have kept one of another day, which its rows must not be ranked by.
+    """
+    words = _json({"finding": finding(each.view), "notes": notes_of(each.view)})
+    for name, told in (("words", words), ("pairs", each.pairs)):
+        if told is not None:
+            key = f"{name}/{each.id} {_edition(each)}"
+            yield f"{name}/{each.id}.js", f'(window.joulemarkParts??={{}})["{key}"]={told};\n'
 
 
-def _views(views: Sequence[BoardView], texts: dict[str, int]) -> list[dict[str, Any]]:
-    """What is told of each; its notes, which many share, are numbers of ``texts``."""
-    told, start = [], 0
+def _json(content: Any) -> str:
+    return json.dumps(content, separators=(",", ":"), allow_nan=False)
+
+
+def _views(views: Sequence[BoardView]) -> dict[str, list[Any]]:
+    """What is told of each, as columns, too."""
     asked: dict[str, int] = {}
-    for each in views:
-        view, end = each.view, start + len(each.view.rows)
-        columns = Columns(view)
-        told.append(
-            {
-                "id": each.id,
-                "title": view_title(view),
-                "task": safe(view.task),
-                "hardware": safe(view.hardware),
-                "grade": view.grade,
-                "variant": variant(each),
-                "asked": asked.setdefault(canonical_json([view.task, view.asked]), len(asked)),
-                "floor": view.quality_floor,
-                "energy_unit": [columns.energy.name, columns.energy.factor],
-                "rate_unit": [columns.rate.name, columns.rate.factor],
-                "finding": finding(view),
-                "notes": [texts.setdefault(note, len(texts)) for note in _notes(view)],
-                "start": start,
-                "end": end,
-                "pairs": _pairs(each.pairs),
-            }
-        )
-        start = end
-    return told
+    told = [_view(each, asked) for each in views]
+    return {name: [each[name] for each in told] for name in told[0]}
 
 
-def _pairs(pairs: Pairs | None) -> dict[str, Any] | None:
-    return None if pairs is None else {"rows": pairs.rows, "p": pairs.p, "beaten_by": pairs.beaten_by}
+def _view(each: BoardView, asked: dict[str, int]) -> dict[str, Any]:
+    view, columns = each.view, each.columns
+    return {
+        "id": each.id,
+        "task": safe(view.task),
+        "what": view_subject(view),
+        "peculiar": safe(view.peculiar),
+        "hardware": safe(view.hardware),
+        "grade": view.grade,
+        "scope": view.scope,
+        "modelled_by": view.modelled_by,
+        "feigned": _feigned(view),
+        "asked": asked.setdefault(canonical_json([view.task, view.asked]), len(asked)),
+        "floor": view.quality_floor,
+        "energy_unit": [columns.energy.name, columns.energy.factor],
+        "rate_unit": [columns.rate.name, columns.rate.factor],
+        "rows": len(view.rows),
+        "edition": _edition(each),
+    }
+
+
+def _edition(each: BoardView) -> str:
+    """Another one where rows are others, or stand otherwise; what is said of them and their pairs follow from that."""
+    rows = [(row.label, row.run_id, row.rank, row.rank_low, row.rank_high, row.frontier) for row in each.view.rows]
+    figures = [(row.correct_per_wh, row.energy_wh_per_1k, row.quality) for row in each.view.rows]
+    return hashlib.sha256(repr((rows, figures)).encode("utf-8", "replace")).hexdigest()[:_EDITION]
+
+
+def _feigned(view: View) -> float:
+    """The ratio of two models' energies that the power model alone may feign; 1 where energy is measured."""
+    if view.modelled_by is None:
+        return 1.0
+    return float(f"{workload_factor(max((row.rel_u_workload or 0.0 for row in view.rows), default=0.0)):.3g}")
 
 
 def _run_pages(board: Board, ids: Sequence[str]) -> list[str]:
     pages = {run.id: run.page for run in board.runs}
     return [pages[name] for name in ids]
-
-
-def _notes(view: View) -> list[str]:
-    return [note for note in (grade_sentence(view), interval_sentence(view), *caveats(view)) if note]
 
 
 def _packed(columns: Mapping[str, Sequence[Any]]) -> dict[str, list[Any]]:
@@ -183,13 +204,20 @@ def _ends(value: float | None, low: float | None, high: float | None) -> tuple[A
     """Both ends of an interval that is even on the log scale."""
     if value is None or low is None or high is None:
         return _bracketed(low), _bracketed(high)
-    below = round((1 - low / value) * _PARTS)
-    own = value * (1 - below / _PARTS)
-    lower: Any = below
-    if not _alike(own, low, _DIGITS_OF_LIMITS):
-        own = _shortened(low, _DIGITS_OF_LIMITS)
-        lower = [own]
-    return lower, 0 if own and _alike(value * value / own, high, _DIGITS_OF_LIMITS) else _bracketed(high)
+    below: int | None = None
+    for step in _STEPS:
+        below = round((1 - low / value) * _PARTS / step) * step
+        own = value * (1 - below / _PARTS)
+        if own and _reads(own, low) and _reads(value * value / own, high):
+            return below, 0
+    if not _reads(own, low):
+        own, below = _shortened(low, _DIGITS_OF_LIMITS), None
+    upper = 0 if own and _reads(value * value / own, high) else _bracketed(high)
+    return _bracketed(low) if below is None else below, upper
+
+
+def _reads(own: float, end: float) -> bool:
+    return _alike(own, end, _DIGITS_OF_LIMITS)
 
 
 def _bracketed(value: float | None) -> list[float] | None:
@@ -198,7 +226,12 @@ def _bracketed(value: float | None) -> list[float] | None:
 
 def _alike(one: float, other: float, digits: int) -> bool:
     """Whether both read the same with so many digits, and with fewer."""
-    return all(f"{one:.{n}g}" == f"{other:.{n}g}" for n in range(digits, 0, -1))
+    text = f"{one:.{digits}g}"
+    if text != f"{other:.{digits}g}":
+        return False
+    # Only a number that ends in 5 can lie between two shorter ones, and be rounded to either.
+    halfway = text.partition("e")[0].rstrip("0.").endswith("5")
+    return not halfway or all(f"{one:.{n}g}" == f"{other:.{n}g}" for n in range(digits - 1, 0, -1))
 
 
 def _short(name: str, values: Sequence[Any]) -> list[Any]:

@@ -26,7 +26,7 @@ _FILE = click.Path(path_type=Path)
 
 @click.group()
 def leaderboard() -> None:
-    """Submissions to a public board: pack a run, and check what others sent."""
+    """Public boards: pack a run, check what others sent, keep a store, build its site."""
 
 
 leaderboard.add_command(add_files)
@@ -53,7 +53,7 @@ def pack_run(run: Path, out: Path, as_object: bool) -> int:
         told |= {**_counts(sent), "findings": [vars(each) for each in findings]}
         click.echo(json.dumps({"schema": "joulemark.packed/1", **told}, indent=2))
         return 0
-    click.echo(f"{out}: {_told(sent)}, {len(content) / 1e6:.1f} MB.")
+    click.echo(f"{out}: {_told(sent)}, {_size(len(content))}.")
     for finding in findings:
         click.echo(f"{out}: {finding}", err=True)
     return 0
@@ -131,6 +131,10 @@ def _write(out: Path, content: bytes) -> None:
         replace_file(out, content)
     except OSError as problem:
         raise UsageError(f"cannot write {out}: {problem.strerror or problem}; name another file.") from problem
+
+
+def _size(many: int) -> str:
+    return f"{many / 1e6:.1f} MB" if many >= 1e6 else f"{many / 1e3:.0f} kB"
 
 
 def _told(sent: Submission) -> str:

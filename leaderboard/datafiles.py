@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from joulemark.reports.apart import work_apart
-from joulemark.reports.documents import as_csv, json_text, view_title
+from joulemark.reports.documents import as_csv, json_text
 
 from .board import MANY_ROWS, Board, BoardView
 from .changespage import changes_json
+from .columns import later_scripts
 from .history import History
-from .parquet import parquet_bytes, table_of, together
+from .parquet import Together, parquet_bytes, table_of
 from .schema import schema_text
-from .sections import kind_of
+from .sections import full_title, once
 from .store import accepted_bytes
 from .storeindex import index_schema
 
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 __all__ = ["Ledger", "data_files", "files_table"]
 
 SUMS = "data/SHA256SUMS"
+MOST_TOGETHER = 10_000
+"""Rows that ``rank.json`` has at most, some 27 MB: of more each view's file and ``rank.parquet`` tell the same."""
 _VIEWS = 40
 """Views whose files the page lists; ``SHA256SUMS`` has all."""
 _FORMATS = {"json": "JSON", "csv": "CSV", "parquet": "Parquet"}
@@ -43,6 +46,8 @@ _WHOLE = {
 }
 _MANY = {
     "data/submissions/": ("data/submissions/SHA256.json", "Each accepted file, byte for byte as it came"),
+    "data/words/": ("data/words/VIEW.js", "What the board says of a view"),
+    "data/pairs/": ("data/pairs/VIEW.js", "What the board ranks a part of a view by"),
     "data/run/": ("data/run/RUN.json", "Every cell of a run"),
     "badge/": ("badge/MODEL.json", "Each model's badge, in the form of the Shields endpoint"),
 }
@@ -70,15 +75,15 @@ class Ledger:
 
 def data_files(board: Board, history: History) -> Iterator[tuple[str, bytes]]:
     """Paths and contents, one at a time; ``rank.json``, which has all rows, comes in pieces between the views."""
-    tables = []
+    together, as_json_too = Together(), board.rows <= MOST_TOGETHER
     made = work_apart(_in_formats, board.views, few=board.rows < MANY_ROWS)
-    for place, (each, (text, lines, table, columns)) in enumerate(zip(board.views, made, strict=True)):
-        tables.append(table)
-        yield f"data/{each.id}.json", text.encode()
-        yield "data/rank.json", _piece(text, first=place == 0, last=place == len(board.views) - 1)
-        yield f"data/{each.id}.csv", lines
-        yield f"data/{each.id}.parquet", columns
-    yield "data/rank.parquet", parquet_bytes(together(board.views, tables))
+    for place, (table, text, others) in enumerate(made):
+        together.add(board.views[place], table)
+        yield f"data/{board.views[place].id}.json", text.encode()
+        if as_json_too:
+            yield "data/rank.json", _piece(text, first=place == 0, last=place == len(board.views) - 1)
+        yield from others
+    yield "data/rank.parquet", together.content()
     yield "data/submission.schema.json", schema_text().encode()
     yield "data/store.schema.json", (json.dumps(index_schema(), indent=2) + "\n").encode()
     if history.store is not None:
@@ -88,10 +93,12 @@ def data_files(board: Board, history: History) -> Iterator[tuple[str, bytes]]:
             yield f"data/submissions/{entry.sha256}.json", accepted_bytes(history.store, entry)
 
 
-def _in_formats(each: BoardView) -> tuple[str, bytes, pa.Table, bytes]:
-    """A view as JSON, CSV, a table and that as Parquet."""
+def _in_formats(each: BoardView) -> tuple[pa.Table, str, list[tuple[str, bytes]]]:
+    """A view as a table, as JSON, and its other files."""
     table = table_of(each.view)
-    return json_text([each.view]), as_csv([each.view]).encode(), table, parquet_bytes(table)
+    others = [(f"data/{each.id}.csv", as_csv([each.view]).encode()), (f"data/{each.id}.parquet", parquet_bytes(table))]
+    others += [(f"data/{name}", script.encode()) for name, script in later_scripts(each)]
+    return table, json_text([each.view]), others
 
 
 def files_table(board: Board, ledger: Ledger) -> dict[str, Any]:
@@ -101,11 +108,16 @@ def files_table(board: Board, ledger: Ledger) -> dict[str, Any]:
         sizes = [size for name, size in ledger.sizes.items() if name.startswith(start)]
         if sizes:
             lines.append({"path": path, "what": what, "count": len(sizes), "size": _size(sum(sizes)), "sha256": ""})
-    views = [
-        (f"{view_title(each.view)} ({kind_of(each)})", [_of_view(each.id, ending, ledger) for ending in _FORMATS])
-        for each in board.views[:_VIEWS]
-    ]
-    return {"lines": lines, "views": views, "more_views": max(0, len(board.views) - _VIEWS), "sums": SUMS}
+    told = once(board.views)
+    views = [(full_title(each), [_of_view(each.id, ending, ledger) for ending in _FORMATS]) for each in told[:_VIEWS]]
+    return {
+        "lines": lines,
+        "views": views,
+        "more_views": max(0, len(told) - _VIEWS),
+        "sums": SUMS,
+        "as_json_too": "data/rank.json" in ledger.sizes,
+        "most_together": MOST_TOGETHER,
+    }
 
 
 def _line(path: str, what: str, ledger: Ledger) -> dict[str, Any]:

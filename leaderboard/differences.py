@@ -13,9 +13,18 @@ from joulemark.reports.rows import Row, measure, plain_row
 from .board import sent_run
 from .submission import Submission
 
-__all__ = ["Difference", "Figures", "Pair", "Span", "compare", "figures_of"]
+__all__ = ["Difference", "Figures", "Pair", "Span", "Told", "compare", "figures_of"]
 
-Figures = Mapping[tuple[str, str], Row]
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """A row, and what its joules were measured by (`Entrant.yardstick`)."""
+
+    row: Row
+    yardstick: str
+
+
+Figures = Mapping[tuple[str, str], Told]
 """Rows of single tasks, by the task and by what was asked of which model in which setting, grade and scope."""
 
 
@@ -48,8 +57,9 @@ class Pair:
 class Difference:
     """A model on a task that both runs have.
 
-    ``quality`` is in points, ``energy`` in watt-hours per 1,000 answers. One machine and meter measured both, so their
-    intervals leave out the meter's own error, which both share, and hold what differs from repeat to repeat.
+    ``quality`` is in points, ``energy`` in watt-hours per 1,000 answers. Where the same machine and meters measured
+    both (``same_meter``), the energies' intervals hold what differs from repeat to repeat alone, since both share the
+    meter's own error; else they hold that error as well.
     """
 
     model: str
@@ -57,6 +67,7 @@ class Difference:
     task: str
     grade: str | None
     scope: str | None
+    same_meter: bool
     quality: Pair
     energy: Pair
 
@@ -70,7 +81,7 @@ def figures_of(sent: Submission) -> Figures:
     entrants = gather([sent_run(sent)])
     names = [name.full for name in name_entrants(entrants)]
     return {
-        _key(entrant, task): plain_row(measure(entrant, (task,)), name)
+        _key(entrant, task): Told(row=plain_row(measure(entrant, (task,)), name), yardstick=entrant.yardstick)
         for entrant, name in zip(entrants, names, strict=True)
         for task in sorted(entrant.samples)
     }
@@ -78,7 +89,7 @@ def figures_of(sent: Submission) -> Figures:
 
 def compare(before: Figures, after: Figures) -> tuple[Difference, ...]:
     """What both have, by model and task."""
-    both = sorted(before.keys() & after.keys(), key=lambda key: (after[key].label, key))
+    both = sorted(before.keys() & after.keys(), key=lambda key: (after[key].row.label, key))
     return tuple(_difference(key[0], before[key], after[key]) for key in both)
 
 
@@ -87,15 +98,17 @@ def _key(entrant: Entrant, task: str) -> tuple[str, str]:
     return task, canonical_json(how)
 
 
-def _difference(task: str, before: Row, after: Row) -> Difference:
+def _difference(task: str, before: Told, after: Told) -> Difference:
+    row, same = after.row, before.yardstick == after.yardstick
     return Difference(
-        model=after.model,
-        label=after.label,
+        model=row.model,
+        label=row.label,
         task=task,
-        grade=after.grade,
-        scope=after.scope,
-        quality=Pair(before=_quality(before), after=_quality(after)),
-        energy=Pair(before=_energy(before), after=_energy(after)),
+        grade=row.grade,
+        scope=row.scope,
+        same_meter=same,
+        quality=Pair(before=_quality(before.row), after=_quality(row)),
+        energy=Pair(before=_energy(before.row, within=same), after=_energy(row, within=same)),
     )
 
 
@@ -103,5 +116,10 @@ def _quality(row: Row) -> Span:
     return Span(value=row.quality, low=row.quality_low, high=row.quality_high)
 
 
-def _energy(row: Row) -> Span:
-    return Span(value=row.energy_wh_per_1k, low=row.energy_wh_per_1k_within_low, high=row.energy_wh_per_1k_within_high)
+def _energy(row: Row, *, within: bool) -> Span:
+    """The energy; ``within`` leaves the meter's own error out of its interval."""
+    if within:
+        low, high = row.energy_wh_per_1k_within_low, row.energy_wh_per_1k_within_high
+    else:
+        low, high = row.energy_wh_per_1k_low, row.energy_wh_per_1k_high
+    return Span(value=row.energy_wh_per_1k, low=low, high=high)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from joulemark.harness.record import MeterInfo
@@ -12,7 +13,7 @@ from joulemark.reports.views import ALL
 from joulemark.reports.wording import safe
 
 from .board import Board, BoardRun, BoardView
-from .sections import kind_of, line_of, once, section, views_by
+from .sections import full_title, kind_of, line_of, once, section, views_by
 
 __all__ = ["hardware_pages"]
 
@@ -20,10 +21,12 @@ _LEADING, _WHOLE, _OF_A_TASK, _LISTED = 10, 6, 100, 60
 """Rows of a view, views over all tasks, views of one task, and lines of any other list on a page; more is counted."""
 
 
-def hardware_pages(board: Board) -> Mapping[str, dict[str, Any]]:
-    """What the template takes, by the hardware's name. All of it comes from runs."""
+def hardware_pages(board: Board) -> Mapping[str, Callable[[], dict[str, Any]]]:
+    """What gives the template's values, by the hardware's name. All of it comes from runs."""
     runs = {run.id: run for run in board.runs}
-    return {name: _values(name, views, runs) for name, views in views_by("hardware", once(board.views)).items()}
+    return {
+        name: partial(_values, name, views, runs) for name, views in views_by("hardware", once(board.views)).items()
+    }
 
 
 def _values(name: str, views: Sequence[BoardView], runs: Mapping[str, BoardRun]) -> dict[str, Any]:
@@ -43,7 +46,7 @@ def _values(name: str, views: Sequence[BoardView], runs: Mapping[str, BoardRun])
         "more_runs": max(0, len(own) - _LISTED),
         "sections": [section(each, _LEADING) for each in whole[:_WHOLE]],
         "tasks": [_first(each) for each in single[:_OF_A_TASK]],
-        "more_views": [(each.id, _title(each)) for each in whole[_WHOLE:] + single[_OF_A_TASK:]],
+        "more_views": [(each.id, full_title(each)) for each in whole[_WHOLE:] + single[_OF_A_TASK:]],
     }
 
 
@@ -55,15 +58,12 @@ def _first(each: BoardView) -> dict[str, Any]:
         "id": each.id,
         "title": view_title(view),
         "kind": kind_of(each),
-        "of": len(view.rows),
+        "of": each.ranked,
+        "rows": len(view.rows),
         "units": (each.columns.rate.name, each.columns.energy.name),
         "row": line_of(each, view.rows[0]) if view.ranked else None,
         "tied": may_be - 1 if may_be > 1 else 0,
     }
-
-
-def _title(each: BoardView) -> str:
-    return f"{view_title(each.view)} ({kind_of(each)})"
 
 
 def _meters(runs: Sequence[BoardRun]) -> list[MeterInfo]:

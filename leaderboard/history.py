@@ -14,6 +14,8 @@ from .board import BoardRun, page_name, tell_run
 from .differences import Difference, Figures, compare, figures_of
 from .store import Store
 from .storeindex import Entry, index_text
+from .subjects import Subject, subject_of
+from .submission import Submission
 
 __all__ = ["Change", "History", "Replaced", "tell_history"]
 
@@ -24,6 +26,7 @@ class Replaced:
 
     entry: Entry
     page: str
+    subject: Subject
     differences: tuple[Difference, ...]
 
     @property
@@ -82,6 +85,18 @@ class History:
         """Changes by the submission."""
         return {change.entry.sha256: change for change in self.changes}
 
+    @cached_property
+    def past_subjects(self) -> Mapping[str, Subject]:
+        """What each superseded submission is about."""
+        return {old.entry.sha256: old.subject for change in self.changes for old in change.supersedes}
+
+    @cached_property
+    def successors(self) -> Mapping[str, str]:
+        """Of each run that is gone the one that stands in its place now, however often that went on."""
+        found = {change.run_id: _last(change, self.by_sha256) for change in self.changes if change.superseded_by}
+        there = {change.run_id for change in self.changes if not change.superseded_by}
+        return {old: new for old, new in found.items() if old not in there}
+
     @property
     def newest(self) -> datetime | None:
         """When the last change was."""
@@ -121,24 +136,34 @@ def tell_history(store: Store) -> History:
 
 def _change(store: Store, entry: Entry, older: Sequence[Entry], by_sha: Mapping[str, Entry]) -> Change:
     accepted, begun = _time(entry.added_at), _time(entry.created_at)
-    new = _figures(store, entry) if older else {}
+    new = _figures(store.read(entry)) if older else {}
     return Change(
         entry=entry,
         run_id=safe(entry.run_id),
         page=page_name(entry.run_id),
         at=accepted or begun,
         accepted=accepted is not None,
-        supersedes=tuple(
-            Replaced(entry=old, page=page_name(old.run_id), differences=compare(_figures(store, old), new))
-            for old in older
-        ),
+        supersedes=tuple(_replaced(old, store.read(old), new) for old in older),
         superseded_by=by_sha.get(entry.superseded_by or ""),
     )
 
 
-def _figures(store: Store, entry: Entry) -> Figures:
+def _replaced(old: Entry, sent: Submission, new: Figures) -> Replaced:
+    differences = compare(_figures(sent), new)
+    return Replaced(entry=old, page=page_name(old.run_id), subject=subject_of(sent), differences=differences)
+
+
+def _last(change: Change, by_sha: Mapping[str, Change]) -> str:
+    """The run at the end of what superseded it; an index that people edit may go round in a circle."""
+    met: set[str] = set()
+    while change.superseded_by and change.entry.sha256 not in met:
+        met.add(change.entry.sha256)
+        change = by_sha[change.superseded_by.sha256]
+    return change.run_id
+
+
+def _figures(sent: Submission) -> Figures:
     """Nothing where it cannot be ranked any more: its file is there, and says so."""
-    sent = store.read(entry)
     try:
         return figures_of(sent)
     except JoulemarkError:

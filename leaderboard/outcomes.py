@@ -9,9 +9,23 @@ from typing import Annotated
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
-__all__ = ["HEX", "MOST_CELLS", "Items", "Outcome", "Part", "QuestionSet", "holds_bits", "to_bits", "to_text"]
+__all__ = [
+    "HEX",
+    "MOST_CELLS",
+    "MOST_ENTRANTS",
+    "MOST_OUTCOMES",
+    "Items",
+    "Outcome",
+    "Part",
+    "QuestionSet",
+    "holds_bits",
+    "to_bits",
+    "to_text",
+]
 
 MOST_CELLS, MOST_ITEMS, MOST_SETS = 20_000, 100_000, 2_000
+MOST_OUTCOMES, MOST_ENTRANTS = 5_000_000, 500
+"""In all: 50 models have 0.9 million on 20 tasks of 300 questions, three times; ranking takes 50 bytes for each."""
 Score = Annotated[float, Field(ge=-1e9, le=1e9)]
 """A share of 0 to 1, but for metrics that are none, such as ROUGE in percent: such cells have no quality."""
 HEX = re.compile(r"[0-9a-f]{1,64}")

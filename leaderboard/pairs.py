@@ -1,69 +1,52 @@
 """What a page must know to rank a part of a view anew: who surely differs from whom, and who surely beats whom.
 
-With it a reader's filters give the ranges that `joulemark rank` gives for those entrants alone: Holm's correction is
-over the pairs that are shown, and an entrant is dominated as long as one that surely beats it is shown.
+It comes as a file of its own, which the page asks for when a filter first needs it. With it a reader's filters give the
+ranges that `joulemark rank` gives for those entrants alone: Holm's correction is over the pairs that are shown, and an
+entrant is dominated as long as one that surely beats it is shown.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
 
 import numpy as np
 
-from joulemark.reports.contest import CONFIDENT, differences, draw_jointly
-from joulemark.reports.placing import entries_of
-from joulemark.reports.stats import LEVEL, Floats, p_of_sum
-from joulemark.reports.views import View
+from joulemark.reports.placing import Judged
+from joulemark.reports.stats import LEVEL, Floats
 
-__all__ = ["MOST_PAIRED", "Pairs", "pair_up"]
+__all__ = ["MOST_PAIRED", "pair_up"]
 
-MOST_PAIRED = 100
-"""Entrants of a view at most: pairs grow with their square, and a page has to stay small."""
+MOST_PAIRED = 200
+"""Judged entrants of a view at most: pairs grow with their square, and of so many take some 35 kB as a server sends
+them."""
 _DIGITS = 4
 
 
-@dataclass(frozen=True, kw_only=True)
-class Pairs:
-    """The judged entrants of a view among each other.
+def pair_up(judged: Judged | None) -> str | None:
+    """The judged entrants of a view among each other, as JSON; None where nobody is judged, or too many are.
 
-    Attributes:
-        rows: Their places in the view.
-        p: P values of their differences in right answers per Wh, row by row above the diagonal; 0 where a difference is
-            sure among any of them, 1 where it is among none.
-        beaten_by: For each, which of them (by number here) beat it in quality and energy in 95 % of the draws.
+    ``p``: P values of their differences in right answers per Wh, row by row above the diagonal, the judged rows in
+    their order; 0 where a difference is sure among any of them, 1 where it is among none. ``beaten_by``: for each,
+    which of them (by number among the judged) beat it in quality and energy in 95 % of the draws.
     """
-
-    rows: tuple[int, ...]
-    p: tuple[float, ...]
-    beaten_by: tuple[tuple[int, ...], ...]
-
-
-def pair_up(view: View) -> Pairs | None:
-    """The pairs of a view; None where nothing is judged, or too many are."""
-    sure = [at for at, row in enumerate(view.rows) if row.frontier is not None]
-    if view.mixed or not 0 < len(sure) <= MOST_PAIRED:
+    if judged is None or len(judged.rows) > MOST_PAIRED:
         return None
-    entries = entries_of([view.figures[at] for at in sure])
-    pairs, upper = differences(entries, "correct_per_wh"), np.triu_indices(len(sure), k=1)
-    p = p_of_sum(*(part[upper] for part in (pairs.value, pairs.var, pairs.df, pairs.scatter, pairs.scatter_df)))
-    repeated = [k for k, at in enumerate(sure) if view.rows[at].energy_wh_per_1k_low is not None]
-    beaten: list[tuple[int, ...]] = [()] * len(sure)
-    if repeated:
-        points, logs = draw_jointly(entries.only(np.array(repeated, dtype=np.int64)))
-        for place, k in enumerate(repeated):
-            beaten[k] = tuple(repeated[rival] for rival in _beat(points, logs, place))
-    return Pairs(rows=tuple(sure), p=_shortened(p), beaten_by=tuple(beaten))
+    in_order = np.argsort(judged.rows)
+    place = {int(k): number for number, k in enumerate(in_order)}
+    p = judged.entries.rates.p[np.ix_(in_order, in_order)][np.triu_indices(len(in_order), k=1)]
+    beaten: list[list[int]] = [[] for _ in in_order]
+    if judged.drawn:
+        own = [place[k] for k in judged.repeated]
+        for at, beats in zip(own, judged.drawn.beats, strict=True):
+            beaten[at] = sorted(own[rival] for rival in np.flatnonzero(beats).tolist())
+    # As text at once: numbers by themselves take ten times as much, and a board may have thousands of views.
+    return json.dumps({"p": _shortened(p), "beaten_by": beaten}, separators=(",", ":"))
 
 
-def _shortened(p: Floats) -> tuple[float, ...]:
+def _shortened(p: Floats) -> list[float]:
     """Only those are told in full that Holm's correction calls one or the other, by how many are compared."""
     alpha = 1 - LEVEL
-    told = (0 if one <= alpha / len(p) else 1 if one > alpha else float(f"{one:.{_DIGITS}g}") for one in p.tolist())
-    return tuple(told)
-
-
-def _beat(points: Floats, logs: Floats, one: int) -> list[int]:
-    """Who beats one in both; arrays of shape (draws, entrants)."""
-    share = ((points > points[:, [one]]) & (logs < logs[:, [one]])).mean(axis=0)
-    found: list[int] = np.flatnonzero(share >= CONFIDENT).tolist()
-    return found
+    told: list[float] = np.where(p > alpha, 1, 0).tolist()
+    for at in np.flatnonzero((p > alpha / max(len(p), 1)) & (p <= alpha)).tolist():
+        told[at] = float(f"{p[at]:.{_DIGITS}g}")
+    return told

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from functools import cache
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_type_hints
 
@@ -16,7 +16,11 @@ from .board import BoardView
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["parquet_bytes", "table_of", "together"]
+__all__ = ["Together", "parquet_bytes", "table_of"]
+
+_FORM: Any = {"compression": "zstd", "write_statistics": False}
+_GROUP = 5_000
+"""Rows of a group, at least."""
 
 
 def table_of(view: View) -> pa.Table:
@@ -25,19 +29,47 @@ def table_of(view: View) -> pa.Table:
 
     fixed = {"task": view.task, "by": view.by, "quality_floor": view.quality_floor}
     columns = {name: [value] * len(view.rows) for name, value in fixed.items()}
-    columns |= {name: [_plain(getattr(row, name)) for row in view.rows] for name in Row.__dataclass_fields__}
+    every = list(map(vars, view.rows))
+    for name in Row.__dataclass_fields__:
+        values = [own[name] for own in every]
+        columns[name] = [_plain(value) for value in values] if isinstance(values[0], dict | tuple) else values
     return pa.table(columns, schema=_schema())
 
 
-def together(views: Sequence[BoardView], tables: Sequence[pa.Table]) -> pa.Table:
-    """Views one after another; the first column names the view, as its files do."""
-    import pyarrow as pa
+class Together:
+    """Views one after another in one file; the first column names the view, as its files do.
 
-    named = [
-        table.add_column(0, "view", pa.array([each.id] * len(table), pa.string()))
-        for each, table in zip(views, tables, strict=True)
-    ]
-    return pa.concat_tables(named)
+    Its rows are written in groups, as they come, so that not all of them are in memory.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: list[pa.Table] = []
+        self._out = io.BytesIO()
+        self._writer: Any = None
+
+    def add(self, each: BoardView, table: pa.Table) -> None:
+        """The next view."""
+        import pyarrow as pa
+
+        self._waiting.append(table.add_column(0, "view", pa.array([each.id] * len(table), pa.string())))
+        if sum(map(len, self._waiting)) >= _GROUP:
+            self._write()
+
+    def content(self) -> bytes:
+        """The file."""
+        self._write()
+        self._writer.close()
+        return self._out.getvalue()
+
+    def _write(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        if self._waiting:
+            whole = pa.concat_tables(self._waiting)
+            self._writer = self._writer or pq.ParquetWriter(self._out, whole.schema, **_FORM)
+            self._writer.write_table(whole, row_group_size=len(whole))
+            self._waiting = []
 
 
 def parquet_bytes(table: pa.Table) -> bytes:
@@ -45,10 +77,11 @@ def parquet_bytes(table: pa.Table) -> bytes:
     import pyarrow.parquet as pq
 
     out = io.BytesIO()
-    pq.write_table(table, out, compression="zstd", write_statistics=False)
+    pq.write_table(table, out, **_FORM)
     return out.getvalue()
 
 
+@cache
 def _schema() -> pa.Schema:
     import pyarrow as pa
 

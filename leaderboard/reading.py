@@ -62,12 +62,12 @@ def parse_json(content: bytes) -> Any:
     Raises:
         Refused: It is none that may be taken; the code says why.
     """
-    bare = _TEXTS.sub(b"", content)
-    _refuse_shape(bare)
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as problem:
-        refuse("not-json", "", f"it is no UTF-8 text (byte {problem.start:,}); a submission is one JSON object.")
+        refuse("not-json", "", f"it is no UTF-8 text (byte {problem.start:,}); send the file that was packed.")
+    bare = _TEXTS.sub(b"", content)
+    _refuse_shape(bare)
     # Python's own reading of a number is much faster than a call for each.
     with nothing_freed():
         value = _parse(text, _finite if any(each.search(bare) for each in _LARGE) else None)

@@ -5,13 +5,13 @@ Everything in it that comes from a file is a stranger's: it is neutralised (`rep
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from joulemark.reports.markdown import md, md_row
 from joulemark.reports.wording import few
 
+from .auditflags import flags_told
 from .findings import Finding
 from .submission import Submission
 
@@ -65,7 +65,6 @@ def facts_of(sent: Submission) -> dict[str, str]:
     """What a reviewer asks first, by name; as the file has it, so not neutralised."""
     run, cells, machine = sent.run, sent.cells, sent.run.machine
     grades = {f"{cell.energy.grade}, {cell.energy.scope}" for cell in cells if cell.energy}
-    flags = Counter(flag for cell in cells for flag in set(cell.flags))
     hardware = [f"{machine.cpu_model}, {machine.cpu_count} threads", *(gpu.name for gpu in machine.accelerators)]
     return {
         "Models": _named(cell.model for cell in cells),
@@ -73,7 +72,7 @@ def facts_of(sent: Submission) -> dict[str, str]:
         "Cells": f"{len(cells):,}, {max(cell.repeat for cell in cells):,} repeats",
         "Machine": f"{' + '.join(hardware)}; id {machine.machine_id}",
         "Energy": f"{_named(sorted(grades)) or 'none'}; meters {_named(meter.id for meter in run.meters) or 'none'}",
-        "Flags": ", ".join(f"{flag} in {many:,}" for flag, many in flags.most_common(_NAMES)) or "none",
+        "Flags": few(flags_told(sent), _NAMES) or "none",
         "Run": f"{run.run_id}, begun {run.created_at}, Joulemark {run.joulemark_version}",
         "SHA-256": sent.sha256,
     }

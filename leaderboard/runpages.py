@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from joulemark.harness.record import Cell
-from joulemark.reports.documents import view_title
-from joulemark.reports.wording import MISSING, number, safe
+from joulemark.reports.flags import in_words
+from joulemark.reports.wording import MISSING, joined, number, safe
 
-from .board import BoardRun, BoardView, page_name
+from .board import BoardRun, BoardView, ToldCell, page_name
 from .history import Change
-from .sections import kind_of
+from .sections import full_title
 
 __all__ = ["run_values"]
 
@@ -25,27 +24,27 @@ def run_values(run: BoardRun, views: Sequence[BoardView], change: Change | None)
         change: How it came into the store; None where there is none.
     """
     # All tasks of a run with a single one are that one: two views of one title.
-    titles = {f"{view_title(each.view)} ({kind_of(each)})": each.id for each in reversed(views)}
+    titles = {full_title(each): each.id for each in reversed(views)}
     hardware = dict.fromkeys(each.view.hardware for each in views)
     return {
         "run": run,
         "cells": [_cell(cell) for cell in run.cells],
         "more": run.cell_count - len(run.cells),
+        "flags": _flags(run.flags),
+        "cut": any("=" in command or "--include-path" in command for command in run.again),
         "views": [(name, title) for title, name in reversed(titles.items())],
         "hardware": [(safe(name), page_name(name)) for name in hardware],
         "change": change,
     }
 
 
-def _cell(cell: Cell) -> dict[str, Any]:
-    energy = cell.energy
-    measured = [energy.gross_j, energy.net_j, energy.window_s] if energy else [None] * 3
-    loops = f"{energy.loops:,}" if energy else MISSING
-    return {
-        "model": safe(cell.model),
-        "task": safe(cell.task),
-        "repeat": cell.repeat,
-        "status": cell.status,
-        "figures": [f"{cell.n_items:,}", *(number(value) for value in (cell.accuracy, *measured)), loops],
-        "flags": safe(", ".join(cell.flags)),
-    }
+def _flags(flags: Sequence[str]) -> list[tuple[str, str]]:
+    """Those that a reader can be told the meaning of."""
+    words = {safe(flag): joined(in_words([flag])) for flag in flags}
+    return [(flag, meaning) for flag, meaning in words.items() if meaning != flag]
+
+
+def _cell(cell: ToldCell) -> dict[str, Any]:
+    measured = [cell.accuracy, cell.gross_j, cell.net_j, cell.window_s]
+    loops = MISSING if cell.loops is None else f"{cell.loops:,}"
+    return cell._asdict() | {"figures": [f"{cell.n_items:,}", *map(number, measured), loops]}

@@ -12,12 +12,23 @@ from joulemark.reports.documents import view_title
 from joulemark.reports.findings import finding, grade_sentence, interval_sentence
 from joulemark.reports.rows import Figures, Row
 from joulemark.reports.table import rank_text
-from joulemark.reports.views import ALL
+from joulemark.reports.views import ALL, View
 from joulemark.reports.wording import draws_share, safe
 
 from .board import BoardView
 
-__all__ = ["Place", "kind_of", "line_of", "once", "places_by_model", "section", "task_title", "views_by"]
+__all__ = [
+    "Place",
+    "full_title",
+    "kind_of",
+    "line_of",
+    "notes_of",
+    "once",
+    "places_by_model",
+    "section",
+    "task_title",
+    "views_by",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +49,7 @@ def section(each: BoardView, most: int) -> dict[str, Any]:
         "title": view_title(view),
         "kind": kind_of(each),
         "finding": finding(view),
-        "notes": list(filter(None, [grade_sentence(view), interval_sentence(view), *caveats(view)])),
+        "notes": notes_of(view),
         "heads": [columns.rate_title, f"{columns.energy.name} per 1,000 answers", columns.quality_title or "Quality"],
         "rows": [line_of(each, row) for row in view.rows[:most]],
         "more": f"{more:,} more {'row is' if more == 1 else 'rows are'} in the files." if more > 0 else "",
@@ -88,6 +99,16 @@ def places_by_model(views: Sequence[BoardView]) -> Mapping[str, list[Place]]:
 def task_title(name: str) -> str:
     """A task's name, for a heading."""
     return "All tasks" if name == ALL else safe(name)
+
+
+def notes_of(view: View) -> list[str]:
+    """What stands below a view's table."""
+    return [note for note in (grade_sentence(view), interval_sentence(view), *caveats(view)) if note]
+
+
+def full_title(each: BoardView) -> str:
+    """A view's title and how its energy was obtained, which tell it from all others."""
+    return f"{view_title(each.view)} ({kind_of(each)})"
 
 
 def kind_of(each: BoardView) -> str:

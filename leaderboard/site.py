@@ -1,19 +1,21 @@
-"""The static site: pages, data and its one script, each a file's bytes; the same store gives the same bytes."""
+"""The static site: pages, data and scripts, each a file's bytes; the same store gives the same bytes."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib.resources import files
 from typing import Any
 
+from joulemark.reports.apart import work_apart
 from joulemark.reports.documents import MOST_ROWS
 from joulemark.reports.html import templates
-from joulemark.reports.method import method
+from joulemark.reports.method import method_of_board
 from joulemark.reports.views import ALL
 from joulemark.reports.wording import number, reach, safe
 
-from .board import Board, BoardRun, BoardView, page_name
+from .board import MANY_ROWS, Board, BoardRun, BoardView, page_name
 from .changespage import changes_values, feed_values
 from .citation import bibtex, cff, version_of
 from .columns import as_script
@@ -32,8 +34,10 @@ FIRST_ROWS = 50
 """Rows of the board's first page; its script turns to the others."""
 
 Made = Iterator[tuple[str, bytes]]
-Page = tuple[str, str, dict[str, Any]]
-"""Path, template and values."""
+Page = tuple[str, str, Callable[[], Mapping[str, Any]]]
+"""Path, template, and what gives the values."""
+_AT_ONCE = 4
+"""Pages that a process makes in one go."""
 
 
 def render_site(board: Board, base_url: str | None = None, history: History | None = None) -> dict[str, bytes]:
@@ -62,11 +66,11 @@ def site_files(board: Board, base_url: str | None = None, history: History | Non
     for made in _beside(board, base, history, models):
         yield ledger.note(*made)
     render = _renderer(base, history)
-    for page in _pages(board, base, history, models):
-        yield ledger.note(*render(*page))
+    for made in _in_processes(board, history, [*_pages(board, base, history, models)], render):
+        yield ledger.note(*made)
     for run in history.past_runs():
         yield ledger.note(f"data/run/{run.page}.json", run.all_cells())
-        values = run_values(run, (), history.by_sha256[run.sha256])
+        values = partial(run_values, run, (), history.by_sha256[run.sha256])
         yield ledger.note(*render(f"run/{run.page}.html", "run.html.j2", values))
     yield SUMS, ledger.sums()
     about = {
@@ -75,7 +79,7 @@ def site_files(board: Board, base_url: str | None = None, history: History | Non
         "version": version_of(history),
         "stored": history.store is not None,
     }
-    yield ledger.note(*render("data.html", "data.html.j2", about))
+    yield ledger.note(*render("data.html", "data.html.j2", lambda: about))
     if base:
         yield from sitemap_files(sorted(name for name in ledger.sizes if name.endswith(".html")), base)
 
@@ -84,7 +88,6 @@ def _beside(board: Board, base: str, history: History, models: Mapping[str, list
     """All that is no page."""
     for file in (files("joulemark.leaderboard") / "static").iterdir():
         yield file.name, file.read_bytes()
-    yield "data.js", as_script(board).encode()
     yield from data_files(board, history)
     for run in _runs_once(board):
         yield f"data/run/{run.page}.json", run.all_cells()
@@ -94,19 +97,30 @@ def _beside(board: Board, base: str, history: History, models: Mapping[str, list
     yield "citation.bib", bibtex(history, base).encode()
 
 
+def _in_processes(board: Board, history: History, pages: Sequence[Page], render: Any) -> Made:
+    """The data of the board's page, which take longest, and these pages."""
+    parts = [[], *(pages[at : at + _AT_ONCE] for at in range(0, len(pages), _AT_ONCE))]
+
+    def make(part: Sequence[Page]) -> list[tuple[str, bytes]]:
+        return [render(*page) for page in part] or [("data.js", as_script(board, history.successors).encode())]
+
+    for made in work_apart(make, parts, few=board.rows < MANY_ROWS):
+        yield from made
+
+
 def _renderer(base: str, history: History) -> Any:
     """What makes a page of its path, template and values."""
     pages = templates("joulemark.leaderboard", page_name=page_name, safe_text=safe, reach=reach, number=number)
     feed = history.newest is not None
 
-    def render(path: str, template: str, values: Mapping[str, Any]) -> tuple[str, bytes]:
+    def render(path: str, template: str, values: Callable[[], Mapping[str, Any]]) -> tuple[str, bytes]:
         common = {
             "root": "../" * path.count("/"),
             "canonical": f"{base}/{path}" if base else "",
             "path": path,
             "feed": feed,
         }
-        return path, pages.get_template(template).render(**common, **values).encode()
+        return path, pages.get_template(template).render(**common, **values()).encode()
 
     return render
 
@@ -114,31 +128,33 @@ def _renderer(base: str, history: History) -> Any:
 def _pages(board: Board, base: str, history: History, models: Mapping[str, list[Place]]) -> Iterator[Page]:
     views, hardware = board.views, hardware_pages(board)
     tasks = views_by("task", views)
+    counts = {"runs": len(board.runs), "models": len(models), "tasks": len(tasks.keys() - {ALL})}
     titles = [(task_title(name), page_name(name)) for name in tasks]
+    kinds = [(safe(name), page_name(name)) for name in hardware]
     yield (
         "index.html",
         "index.html.j2",
-        {
+        lambda: {
             "section": section(views[0], FIRST_ROWS),
-            "counts": {"runs": len(board.runs), "models": len(models), "tasks": len(tasks.keys() - {ALL})},
+            "counts": counts,
             "tasks": titles,
-            "hardware": [(values["name"], page_name(name)) for name, values in hardware.items()],
+            "hardware": kinds,
         },
     )
-    how = {"sections": method([each.view for each in views]), "most_paired": MOST_PAIRED}
-    yield "method.html", "method.html.j2", how
-    yield "compare.html", "compare.html.j2", {"tasks": titles}
+    how = {"sections": method_of_board([each.view for each in views]), "most_paired": MOST_PAIRED}
+    yield "method.html", "method.html.j2", lambda: how
+    yield "compare.html", "compare.html.j2", lambda: {"tasks": titles}
     for name, own in tasks.items():
-        yield f"task/{page_name(name)}.html", "task.html.j2", _task(name, own)
+        yield f"task/{page_name(name)}.html", "task.html.j2", partial(_task, name, own)
     for name, values in hardware.items():
         yield f"hardware/{page_name(name)}.html", "hardware.html.j2", values
     pages = {run.id: run.page for run in board.runs}
     for name, places in models.items():
-        yield f"model/{page_name(name)}.html", "model.html.j2", model_values(name, places, pages, base)
+        yield f"model/{page_name(name)}.html", "model.html.j2", partial(model_values, name, places, pages, base)
     yield from _runs(board, history)
-    yield "changes.html", "changes.html.j2", changes_values(history)
+    yield "changes.html", "changes.html.j2", partial(changes_values, history, board)
     if history.newest is not None:
-        yield "feed.xml", "feed.xml.j2", feed_values(history, base)
+        yield "feed.xml", "feed.xml.j2", partial(feed_values, history, board, base)
 
 
 def _task(name: str, own: list[BoardView]) -> dict[str, Any]:
@@ -154,7 +170,7 @@ def _runs(board: Board, history: History) -> Iterator[Page]:
             views[safe(run_id)].append(each)
     for run in _runs_once(board):
         change = history.by_sha256.get(run.sha256)
-        yield f"run/{run.page}.html", "run.html.j2", run_values(run, views[run.id], change)
+        yield f"run/{run.page}.html", "run.html.j2", partial(run_values, run, views[run.id], change)
 
 
 def _runs_once(board: Board) -> Iterable[BoardRun]:

@@ -194,6 +194,8 @@ def _enter(store: Store, content: bytes, sent: Submission, new: Entry) -> Added:
     for entry in store.entries:
         if entry.run_id == new.run_id and not (entry.by == new.by and _goes_on(store.read(entry), sent)):
             return Added(findings=(_same_run(entry),))
+        if entry.run_id != new.run_id and entry.machine_id == new.machine_id and _shares(store.read(entry), sent):
+            return Added(findings=(_copied(entry),))
     entries = in_order([*store.entries, new])
     (store.path / ACCEPTED).mkdir(exist_ok=True)
     replace_file(store.path / ACCEPTED / f"{new.sha256}.json", content)
@@ -221,6 +223,7 @@ def _told_by_files(
         except Refused as problem:
             findings.append(problem.finding)
             continue
+        findings += [_unsound(name, finding) for finding in audit(sent)[:1] if line]
         found = entry_of(sent)
         kept = {"by": line.by, "added_at": line.added_at} if line else {}
         told[found.sha256] = (line or found).model_copy(update=found.model_dump() | kept)
@@ -248,6 +251,24 @@ def _same_run(entry: Entry) -> Finding:
         "sender may send it again once it has all of that, unchanged, and more (`joulemark run --resume`); otherwise "
         "measure anew.",
     )
+
+
+def _copied(entry: Entry) -> Finding:
+    return Finding(
+        code="copied",
+        path="cells",
+        message=f"some of its cells were measured at the same moments with the same joules as those of run "
+        f"{entry.run_id} from {entry.by or 'nobody named'}, which the store has; measure anew.",
+    )
+
+
+def _shares(old: Submission, new: Submission) -> bool:
+    """Whether a cell was measured in both: no two measurements agree in their moment and in each digit."""
+    one, other = (
+        {(cell.started_at, cell.energy.gross_j) for cell in sent.cells if cell.energy and cell.energy.gross_j}
+        for sent in (old, new)
+    )
+    return not one.isdisjoint(other)
 
 
 def _goes_on(old: Submission, new: Submission) -> bool:
@@ -305,6 +326,12 @@ def _accepted(file: Path) -> Submission:
             "store-changed", f"{ACCEPTED}/{file.name}", f"{wrong} Put it back as git has it, or remove it and its line."
         )
     return sent
+
+
+def _unsound(name: str, finding: Finding) -> Finding:
+    """Of a file that is in the index, though it would not be accepted today."""
+    message = f"{finding} Remove the file and its line; if an older release accepted it, keep it knowingly."
+    return Finding(code="store-invalid", path=f"{ACCEPTED}/{name}", message=message)
 
 
 def _fit(file: Path) -> Submission:

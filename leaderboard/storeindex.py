@@ -20,7 +20,7 @@ from joulemark.harness.store import canonical_json
 from .findings import refuse
 from .submission import Submission
 
-__all__ = ["NAME", "SCHEMA", "Entry", "entry_of", "in_order", "index_schema", "index_text", "read_index"]
+__all__ = ["NAME", "SCHEMA", "Entry", "counts_of", "entry_of", "in_order", "index_schema", "index_text", "read_index"]
 
 SCHEMA = "joulemark.store/1"
 NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -78,6 +78,12 @@ def entry_of(sent: Submission, *, by: str | None = None, added_at: str | None = 
         by=by,
         added_at=added_at,
     )
+
+
+def counts_of(entry: Entry) -> str:
+    """How much is in a submission, in words."""
+    counts = (("model", entry.models), ("task", entry.tasks), ("finished cell", entry.cells))
+    return ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for what, count in counts)
 
 
 def in_order(entries: Iterable[Entry]) -> tuple[Entry, ...]:

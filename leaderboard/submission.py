@@ -1,10 +1,11 @@
 """A submission: a run in one JSON file, with each item's outcome, so that a board computes every score again.
 
-``{schema, run, cells[], items{sets[], cells{}}, sha256}``: the run's header, its cells with their own key names, and
-for each finished cell which questions it was asked and what each answer scored. What a reader knows is left out: what
-is as usual, such as null, and of a cell its ``run_id`` and ``machine_id``, which are the run's, its ``task_hash``,
-that of its questions, and the ``domains`` of a total that is one meter's. Numbers have 9 digits, and those that
-random draws depend on all of theirs, so that a board draws what the run's own report drew.
+``{schema, run, states[], idle_windows[], cells[], items{sets[], cells{}}, sha256}``: the run's header, its cells with
+their own key names, and for each finished cell which questions it was asked and what each answer scored. What a reader
+knows is left out: what is as usual, such as null, and of a cell its ``run_id`` and ``machine_id``, which are the run's,
+its ``task_hash``, that of its questions, and the ``domains`` of a total that is one meter's; what many cells share is a
+number (`references`). Numbers have 9 digits, and those that random draws depend on all of theirs, so that a board draws
+what the run's own report drew.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, NoReturn, Self
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -22,16 +23,16 @@ from pydantic import (
     Field,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
-from joulemark.harness.record import Cell, Energy, RunHeader
+from joulemark.harness.record import Cell, DeviceState, Energy, RunHeader, Span
 from joulemark.harness.store import Run, canonical_json, nothing_freed
-from joulemark.meters.errors import Incomparable
+from joulemark.meters.errors import Incomparable, UsageError
 
 from .findings import refuse
-from .outcomes import HEX, MOST_CELLS, Items, Part, holds_bits, to_bits, to_text
+from .outcomes import HEX, MOST_CELLS, MOST_ENTRANTS, MOST_OUTCOMES, Items, Part, holds_bits, to_bits, to_text
 from .reading import parse_json, read_bytes
+from .references import MOST_SHARED, Number, SentSpan, check_references, put_together, share
 
 __all__ = ["SCHEMA", "Submission", "digest", "pack", "parse_submission", "read_submission"]
 
@@ -56,11 +57,17 @@ class SentEnergy(Energy):
 
 
 class SentCell(Cell):
-    """A cell; what is the same in all of a run may be left out."""
+    """A cell; what is the same in all of a run may be left out.
+
+    Attributes:
+        idle_of: Number of the ``idle_windows`` that is its ``idle_window``.
+    """
 
     run_id: str = ""
     machine_id: str = ""
     energy: SentEnergy | None = None
+    windows: tuple[SentSpan, ...] = ()
+    idle_of: Number | None = Field(default=None, exclude=True)
 
 
 class Submission(Part):
@@ -68,6 +75,8 @@ class Submission(Part):
 
     schema_: Literal["joulemark.submission/1"] = Field(alias="schema")
     run: RunHeader
+    states: tuple[DeviceState, ...] = Field(fail_fast=True, default=(), max_length=MOST_SHARED)
+    idle_windows: tuple[Span, ...] = Field(fail_fast=True, default=(), max_length=MOST_SHARED)
     cells: tuple[SentCell, ...] = Field(min_length=1, max_length=MOST_CELLS)
     items: Items
     sha256: str
@@ -79,19 +88,18 @@ class Submission(Part):
             raise ValueError("two cells have one cell_id")
         return cells
 
-    @model_validator(mode="after")
-    def _fill_in(self) -> Self:
-        object.__setattr__(self, "cells", tuple(map(self._whole, self.cells)))
-        return self
+    def filled_in(self) -> Submission:
+        """With what cells left out; whatever they refer to is there."""
+        return self.model_copy(update={"cells": tuple(map(self._whole, self.cells)), "states": (), "idle_windows": ()})
 
     def _whole(self, cell: SentCell) -> SentCell:
-        """The cell with what it left out."""
         told: dict[str, Any] = {
             "run_id": cell.run_id or self.run.run_id,
             "machine_id": cell.machine_id or self.run.machine.machine_id,
+            **put_together(cell, self),
         }
         outcome, energy = self.items.cells.get(cell.cell_id), cell.energy
-        if cell.task_hash is None and outcome is not None and outcome.set < len(self.items.sets):
+        if cell.task_hash is None and outcome is not None:
             told["task_hash"] = self.items.sets[outcome.set].task_hash
         if energy is not None and energy.gross_j is not None and not energy.domains and len(self.run.meters) == 1:
             told["energy"] = energy.model_copy(update={"domains": {self.run.meters[0].id: energy.gross_j}})
@@ -126,10 +134,12 @@ def pack(run: Run) -> bytes:
     finished = [cell for cell in run.cells if cell.status == "ok"]
     if not finished:
         raise Incomparable(f"{run.path} has no finished cell, so there is nothing to submit.")
+    cells = [_slim(_public(cell, run.header)) for cell in run.cells]
     content = {
         "schema": SCHEMA,
         "run": _public_header(run.header),
-        "cells": [_slim(_public(cell, run.header)) for cell in run.cells],
+        **share(cells),
+        "cells": cells,
         "items": _pack_items(finished, run.items()),
     }
     return _in_order({**content, "sha256": digest(content)}).encode()
@@ -170,7 +180,9 @@ def parse_submission(sent: bytes) -> Submission:
     except ValidationError as problem:
         _refuse_wrong(problem)
     _check_outcomes(found)
-    return found
+    check_references(found)
+    with nothing_freed():
+        return found.filled_in()
 
 
 def _in_order(content: Mapping[str, Any]) -> str:
@@ -211,6 +223,7 @@ def _check_outcomes(sent: Submission) -> None:
             text = getattr(outcome, name)
             if text is not None and not holds_bits(text, many) and (name, text) != ("cut", ""):
                 refuse("items", f"{where}.{name}", f"it does not hold {many} bits, one for each question.")
+    _refuse_many(sent)
     for place, asked in enumerate(sent.items.sets):
         for name in ("hashes", "levels", "clusters"):
             if (many := len(getattr(asked, name))) not in (0, len(asked.docs)):
@@ -219,13 +232,23 @@ def _check_outcomes(sent: Submission) -> None:
             refuse("items", f"items.sets[{place}].docs", "numbers of documents ascend, and none is there twice.")
 
 
+def _refuse_many(sent: Submission) -> None:
+    """What is short in a file may be long once it is ranked: outcomes by reference, and pairs of entrants."""
+    if sum(len(sent.items.sets[outcome.set].docs) for outcome in sent.items.cells.values()) > MOST_OUTCOMES:
+        refuse("too-many", "items", f"it has more than {MOST_OUTCOMES:,} outcomes; pack fewer models into one.")
+    if len({(cell.model, canonical_json(dict(cell.setting))) for cell in sent.cells}) > MOST_ENTRANTS:
+        refuse("too-many", "cells", f"it has more than {MOST_ENTRANTS:,} models by settings; pack fewer into one.")
+
+
 def _pack_items(cells: list[Cell], frame: pd.DataFrame) -> dict[str, Any]:
     sets: dict[str, int] = {}
     known: dict[tuple[int, str], str] = {}
     outcomes: dict[str, Any] = {}
     rows = dict(iter(frame.sort_values("doc_id").groupby("cell_id", sort=False)))
     for cell in cells:
-        own = rows[cell.cell_id]
+        own = rows.get(cell.cell_id)
+        if own is None:
+            raise UsageError(f"the items of cell {cell.cell_id} are missing; run it again with --resume.")
         number = sets.setdefault(canonical_json(_slim(_asked(cell, own))), len(sets))
         told = _scored(own["score"].to_numpy(dtype=np.float64))
         like = known.setdefault((number, canonical_json(told)), cell.cell_id)
@@ -298,7 +321,7 @@ def _public(cell: Cell, header: RunHeader) -> dict[str, Any]:
     if energy is not None and [(meter.id, energy.gross_j) for meter in header.meters] == [*energy.domains.items()]:
         del content["energy"]["domains"]
     if "idle_window" in content:
-        # Many cells share one; how the devices were is in the run's own.
+        # How the devices were is in the header.
         content["idle_window"] = {name: content["idle_window"][name] for name in ("began_at", "window_s")}
     told = {name: _without_folders(content[name]) for name in ("model_args", "error") if name in content}
     if "error" in told:

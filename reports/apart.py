@@ -5,20 +5,30 @@ Processes are forked, so that nothing is sent to them; what comes back refers to
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import io
 import multiprocessing
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
 from contextlib import suppress
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from joulemark.harness.store import nothing_freed
+
+if TYPE_CHECKING:
+    from multiprocessing.pool import AsyncResult
 
 __all__ = ["work_apart"]
 
 MOST_PROCESSES = 4
+_AHEAD = 8
+"""Things that a process may be ahead of what is taken: results would fill the memory."""
+_SELDOM = 100_000
+"""New objects after which a forked process looks for some to free."""
 T = TypeVar("T")
 R = TypeVar("R")
 _task: tuple[Callable[[Any], Any], Sequence[Any], dict[int, int]]
@@ -27,7 +37,7 @@ _task: tuple[Callable[[Any], Any], Sequence[Any], dict[int, int]]
 
 def work_apart(
     work: Callable[[T], R], things: Sequence[T], *, kept: Sequence[object] = (), few: bool = False
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """The results of the work on each thing, in their order; an error of one is raised.
 
     Args:
@@ -41,11 +51,23 @@ def work_apart(
     if few or many < 2 or not sys.platform.startswith("linux"):
         yield from map(work, things)
         return
+    _return_memory()
     numbers = {id(each): number for number, each in enumerate(kept)}
     context = multiprocessing.get_context("fork")
     with context.Pool(many, initializer=_take, initargs=((work, things, numbers),)) as pool, nothing_freed():
-        for content in pool.imap(_do, range(len(things))):
-            yield _Reader(io.BytesIO(content), kept).load()
+        waiting: deque[AsyncResult[bytes]] = deque()
+        for number in range(len(things)):
+            waiting.append(pool.apply_async(_do, (number,)))
+            if len(waiting) > many * _AHEAD:
+                yield _read(waiting.popleft().get(), kept)
+        while waiting:
+            yield _read(waiting.popleft().get(), kept)
+
+
+def _return_memory() -> None:
+    """Give what was freed back to the system, which glibc else keeps: forked processes would have it, too."""
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _cores() -> int:
@@ -55,6 +77,9 @@ def _cores() -> int:
 def _take(task: tuple[Callable[[Any], Any], Sequence[Any], dict[int, int]]) -> None:
     global _task
     _task = task
+    # Looking through all that it has from the first one, for what may go, would copy that.
+    gc.freeze()
+    gc.set_threshold(_SELDOM)
     # Each process has a core: threads of its own for arithmetic would wait for each other.
     with suppress(ImportError):
         from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -67,6 +92,10 @@ def _do(number: int) -> bytes:
     out = io.BytesIO()
     _Writer(out, numbers).dump(work(things[number]))
     return out.getvalue()
+
+
+def _read(content: bytes, kept: Sequence[object]) -> Any:
+    return _Reader(io.BytesIO(content), kept).load()
 
 
 class _Writer(pickle.Pickler):

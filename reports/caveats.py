@@ -77,7 +77,7 @@ def _short_of_repeats(view: View) -> list[str]:
 
 def _all(rows: Sequence[Row], view: View) -> str:
     """Who is meant, at the beginning of a sentence."""
-    names = together(rows, view.rows)
+    names = together(rows, view.rows, most=LISTED)
     return names.replace("all ", "All ", 1) if LISTED < len(rows) == len(view.rows) else names
 
 

@@ -179,7 +179,7 @@ def highest_quality(view: View, tied: Sequence[Row]) -> str:
     if both and len(best) == 1:
         return f"Of these, {safe(both[0].label)} also has the highest quality, {fixed(both[0].quality)} points."
     if both:
-        return f"Of these, nobody surely exceeds {called(both)} in quality ({_from_to(both)} points)."
+        return _best_of(tied, both)
     near = max(tied, key=lambda row: row.quality or -math.inf)
     cheap = min(best, key=lambda row: row.energy_wh_per_1k or math.inf)
     ratio, whose = _energy_against(view, cheap, near), f"of {safe(near.label)} ({fixed(near.quality)} points)"
@@ -243,8 +243,23 @@ def _nobody_better(view: View, tied: Sequence[Row], best: Sequence[Row]) -> str:
             f"{safe(top.label)} has {fixed(top.quality)} points, at {_energy_ratio(top)} the energy; allowing for all "
             "pairs, even such a difference in quality may be chance."
         )
-    whose = f"its {_from_to(tied)}" if len(tied) == 1 else f"their {_from_to(tied)}"
-    return f"Nobody has surely more quality than {whose} points."
+    has = "It has" if len(tied) == 1 else "They have"
+    return f"{has} {_from_to(tied)} points of quality; no other has surely more."
+
+
+def _best_of(tied: Sequence[Row], both: Sequence[Row]) -> str:
+    """Which of those that tie for the first place nobody surely exceeds in quality, though others may."""
+    each = [fixed(row.quality) for row in both]
+    points = joined(each) if len({*each}) == len(each) == 2 else _from_to(both)
+    if len(both) > LISTED:
+        points += f" points, {safe(max(both, key=lambda row: row.quality or 0.0).label)} the most"
+    else:
+        points += " points"
+    others = [row.quality or 0.0 for row in tied if not row.tied_for_quality]
+    if max(others, default=0.0) > min(row.quality or 0.0 for row in both):
+        return f"Of these, {called(both)} ({points}) may have the highest quality: no other is surely better."
+    has = "has" if len(both) == 1 else "have"
+    return f"Of these, {called(both)} {has} the highest quality ({points}), and no other is surely better."
 
 
 def _from_to(rows: Sequence[Row]) -> str:

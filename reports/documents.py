@@ -38,6 +38,7 @@ __all__ = [
     "short_titles",
     "tables_as_markdown",
     "told_once",
+    "view_subject",
     "view_title",
 ]
 
@@ -67,7 +68,8 @@ def json_text(
 
 def _view_text(view: View) -> str:
     """A view of `as_json`: rows, of which there may be tens of thousands, are a line each."""
-    rows = ",\n".join(f"        {json.dumps(told, allow_nan=False)}" for told in map(_row_json, view.rows))
+    encode = json.JSONEncoder(allow_nan=False).encode
+    rows = ",\n".join(f"        {encode(_row_json(row))}" for row in view.rows)
     text = indent(json.dumps(_view_json(view) | {"rows": []}, indent=2, allow_nan=False), "    ")
     before, _, after = text.rpartition('"rows": []')
     return f'{before}"rows": [\n{rows}\n      ]{after}'
@@ -79,14 +81,15 @@ def _row_json(row: Row) -> dict[str, Any]:
 
 def as_csv(views: Sequence[View]) -> str:
     """One line for a row of a view. Text that a spreadsheet would run as a formula gets a leading apostrophe."""
-    names = ["task", "by", "quality_floor", *Row.__dataclass_fields__]
+    fixed, names = ["task", "by", "quality_floor"], [*Row.__dataclass_fields__]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow(names)
+    writer.writerow([*fixed, *names])
     for view in views:
+        first = [_cell(getattr(view, name)) for name in fixed]
         for row in view.rows:
-            values = {"task": view.task, "by": view.by, "quality_floor": view.quality_floor, **vars(row)}
-            writer.writerow([_cell(values[name]) for name in names])
+            values = vars(row)
+            writer.writerow(first + [_cell(values[name]) for name in names])
     return out.getvalue()
 
 
@@ -151,11 +154,15 @@ def cut_note(view: View) -> str:
 
 def view_title(view: View) -> str:
     """What a view covers, for a heading."""
-    task = f"All {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else f"Task {safe(view.tasks[0])}"
-    task += f", {safe(view.peculiar)}" if view.peculiar else ""
+    task = view_subject(view) + (f", {safe(view.peculiar)}" if view.peculiar else "")
     if view.mixed:
         return f"{task}, side by side"
     return f"{task} on {safe(view.hardware)}"
+
+
+def view_subject(view: View) -> str:
+    """What it asks, in a few words."""
+    return f"All {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else f"Task {safe(view.tasks[0])}"
 
 
 def short_titles(views: Sequence[View]) -> list[str]:
@@ -218,9 +225,9 @@ def _total(counts: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
+def _cell(value: Any) -> Any:
+    if value is None or type(value) is float:
+        return value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):

@@ -6,9 +6,11 @@ computed (batch, threads, ...) defines the entrant. Repeats are gathered, and no
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from joulemark.harness.record import Carbon, Cell, Machine, MeterInfo, ModelInfo
@@ -62,14 +64,14 @@ class Entrant:
     info: ModelInfo
     failed: tuple[Cell, ...]
 
-    @property
+    @cached_property
     def hardware(self) -> str:
         """What the machine computes with, in words."""
         parts = [f"{self.machine.cpu_model}, {self.machine.cpu_count} threads"]
         parts += sorted(gpu.name for gpu in self.machine.accelerators)
-        return " + ".join(parts)
+        return sys.intern(" + ".join(parts))
 
-    @property
+    @cached_property
     def yardstick(self) -> str:
         """Equal where a meter's scale is the same: one machine with the same GPUs, the same meters."""
         return canonical_json([self.machine.machine_id, self.gpus, sorted(meter.id for meter in self.meters)])

@@ -164,7 +164,7 @@ def unclear_sentence(view: View) -> str:
     if len(unclear) > LISTED:
         least, most = (draws_percent(of(row.p_frontier or 0.0 for row in unclear)) for of in (min, max))
         return (
-            f"Unclear whether on the frontier: {together(unclear, view.rows)}, in {least} to {most} % of "
+            f"Unclear whether on the frontier: {together(unclear, view.rows, most=LISTED)}, in {least} to {most} % of "
             "draws; the report tells each one's."
         )
     told = [f"{safe(row.label)} {draws_share(row.p_frontier or 0.0, 'on')}" for row in unclear]

@@ -39,9 +39,8 @@ def losses(entrants: Sequence[Entrant], names: Sequence[str], tasks: Sequence[st
     """A sentence for those of these entrants that lost cells of these tasks; equal losses share one."""
     found = []
     for entrant, name in zip(entrants, names, strict=True):
-        cells = tuple(cell for cell in entrant.failed if cell.task in tasks)
-        finished = sum(sample.repeats for task, sample in entrant.samples.items() if task in tasks)
-        if cells:
+        if cells := tuple(cell for cell in entrant.failed if cell.task in tasks):
+            finished = sum(sample.repeats for task, sample in entrant.samples.items() if task in tasks)
             found.append(_Loss(name=name, model=entrant.model, cells=cells, finished=finished))
     return tuple(_sentence(alike) for alike in _alike(found))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from .hypervolume import sentence
 from .views import View
 
-__all__ = ["Section", "method"]
+__all__ = ["Section", "method", "method_of_board"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,10 +21,31 @@ class Section:
 
 
 def method(views: Sequence[View]) -> list[Section]:
-    """The method of these views."""
-    modelled = any(view.modelled_by == "CPU time" for view in views)
+    """The method of a report of these views."""
+    modelled = _is_modelled(views)
     idle = "the power model's idle power" if modelled else "the idle power measured before"
-    energy = Section(
+    covers = next(filter(None, (sentence(view.covered) for view in views)), "")
+    whole = [Section(title="The frontier as one number", paragraphs=(covers,))] if covers else []
+    graded = any(row.levels for view in views for row in view.rows)
+    told = [_energy(idle), _intervals(_IN_A_REPORT), _comparisons(views)]
+    return [*told, *whole, *([_DIFFICULTY] * graded), *([_MODELLED] * modelled)]
+
+
+def method_of_board(views: Sequence[View]) -> list[Section]:
+    """The method of a board, of which each sentence has to hold for all its views: measured ones and modelled ones."""
+    modelled = _is_modelled(views)
+    measured = any(view.grade and view.modelled_by != "CPU time" for view in views)
+    before, own = "the idle power measured before", "the power model's idle power"
+    idle = f"{before}, or, where it is modelled, {own}" if modelled and measured else own if modelled else before
+    return [_energy(idle), _intervals(_ON_A_BOARD), _comparisons(views), *([_MODELLED] * modelled)]
+
+
+def _is_modelled(views: Sequence[View]) -> bool:
+    return any(view.modelled_by == "CPU time" for view in views)
+
+
+def _energy(idle: str) -> Section:
+    return Section(
         title="",
         paragraphs=(
             "Energy is counted inside request windows only: building prompts, scoring answers and loading models are "
@@ -41,7 +62,10 @@ def method(views: Sequence[View]) -> list[Section]:
             "right answers beyond guessing per watt-hour = 10 Q / E",
         ),
     )
-    intervals = Section(
+
+
+def _intervals(shown: str) -> Section:
+    return Section(
         title="Intervals",
         paragraphs=(
             "All are 95 %. Quality: Wilson's interval with cluster-robust standard errors over items (arXiv "
@@ -50,13 +74,14 @@ def method(views: Sequence[View]) -> list[Section]:
             "Energy: the geometric mean over repeats with a t interval on the log scale; one repeat has no interval. "
             "The ratio: on the log scale, between Satterthwaite's interval and the sum of squared half-widths, which "
             "covers 94 to 97 % from three repeats on.",
-            "Tables and pictures show what differs between entrants measured together. In results.csv and "
-            "results.json these intervals end in _within_low and _within_high; those in _low and _high hold the "
-            "meter's own error as well, and are for figures that leave this machine.",
+            shown,
         ),
     )
+
+
+def _comparisons(views: Sequence[View]) -> Section:
     floor = min(view.quality_floor for view in views)
-    comparisons = Section(
+    return Section(
         title="Comparisons",
         paragraphs=(
             "Entrants are compared pair by pair on the same items, with the repeats' scatter of both. A rank's range "
@@ -69,11 +94,18 @@ def method(views: Sequence[View]) -> list[Section]:
             "cannot be told from guessing.",
         ),
     )
-    covers = next(filter(None, (sentence(view.covered) for view in views)), "")
-    whole = [Section(title="The frontier as one number", paragraphs=(covers,))] if covers else []
-    graded = any(row.levels for view in views for row in view.rows)
-    return [energy, intervals, comparisons, *whole, *([_DIFFICULTY] * graded), *([_MODELLED] * modelled)]
 
+
+_IN_A_REPORT = (
+    "Tables and pictures show what differs between entrants measured together. In results.csv and "
+    "results.json these intervals end in _within_low and _within_high; those in _low and _high hold the "
+    "meter's own error as well, and are for figures that leave this machine."
+)
+_ON_A_BOARD = (
+    "Tables and pictures show what differs between entrants of one view. In the files of a view these intervals end in "
+    "_within_low and _within_high; those in _low and _high hold the meter's own error as well, and are for figures "
+    "that are set beside those of other machines or meters."
+)
 
 _DIFFICULTY = Section(
     title="Difficulty",

@@ -61,18 +61,33 @@ def legend(rows: Sequence[Row]) -> str:
     return ", ".join(used)
 
 
-def together(rows: Sequence[Row], among: Sequence[Row]) -> str:
-    """Some of a view's rows in a sentence: by name, or by number where they are all of a model's or of the view's."""
+def together(rows: Sequence[Row], among: Sequence[Row], *, most: int | None = None) -> str:
+    """Some of a view's rows in a sentence: by name, or by number where they are all of a model's or of the view's.
+
+    Args:
+        rows: Those that are meant.
+        among: All rows of the view.
+        most: Name so many, and count the others; None: name all.
+    """
     if LISTED < len(rows) == len(among):
         return f"all {len(rows)} entrants"
-    names: list[str] = []
-    for model in dict.fromkeys(row.model for row in rows):
-        own = [safe(row.label) for row in rows if row.model == model]
-        there = sum(row.model == model for row in among)
+    told: list[tuple[str, int]] = []
+    own_rows: dict[str, list[str]] = defaultdict(list)
+    for row in rows:
+        own_rows[row.model].append(safe(row.label))
+    count = Counter(row.model for row in among)
+    for model, own in own_rows.items():
+        there = count[model]
         if 1 < len(own) == there:
-            names.append(f"{safe(model)} {all_of(there)}")
+            told.append((f"{safe(model)} {all_of(there)}", there))
+        elif len(own) > LISTED:
+            told.append((f"{safe(model)} ({len(own)} of {there})", len(own)))
         else:
-            names += own if len(own) <= LISTED else [f"{safe(model)} ({len(own)} of {there})"]
+            told += [(name, 1) for name in own]
+    names = [name for name, _ in told]
+    # A last one alone is no longer than "1 more".
+    if most is not None and len(names) > most + 1:
+        names = [*names[:most], f"{sum(many for _, many in told[most:]):,} more"]
     return joined(names)
 
 

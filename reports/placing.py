@@ -4,24 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from .contest import By, Differences, Entries, ItemTable, Ranks, differences, draw_jointly, judge_draws, rank_entries
+from .contest import By, Differences, Entries, ItemTable, Ranks, differences, judge_draws, rank_entries
 from .hypervolume import Hypervolume, cover
 from .rows import Figures, Row
 from .samples import Sample
 from .stats import Floats
 
-__all__ = ["entries_of", "order", "place", "tables_of"]
+__all__ = ["Judged", "entries_of", "order", "place", "tables_of"]
 
 
-def place(
-    figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float
-) -> tuple[list[Row], Hypervolume | None]:
-    """The rows with frontier, ranks, and differences from the first; and what their frontier covers.
+@dataclass(frozen=True, kw_only=True)
+class Judged:
+    """What rows were judged by, for whoever needs the same draws again.
+
+    Attributes:
+        rows: Numbers of those that have energy and are surely better than guessing.
+        entries: These as arrays, in the same order.
+        repeated: Which of these have an interval of energy, by number among them.
+        drawn: These as arrays; None where there are none.
+        covered: What their frontier covers.
+    """
+
+    rows: tuple[int, ...]
+    entries: Entries
+    repeated: tuple[int, ...]
+    drawn: Entries | None
+    covered: Hypervolume
+
+
+_OTHERS: tuple[By, ...] = ("quality", "energy")
+
+
+def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float) -> tuple[list[Row], Judged | None]:
+    """The rows with frontier, ranks, and differences from the first; and what they were judged by.
 
     Args:
         figures: Of the same entrants as ``rows``, in the same order.
@@ -29,35 +49,36 @@ def place(
         by: What ranks go by.
         floor: Points of quality below which nothing is ranked.
     """
-    rows = list(rows)
     sure = [
         i for i, row in enumerate(rows) if row.energy_wh_per_1k and row.quality_low is not None and row.quality_low > 0
     ]
     if not sure:
-        return rows, None
+        return list(rows), None
     entries = entries_of([figures[i] for i in sure])
-    covered = _judge(rows, sure, entries)
-    _rank(rows, sure, entries, by, floor)
-    return rows, covered
+    placed: list[dict[str, Any]] = [{"frontier": "unclear"} for _ in sure]
+    judged = _judge([rows[i] for i in sure], tuple(sure), entries, placed)
+    _rank([rows[i] for i in sure], entries, placed, by, floor)
+    told = dict(zip(sure, placed, strict=True))
+    return [replace(row, **told[i]) if i in told else row for i, row in enumerate(rows)], judged
 
 
-def _judge(rows: list[Row], sure: list[int], entries: Entries) -> Hypervolume:
-    """Set each one's place on the frontier; where repeats do not tell, that is unclear."""
-    placed: dict[int, dict[str, Any]] = {i: {"frontier": "unclear"} for i in sure}
-    repeated = [k for k, i in enumerate(sure) if rows[i].energy_wh_per_1k_low is not None]
+def _judge(rows: Sequence[Row], numbers: tuple[int, ...], entries: Entries, placed: list[dict[str, Any]]) -> Judged:
+    """Tell each one's place on the frontier; where repeats do not tell, that is unclear."""
+    repeated = [k for k, row in enumerate(rows) if row.energy_wh_per_1k_low is not None]
     front: tuple[Floats, Floats] | None = None
-    if repeated:
-        points, logs = draw_jointly(entries.only(np.array(repeated, dtype=np.int64)))
-        share, named = judge_draws(points, logs)
+    drawn = entries.only(np.array(repeated, dtype=np.int64)) if repeated else None
+    if drawn:
+        points, logs = drawn.draws
+        share, named = judge_draws(points, logs, drawn.beats)
         for k, own, name in zip(repeated, share.tolist(), named, strict=True):
-            placed[sure[k]] |= {"frontier": name, "p_frontier": own}
+            placed[k] |= {"frontier": name, "p_frontier": own}
         # Who is on the frontier in no draw covers nothing in any.
         front = points[:, share > 0], logs[:, share > 0]
-    whole, rel_u = len(repeated) == len(sure), max(rows[i].rel_u or 0.0 for i in sure)
+    whole, rel_u = len(repeated) == len(rows), max(row.rel_u or 0.0 for row in rows)
     covered, shares = cover(entries.log_energy, entries.quality, front if whole else None, rel_u)
-    for i, share in zip(sure, shares.tolist(), strict=True):
-        rows[i] = replace(rows[i], **placed[i], hypervolume_share=share)
-    return covered
+    for own, lost in zip(placed, shares.tolist(), strict=True):
+        own["hypervolume_share"] = lost
+    return Judged(rows=numbers, entries=entries, repeated=tuple(repeated), drawn=drawn, covered=covered)
 
 
 def order(row: Row, by: By) -> tuple[Any, ...]:
@@ -66,34 +87,30 @@ def order(row: Row, by: By) -> tuple[Any, ...]:
     return row.rank or math.inf, -value, -(row.quality or 0.0), row.label, row.run_id
 
 
-def _rank(rows: list[Row], sure: list[int], entries: Entries, by: By, floor: float) -> None:
-    able = [k for k, i in enumerate(sure) if (rows[i].quality or 0.0) >= floor]
+def _rank(rows: Sequence[Row], entries: Entries, placed: list[dict[str, Any]], by: By, floor: float) -> None:
+    able = [k for k, row in enumerate(rows) if (row.quality or 0.0) >= floor]
     if not able:
         return
-    pairs = {name: differences(entries, name) for name in _every_by()}
-    ranks = _ranks(rows, sure, able, pairs, by)
-    best = ranks if by == "quality" else _ranks(rows, sure, able, pairs, "quality")
+    pairs: dict[By, Differences] = {"correct_per_wh": entries.rates}
+    pairs |= {name: differences(entries, name) for name in _OTHERS}
+    ranks = _ranks(rows, able, pairs, by)
+    best = ranks if by == "quality" else _ranks(rows, able, pairs, "quality")
     first = int(np.argmin(ranks.rank))
-    placed: list[dict[str, Any]] = [{} for _ in sure]
     for place, k in enumerate(able):
-        placed[k] = {
+        placed[k] |= {
             "rank": int(ranks.rank[place]),
             "rank_low": int(ranks.low[place]),
             "rank_high": int(ranks.high[place]),
             "tied_with_first": bool(ranks.low[place] == 1),
             "tied_for_quality": bool(best.low[place] == 1),
         }
-    for k, i in enumerate(sure):
-        apart = _against(pairs, k, able[first]) if k != able[first] else {}
-        rows[i] = replace(rows[i], **placed[k], **apart)
+    for k, own in enumerate(placed):
+        if k != able[first]:
+            own |= _against(pairs, k, able[first])
 
 
-def _ranks(rows: list[Row], sure: list[int], able: list[int], pairs: Mapping[By, Differences], by: By) -> Ranks:
-    return rank_entries(pairs[by].only(able), np.array([worth(rows[sure[k]], by) for k in able]))
-
-
-def _every_by() -> tuple[By, ...]:
-    return ("correct_per_wh", "quality", "energy")
+def _ranks(rows: Sequence[Row], able: list[int], pairs: Mapping[By, Differences], by: By) -> Ranks:
+    return rank_entries(pairs[by].only(able), np.array([worth(rows[k], by) for k in able]))
 
 
 def worth(row: Row, by: By) -> float:

@@ -45,7 +45,7 @@ class Row:
     label: str
     short_label: str
     run_id: str
-    setting: dict[str, Any]
+    setting: Mapping[str, Any]
     machine_id: str
     hardware: str
     scope: str | None
@@ -156,7 +156,7 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
     unfinished = {task for task in tasks if task not in entrant.samples}
     flags |= {f"no_finished_cell:{task}" for task in unfinished}
     flags |= {f"failed:{cell.task}" for cell in entrant.failed if cell.task in unfinished}
-    points = [quality(accuracy(s.scores, s.asked.codes), s.chance) for s in samples if s.chance is not None]
+    points = [s.points for s in samples if s.points is not None]
     flags |= {f"no_quality:{s.task}" for s in samples if s.chance is None}
     flags |= {f"no_energy:{s.task}" for s in samples if not s.energy_wh}
     common = sorted(set.intersection(*(set(s.energy_wh) for s in samples))) if whole and samples else []
@@ -258,7 +258,7 @@ def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
         label=label,
         short_label=short_label or label,
         run_id=entrant.run_id,
-        setting=dict(entrant.setting),
+        setting=entrant.setting,
         machine_id=entrant.machine.machine_id,
         hardware=entrant.hardware,
         scope=entrant.scope,

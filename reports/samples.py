@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +16,9 @@ from joulemark.harness.record import Cell, Computed, Invocation
 from joulemark.harness.store import canonical_json
 
 from .answers import Answered, Asked
-from .stats import Floats
+from .stats import Floats, Share, accuracy, quality
 
-__all__ = ["ASKED", "Sample", "has_energy", "make_sample", "what_is_asked", "without_quality"]
+__all__ = ["ASKED", "Sample", "has_energy", "make_sample", "question_of", "what_is_asked", "without_quality"]
 
 ASKED = frozenset(
     [
@@ -36,6 +38,8 @@ ASKED = frozenset(
     ]
 )
 """Keys of a cell's ``setting`` that say what is asked; all others say how it is computed."""
+_AS_USUAL = Computed()
+"""Of all that choose nothing: a board has tens of thousands."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,6 +110,11 @@ class Sample:
     computed: Computed
     flags: tuple[str, ...]
 
+    @cached_property
+    def points(self) -> Share | None:
+        """Quality over the items; None where it is not defined."""
+        return None if self.chance is None else quality(accuracy(self.scores, self.asked.codes), self.chance)
+
     @property
     def docs(self) -> NDArray[np.int64]:
         """Numbers of its items, ascending, shape (items,)."""
@@ -133,7 +142,7 @@ def make_sample(task: str, cells: Sequence[Cell], items: Answered, invocations: 
     headline = _headline(cells)
     return Sample(
         task=task,
-        question=_question(cells),
+        question=question_of(cells),
         chance=cells[0].chance if defined and cells[0].chance != 1 else None,
         metric=cells[0].metric,
         is_share=all(cell.accuracy is not None for cell in cells),
@@ -191,10 +200,9 @@ def _headline(cells: Sequence[Cell]) -> dict[str, float]:
 
 
 def _computed(cells: Sequence[Cell]) -> Computed:
-    return Computed(
-        layers_per_token=_mean([cell.computed.layers_per_token for cell in cells]),
-        escalated=_mean([cell.computed.escalated for cell in cells]),
-    )
+    layers = _mean([cell.computed.layers_per_token for cell in cells])
+    escalated = _mean([cell.computed.escalated for cell in cells])
+    return _AS_USUAL if layers is escalated is None else Computed(layers_per_token=layers, escalated=escalated)
 
 
 def _generated(cell: Cell) -> float | None:
@@ -266,8 +274,9 @@ def what_is_asked(cell: Cell) -> str:
     return canonical_json({key: value for key, value in cell.setting.items() if key in ASKED})
 
 
-def _question(cells: Sequence[Cell]) -> str:
+def question_of(cells: Sequence[Cell]) -> str:
     """The task's hash and how it was asked; cells of one sample are asked in one way."""
     known = sorted({str(cell.task_hash or cell.task_version or "") for cell in cells})
     task = known if len(known) > 1 else cells[0].task_hash or cells[0].task_version
-    return canonical_json([task, what_is_asked(cells[0])])
+    # One text for all models of a run.
+    return sys.intern(canonical_json([task, what_is_asked(cells[0])]))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -101,6 +102,7 @@ class LogEnergy:
     df: float
 
 
+@lru_cache(maxsize=4096)
 def t_quantile(df: float, level: float = LEVEL) -> float:
     """Two-sided quantile of Student's t; of the normal where ``df`` is infinite."""
     return float(stdtrit(min(df, 1e9), 0.5 + level / 2))
@@ -156,10 +158,13 @@ def half_width(variances: Sequence[float], dfs: Sequence[float]) -> tuple[float,
     a second part of known size the first covers 92.4 % at worst and the second up to 97.6 %; midway
     covers 94.3 to 96.5 % at any mix (simulated, 40,000 draws each; from 10 repeats all three agree).
     """
-    var, df = satterthwaite([np.array(v) for v in variances], list(dfs))
-    short = t_quantile(float(df)) * math.sqrt(float(var))
+    # As `satterthwaite`, of numbers: a table has tens of thousands of intervals.
+    var = float(sum(variances))
+    spread = sum(v * v / own if own else math.inf * v for v, own in zip(variances, dfs, strict=True))
+    df = float(var * var / spread) if spread > 0 else math.inf
+    short = t_quantile(df) * math.sqrt(var)
     long = math.sqrt(math.fsum(t_quantile(own) ** 2 * v for v, own in zip(variances, dfs, strict=True)))
-    return (short + long) / 2, float(df)
+    return (short + long) / 2, df
 
 
 def accuracy(scores: Floats, clusters: NDArray[np.int64] | None = None) -> Share:

@@ -36,4 +36,8 @@ def look_at(run: Run) -> Tried:
     Raises:
         UsageError: The items of a finished cell cannot be read.
     """
-    return Tried(run_id=run.header.run_id, entrants=tried([run]), not_begun=not_begun([run]), progress=progress(run))
+    entrants = tried([run])
+    for sample in (sample for entrant in entrants for sample in entrant.samples.values()):
+        # Here, where many runs are read in several processes; each of its views needs it.
+        _ = sample.points
+    return Tried(run_id=run.header.run_id, entrants=entrants, not_begun=not_begun([run]), progress=progress(run))

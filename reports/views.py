@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -27,7 +27,7 @@ from .hypervolume import Hypervolume
 from .losses import left_out, losses
 from .names import LISTED, Name, name_entrants
 from .peculiar import told_apart
-from .placing import order, place
+from .placing import Judged, order, place
 from .progress import Progress
 from .rows import Figures, Row, measure, plain_row
 from .tried import Tried, look_at
@@ -42,7 +42,6 @@ ALL = "all"
 FLOOR = 20.0
 _MANY = 5_000
 """Rows of all views that are worth other processes."""
-_Placed = tuple[list[Name], tuple[Figures, ...], tuple[Row, ...], Hypervolume | None, tuple[str, ...]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +92,7 @@ class View:
     apart: tuple[str, ...] = ()
     budget_wh: float | None = None
 
-    @property
+    @cached_property
     def ranked(self) -> tuple[Row, ...]:
         """The rows that have a rank, best first."""
         return tuple(row for row in self.rows if row.rank is not None)
@@ -119,6 +118,10 @@ class View:
             return None
         ours = all(meter.id.startswith("modelled:") for meter in self.meters)
         return "CPU time" if ours else "a power model"
+
+
+_Made = tuple[View | None, tuple[str, ...], Any]
+"""A view, unless nothing in it keeps to the budget; what to say of that; and what was made beside."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +158,7 @@ def make_views(
     once = {run.header.run_id: run for run in runs}.values()
     return views_of(
         [look_at(run) for run in once], by=by, quality_floor=quality_floor, mix=mix, filters=filters, task=task
-    )
+    )[0]
 
 
 def views_of(
@@ -166,8 +169,12 @@ def views_of(
     mix: bool = False,
     filters: Filters = Filters(),  # noqa: B008 - frozen
     task: str | None = None,
-) -> list[View]:
-    """The same of runs that were looked at, each once; see `make_views`."""
+    beside: Callable[[Judged | None], Any] | None = None,
+) -> tuple[list[View], list[Any]]:
+    """The same of runs that were looked at, each once; see `make_views`.
+
+    With each view comes what ``beside`` makes of what it was judged by, while that is at hand.
+    """
     every = in_order(entrant for run in runs for entrant in run.entrants)
     wrong = belied(every)
     every = [without_quality_in(wrong, entrant) if wrong else entrant for entrant in every]
@@ -187,62 +194,72 @@ def views_of(
     unscored = _unscored(entrants)
     lacking = [(run.run_id, run.progress) for run in runs if run.progress]
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
-    views = []
+    views, told = [], []
     groups = _grouped(entrants, set(unscored), mix)
     keys = sorted(sorted(groups, key=_most_first, reverse=True), key=_order)
     keys = [key for key in keys if task in (None, key.task)]
 
-    def of_key(key: _Key) -> _Placed:
-        group, tasks = groups[key], tuple(task for task, _ in key.asked)
-        called = name_entrants(group, _asked_alike(lost, group))
-        ranking = len(_kinds(group)) == 1
-        return called, *_rows(group, called, tasks, filters, by=by, floor=quality_floor, ranking=ranking)
+    called: dict[tuple[int, ...], list[Name]] = {}
+    for key in keys:
+        # The same entrants have a view for each task.
+        if (who := tuple(map(id, groups[key]))) not in called:
+            called[who] = name_entrants(groups[key], _asked_alike(lost, groups[key]))
 
-    kept = [*entrants, *(sample for entrant in entrants for sample in entrant.samples.values())]
-    placed = work_apart(of_key, keys, kept=kept, few=sum(len(groups[key]) for key in keys) < _MANY)
-    for key, (called, figures, rows, covered, beyond) in zip(keys, placed, strict=True):
-        group = groups[key]
+    def of_key(key: _Key) -> _Made:
+        group, tasks = groups[key], tuple(task for task, _ in key.asked)
         kinds = _kinds(group)
         mixed = len(kinds) > 1
         hardware, scope, grade = (_one({kind[i] for kind in kinds}) for i in range(3))
-        tasks = tuple(task for task, _ in key.asked)
+        own = called[tuple(map(id, group))]
+        figures, rows, judged, beyond = _rows(group, own, tasks, filters, by=by, floor=quality_floor, ranking=not mixed)
         if not rows:
-            only += beyond if key.task in (ALL, task) else ()
-            continue
+            return None, beyond, None
         mine = idle | {e.run_id for e in group}
         meters = {meter.id: meter for e in group for meter in e.meters}
-        views.append(
-            View(
-                task=key.task,
-                tasks=tasks,
-                hardware=hardware or "unknown",
-                scope=scope,
-                grade=grade,
-                by=by,
-                quality_floor=quality_floor,
-                mixed=mixed,
-                asked=dict(key.asked),
-                meters=tuple(meters[name] for name in sorted(meters)),
-                notes=beyond
-                + notes
-                + _apart(group, key, unscored)
-                + _no_shares(key, wrong, unscored)
-                + _remetered(group)
-                + _same_answers(group)
-                + (() if mixed else _apart_in_time([f.entrant for f in figures])),
-                losses=losses(group, [name.full for name in called], tasks),
-                rows=rows,
-                unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
-                carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
-                figures=figures,
-                covered=covered,
-                apart=tuple(sorted({name for e in group for name in e.samples} - set(tasks))),
-                budget_wh=filters.budget_wh,
-            )
+        view = View(
+            task=key.task,
+            tasks=tasks,
+            hardware=hardware or "unknown",
+            scope=scope,
+            grade=grade,
+            by=by,
+            quality_floor=quality_floor,
+            mixed=mixed,
+            asked=dict(key.asked),
+            meters=tuple(meters[name] for name in sorted(meters)),
+            notes=beyond
+            + notes
+            + _apart(group, key, unscored)
+            + _no_shares(key, wrong, unscored)
+            + _remetered(group)
+            + _same_answers(group)
+            + (() if mixed else _apart_in_time([f.entrant for f in figures])),
+            losses=losses(group, [name.full for name in own], tasks),
+            rows=rows,
+            unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
+            carbon=tuple(dict.fromkeys(e.carbon for e in group if e.carbon)),
+            figures=figures,
+            covered=judged.covered if judged else None,
+            apart=tuple(sorted({name for e in group for name in e.samples} - set(tasks))),
+            budget_wh=filters.budget_wh,
         )
+        return view, beyond, beside(judged) if beside else None
+
+    kept: list[object] = [*entrants, *(entrant.setting for entrant in entrants)]
+    for sample in (sample for entrant in entrants for sample in entrant.samples.values()):
+        kept += [sample, sample.points]
+    kept += [meter for entrant in entrants for meter in entrant.meters]
+    kept += [text for names in called.values() for name in names for text in (name.full, name.short)]
+    made = work_apart(of_key, keys, kept=kept, few=sum(len(groups[key]) for key in keys) < _MANY)
+    for key, (view, beyond, more) in zip(keys, made, strict=True):
+        if view is None:
+            only += beyond if key.task in (ALL, task) else ()
+        else:
+            views.append(view)
+            told.append(more)
     if not any(view.task == (task or ALL) for view in views):
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
-    return told_apart(views)
+    return told_apart(views), told
 
 
 def _kinds(entrants: Sequence[Entrant]) -> set[tuple[str, str | None, str | None]]:
@@ -267,9 +284,11 @@ def _unscored(entrants: Sequence[Entrant]) -> dict[tuple[str, str], str]:
 
 def _apart(entrants: Sequence[Entrant], key: _Key, unscored: Mapping[tuple[str, str], str]) -> tuple[str, ...]:
     """A sentence for the tasks that the view over all tasks leaves out, since they have no quality."""
+    if key.task != ALL or not unscored:
+        return ()
     asked = {question for entrant in entrants for question in entrant.questions.items()} - set(key.asked)
     names = [f"{task} ({unscored[task, text] or 'no metric'})" for task, text in sorted(asked & set(unscored))]
-    if key.task != ALL or not names:
+    if not names:
         return ()
     metric = "its metric is no share" if len(names) == 1 else "their metrics are no shares"
     verb = "is" if len(names) == 1 else "are"
@@ -288,7 +307,7 @@ def _no_shares(key: _Key, wrong: set[tuple[str, str]], unscored: Mapping[tuple[s
 
 def _asked_alike(lost: Sequence[Entrant], entrants: Sequence[Entrant]) -> list[Entrant]:
     """Those without any finished cell that were asked as these were."""
-    asked = {asked_of(entrant) for entrant in entrants}
+    asked = {asked_of(entrant) for entrant in entrants} if lost else set()
     return [entrant for entrant in lost if asked_of(entrant) in asked]
 
 
@@ -315,15 +334,18 @@ def _rows(
     by: By,
     floor: float,
     ranking: bool,
-) -> tuple[tuple[Figures, ...], tuple[Row, ...], Hypervolume | None, tuple[str, ...]]:
-    """Figures and rows of a view, best first; what they cover; sentences on those that take more energy than wanted."""
+) -> tuple[tuple[Figures, ...], tuple[Row, ...], Judged | None, tuple[str, ...]]:
+    """Figures and rows of a view, best first; what they are judged by; sentences on those that are over the budget."""
     figures = [measure(entrant, tasks) for entrant in entrants]
     rows = [plain_row(f, name.full, name.short) for f, name in zip(figures, names, strict=True)]
     kept, notes = filters.within_budget(rows, by)
     figures, rows = [figures[at] for at in kept], [rows[at] for at in kept]
-    rows, covered = place(figures, rows, by, floor) if ranking else (rows, None)
+    rows, judged = place(figures, rows, by, floor) if ranking else (rows, None)
     best_first = sorted(range(len(rows)), key=lambda at: order(rows[at], by))
-    return tuple(figures[at] for at in best_first), tuple(rows[at] for at in best_first), covered, notes
+    if judged:
+        stands = {at: number for number, at in enumerate(best_first)}
+        judged = replace(judged, rows=tuple(stands[at] for at in judged.rows))
+    return tuple(figures[at] for at in best_first), tuple(rows[at] for at in best_first), judged, notes
 
 
 def _remetered(entrants: Sequence[Entrant]) -> tuple[str, ...]:

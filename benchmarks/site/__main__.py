@@ -105,7 +105,7 @@ def _in_one_view(site: Path) -> None:
     """All rows in the first view, as the page of a board with one task and one kind of hardware has them."""
     data = _data(site)
     rows = len(data["columns"]["entrant"])
-    data["views"] = [data["views"][0] | {"start": 0, "end": rows, "pairs": None}]
+    data["views"] = {name: values[:1] for name, values in data["views"].items()} | {"rows": [rows]}
     (site / "data.js").write_text(f"window.joulemarkBoard={json.dumps(data, separators=(',', ':'))};\n")
 
 

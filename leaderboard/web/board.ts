@@ -3,17 +3,19 @@
 import { Chart } from "./chart";
 import { fill, nearest } from "./chooser";
 import { type Board, figure, named, loaded } from "./data";
-import { key } from "./entrants";
-import { asCsv, lines, save } from "./files";
+import { current, key, keys } from "./entrants";
+import type { Line, Taker } from "./files";
 import { count, fixed, memory, short } from "./format";
-import { type Place, judge } from "./judge";
+import { type Place, isWhole, judge } from "./judge";
+import { type Pairs, type Words, bring, bringTaker } from "./later";
 import { legend } from "./legend";
 import { lookOf } from "./looks";
 import { choices, element } from "./make";
+import { sentence } from "./sentence";
 import { type Filter, FRESH, type Hidden, type State, filters, readState, sift, writeState } from "./state";
 import { ROWS, drawTable, headings, sorted } from "./table";
 import { tell } from "./tell";
-import { type Shown, covers, energyFrom, mixed, open, rowsOf, titled } from "./views";
+import { type Shown, covers, energyFrom, mixed, open, rowsOf, SIDE } from "./views";
 
 const PARAMS = Array.from({ length: 20 }, (_, at) => 10 ** (3 + Math.floor(at / 2)) * (at % 2 ? 3 : 1));
 const MEMORY_MB = Array.from({ length: 16 }, (_, at) => 64 * 2 ** at);
@@ -23,38 +25,77 @@ const MOST_COMPARED = 4;
 const find = <T extends HTMLElement = HTMLElement>(id: string) => document.getElementById(id) as T;
 
 class Page {
-  private state: State;
+  private state!: State;
   private view!: Shown;
   private active: Filter[] = [];
   private hidden: Hidden[] = [];
   private rows: number[] = [];
   private places = new Map<number, Place>();
-  private exact = true;
+  /** What compares the rows that are left; null where it could not be loaded, undefined until it has been asked for and has come or failed. */
+  private pairs: Pairs | null | undefined;
+  /** Of the first view, as the page has them. */
+  private firstWords: Words = { finding: find("finding").textContent!, notes: [...find("notes").querySelectorAll("li")].map((note) => note.textContent!) };
+  /** Of the whole view. */
+  private said: Words = this.firstWords;
   private lit: number | null = null;
   private cursor: number | null = null;
   private chart = new Chart(find("chart"));
 
   constructor(private board: Board) {
-    this.state = readState(location.hash, board);
+    this.read();
     for (const part of document.querySelectorAll<HTMLElement>(".live")) part.hidden = false;
     find<HTMLDetailsElement>("filters").open = !matchMedia("(max-width: 45rem)").matches || location.hash.length > 1;
     this.listen();
     this.open();
   }
 
+  /** Take up the address, and say what of it the board no longer has. */
+  private read(): void {
+    const { board } = this, state = readState(location.hash, board), wanted = new URLSearchParams(location.hash.slice(1)).get("view");
+    const known = state.pins.length ? keys(board) : new Set<string>(), pins = state.pins.map((pin) => current(board, pin, known));
+    const gone = state.pins.filter((_, at) => pins[at] === null), lost: string[] = [];
+    if (wanted !== null && wanted !== state.view) lost.push("The link's view is not on this board any more; this is the board's first.");
+    if (state.pins.some((pin, at) => pins[at] !== null && pins[at] !== pin)) lost.push("A pinned run was superseded: what took its place is pinned.");
+    if (gone.length) lost.push(`Pins that are not on this board any more: ${gone.join(", ")}.`);
+    this.state = { ...state, pins: [...new Set(pins.filter((pin) => pin !== null))] };
+    find("lost").textContent = lost.join(" ");
+  }
+
   /** Take up the state: the view's own words and controls, then its rows. */
   private open(): void {
     const { board, state } = this;
-    const view = (this.view = open(board, state.view, state.side)), [title, more] = titled(view);
-    find("view-title").textContent = title;
-    find("asked").hidden = !more;
-    find("asked-told").textContent = more;
-    find("finding").textContent = view.finding;
-    find("notes").replaceChildren(element("ul", { class: "notes small" }, view.notes.filter(Boolean).map((note) => element("li", {}, [note]))));
+    const view = (this.view = open(board, state.view, state.side));
+    find("view-title").textContent = view.title;
+    find("asked").hidden = !view.peculiar;
+    find("asked-told").textContent = view.peculiar;
+    this.pairs = undefined;
+    void this.say();
     find("files").replaceChildren(...this.files());
     fill(board, view);
     this.controls();
     this.show();
+  }
+
+  /** The view's words: nothing until they have come, and never those of another. */
+  private async say(): Promise<void> {
+    const { board, view } = this, first = view.id === board.views[0].id;
+    this.said = mixed(view) ? SIDE : first ? this.firstWords : { finding: "", notes: [] };
+    if (mixed(view) || first) return;
+    const words = await bring("words", view);
+    if (view !== this.view) return;
+    this.said = words ?? { finding: "What is said of this view could not be loaded; the page of its task has it.", notes: [] };
+    this.speak();
+  }
+
+  /** These words or, where filters or a floor leave something else, words about that. */
+  private speak(): void {
+    const { board, view, rows, places, said: { finding, notes } } = this;
+    const whole = mixed(view) || isWhole(view, rows, this.floor);
+    find("finding").textContent = whole ? finding : sentence(board, view, rows, places, this.floor);
+    find("notes").replaceChildren(
+      ...(whole || !notes.length ? [] : [element("p", { class: "small" }, ["About the whole view, without filters:"])]),
+      element("ul", { class: "notes small" }, notes.map((note) => element("li", {}, [note]))),
+    );
   }
 
   /** Links to all figures of the views that are shown. */
@@ -138,6 +179,7 @@ class Page {
 
   private move(change: Partial<State>): void {
     this.state = { ...this.state, ...change };
+    find("lost").textContent = "";
     const hash = writeState(this.state, this.board);
     history.replaceState(null, "", hash ? `#${hash}` : location.pathname + location.search);
   }
@@ -147,22 +189,43 @@ class Page {
     const { board, view, state } = this;
     this.active = filters(board, view, state);
     ({ rows: this.rows, hidden: this.hidden } = sift(view, this.active));
-    ({ places: this.places, exact: this.exact } = mixed(view) ? unranked(this.rows) : judge(board, view, this.rows, this.floor));
+    this.places = mixed(view) ? unranked(this.rows) : judge(board, view, this.rows, this.floor, this.pairs ?? null);
+    if (this.pairs === undefined && !this.exact && view.paired) void this.compare();
+    find("table").setAttribute("aria-busy", String(this.waits));
     this.rows = sorted({ ...this.told(), rows: this.rows, asRanked: !mixed(view) && this.floor === view.floor });
     const pages = Math.max(1, Math.ceil(this.rows.length / ROWS));
     if (state.page > pages) this.move({ page: pages });
     this.lit = this.cursor = null;
     find("tip").hidden = true;
     find("picture").hidden = !this.rows.length;
+    find("rates").hidden = mixed(view);
+    this.speak();
     this.draw();
     this.words();
     this.table();
     this.offer();
   }
 
+  /** Whether ranges and frontier are those of the rows that are shown. */
+  private get exact(): boolean {
+    return mixed(this.view) || isWhole(this.view, this.rows, this.floor) || !!this.pairs || !this.rows.length || !this.view.judged.length;
+  }
+
+  private get waits(): boolean {
+    return !this.exact && this.view.paired && this.pairs === undefined;
+  }
+
+  /** Bring what compares the view's rows, and judge them by it. */
+  private async compare(): Promise<void> {
+    const { view } = this, pairs = await bring("pairs", view);
+    if (view !== this.view || this.pairs !== undefined) return;
+    this.pairs = pairs;
+    this.show();
+  }
+
   private told() {
-    const { board, view, rows, places, exact, state } = this;
-    return { board, view, rows, places, exact, page: state.page, pins: this.pins(), sort: state.sort, down: state.down };
+    const { board, view, rows, places, state } = this;
+    return { board, view, rows, places, page: state.page, pins: this.pins(), sort: state.sort, down: state.down };
   }
 
   private pins(): Set<number> {
@@ -227,14 +290,13 @@ class Page {
 
   private words(): void {
     const { rows, places, state, view } = this;
-    const on = rows.filter((row) => places.get(row)!.frontier === "on").length;
+    const whole = isWhole(view, rows, this.floor), on = rows.filter((row) => places.get(row)!.frontier === "on").length;
     const ranked = rows.filter((row) => places.get(row)!.rank !== null).length;
     const all = rowsOf(view).length, first = rows.length ? (state.page - 1) * ROWS + 1 : 0;
     const last = Math.min(state.page * ROWS, rows.length), total = rows.length === all ? "" : ` (${fixed(all, 0)} in this view)`;
-    find("summary").textContent = !rows.length ? `No entrants${total}.` : `${fixed(first, 0)}–${fixed(last, 0)} of ${fixed(rows.length, 0)} entrants${total}; ${mixed(view) ? "nothing is ranked" : `${fixed(ranked, 0)} ranked, ${fixed(on, 0)} on the frontier`}.`;
+    find("summary").textContent = !rows.length ? `No entrants${total}.` : `${fixed(first, 0)}–${fixed(last, 0)} of ${fixed(rows.length, 0)} entrants${total}; ${mixed(view) ? "nothing is ranked" : `${fixed(ranked, 0)} ranked, ${this.exact ? `${fixed(on, 0)} ${whole ? "" : "surely "}on the frontier` : "frontier unknown"}`}.`;
     const said = this.hidden.map((each) => `${each.filter.says} hides ${this.hides(each)}`);
-    if (said.length && rows.length && !mixed(view)) said.push("the words above are about the whole view");
-    if (!this.exact) said.push("* ranges and frontier are those of the whole view, which is too large to compare anew");
+    if (!this.exact) said.push(`~ ranges of ranks and the frontier are not known${!view.paired ? ": the view is too large to compare anew" : this.waits ? " until these rows are compared anew" : ": what compares these rows anew could not be loaded"}`);
     find("hidden-by").hidden = !said.length;
     find("hidden-by").textContent = said.length ? `${said.join("; ")}.`.replace(/^./, (letter) => letter.toUpperCase()) : "";
     this.legend();
@@ -284,9 +346,8 @@ class Page {
     tip.hidden = !near || !spot;
     if (row === null || !spot || !near) return;
     tip.replaceChildren(element("b", {}, [named(this.board, "label", row)]), ...tell(this.board, this.view, row, this.places.get(row)!).map((text) => element("span", {}, [text, document.createElement("br")])));
-    const room = find("chart").getBoundingClientRect(), size = tip.getBoundingClientRect();
-    const x = spot.x + 14 + size.width > room.width ? Math.max(0, spot.x - 14 - size.width) : spot.x + 14;
-    tip.style.transform = `translate(${x}px, ${Math.max(0, Math.min(spot.y - size.height / 2, room.height - size.height))}px)`;
+    const { width, height } = tip.getBoundingClientRect(), { x, y } = this.chart.clear(spot, width, height);
+    tip.style.transform = `translate(${x}px, ${y}px)`;
   }
 
   private listen(): void {
@@ -323,8 +384,8 @@ class Page {
       this.show();
     });
     find("copy").addEventListener("click", () => void this.copy());
-    find("csv").addEventListener("click", () => save(`joulemark-${this.fileName()}.csv`, "text/csv", asCsv(lines(this.board, this.view, this.rows, this.places))));
-    find("json").addEventListener("click", () => save(`joulemark-${this.fileName()}.json`, "application/json", this.asJson()));
+    find("csv").addEventListener("click", () => void this.take("csv"));
+    find("json").addEventListener("click", () => void this.take("json"));
     chart.addEventListener("pointermove", (event) => this.light(this.near(event), true));
     chart.addEventListener("pointerleave", () => this.light(null, true));
     chart.addEventListener("click", (event) => {
@@ -334,7 +395,7 @@ class Page {
     chart.addEventListener("keydown", (event) => this.key(event));
     chart.addEventListener("blur", () => this.light(null, true));
     window.addEventListener("hashchange", () => {
-      this.state = readState(location.hash, this.board);
+      this.read();
       this.open();
     });
     new ResizeObserver(() => this.draw()).observe(chart);
@@ -377,16 +438,33 @@ class Page {
     return this.view.id + (mixed(this.view) ? "-beside" : "");
   }
 
-  private asJson(): string {
-    const { view, board } = this;
-    const told = { schema: "joulemark.board-view/1", view: view.id, task: view.task, hardware: view.hardware, grade: view.grade, quality_floor: mixed(view) ? null : this.floor, filters: this.active.map((each) => each.says), rows: lines(board, view, this.rows, this.places) };
+  /** Hand the rows that are shown to the reader, as a file. */
+  private async take(kind: "csv" | "json"): Promise<void> {
+    const taker = await bringTaker();
+    if (!taker) {
+      find(kind).textContent = "It could not be loaded";
+      return;
+    }
+    const told = this.lines(taker), name = `joulemark-${this.fileName()}.${kind}`;
+    if (kind === "csv") taker.save(name, "text/csv", taker.asCsv(told));
+    else taker.save(name, "application/json", this.asJson(told));
+  }
+
+  private lines({ lines }: Taker): Line[] {
+    const { board, view, rows, places, exact } = this;
+    return lines(board, view, rows, places, { exact, frontier_exact: mixed(view) || isWhole(view, rows, this.floor) });
+  }
+
+  private asJson(rows: Line[]): string {
+    const { view } = this;
+    const told = { schema: "joulemark.board-view/1", view: view.id, task: view.task, hardware: view.hardware, grade: view.grade, quality_floor: mixed(view) ? null : this.floor, filters: this.active.map((each) => each.says), rows };
     return JSON.stringify(told, null, 1) + "\n";
   }
 }
 
 /** Rows of several views: no rank, and no place on a frontier. */
-function unranked(rows: number[]): { places: Map<number, Place>; exact: boolean } {
-  return { places: new Map(rows.map((row) => [row, { rank: null, low: null, high: null, frontier: "" }])), exact: true };
+function unranked(rows: number[]): Map<number, Place> {
+  return new Map(rows.map((row) => [row, { rank: null, low: null, high: null, frontier: "" }]));
 }
 
 const board = loaded();

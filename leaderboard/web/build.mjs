@@ -1,4 +1,4 @@
-// Writes ../static/{board,compare,theme}.js from the TypeScript here: classic scripts, no maps, the same bytes every time.
+// Writes ../static/{board,compare,take,theme}.js from the TypeScript here: classic scripts, no maps, the same bytes every time.
 // Their first line has the digest of the sources, so that a test without Node can tell that they were built from them.
 import { createHash } from "node:crypto";
 import { readFileSync, readdirSync } from "node:fs";
@@ -7,7 +7,7 @@ import { build } from "esbuild";
 const digest = createHash("sha256");
 for (const name of readdirSync(".").filter((each) => each.endsWith(".ts")).sort()) digest.update(readFileSync(name));
 await build({
-  entryPoints: ["board.ts", "compare.ts", "theme.ts"],
+  entryPoints: ["board.ts", "compare.ts", "take.ts", "theme.ts"],
   outdir: process.argv[2] ?? "../static",
   bundle: true,
   minify: true,

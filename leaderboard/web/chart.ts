@@ -1,6 +1,6 @@
 /** Quality against energy: points on a canvas, so that thousands are quick, and words above it in SVG. */
 
-import { type Board, figure, named } from "./data";
+import { type Board, type Figure, figure, named } from "./data";
 import { short } from "./format";
 import type { Place } from "./judge";
 import { type Look, type Tone, lookOf, path } from "./looks";
@@ -35,6 +35,8 @@ const NEAR = 24;
 const SIZE = 5.5, SMALL = 3.5, STAMP = 12;
 /** So many points get bars and full strength each. */
 const CROWD = 60;
+/** How far the frame goes beyond the points for their intervals, as a ratio of energies; and below 0 in quality. */
+const WIDEST = 3, LOWEST = 20;
 
 /** A chart in its box; `draw` shows other rows, `at` tells which is near a spot, `order` is theirs for arrow keys. */
 export class Chart {
@@ -97,6 +99,18 @@ export class Chart {
     return this.spots.find((each) => each.row === row) ?? null;
   }
 
+  /** Where a box beside a spot covers as few other points as can be, inside of the chart. */
+  clear(spot: { x: number; y: number }, w: number, h: number): { x: number; y: number } {
+    const { width, height } = this.box.getBoundingClientRect(), right = spot.x + 14, left = spot.x - 14 - w;
+    const tops = [spot.y - h / 2, spot.y - 14 - h, spot.y + 14];
+    const ways = [...tops.map((y) => [right, y]), ...tops.map((y) => [left, y]), ...tops.slice(1).map((y) => [spot.x - w / 2, y])];
+    const boxes = ways.map(([x, y]) => ({ x: Math.max(0, Math.min(x, width - w)), y: Math.max(0, Math.min(y, height - h)), w, h }));
+    const near = this.spots.filter(({ x, y }) => Math.abs(x - spot.x) < 2 * w && Math.abs(y - spot.y) < 2 * h);
+    const covers = (box: Box) => near.filter(({ x, y }) => overlap({ x: x - 6, y: y - 6, w: 12, h: 12 }, box)).length;
+    const counts = boxes.map(covers);
+    return boxes[counts.indexOf(Math.min(...counts))];
+  }
+
   /** Rows from the least energy to the most. */
   order(): number[] {
     return [...this.spots].sort((a, b) => a.x - b.x || a.y - b.y).map((spot) => spot.row);
@@ -137,10 +151,10 @@ export class Chart {
     }
     pen.globalAlpha = 1;
     const weight = (row: number) => (drawn.pins.has(row) ? 2 : first.has(row) ? 1 : 0);
-    for (const spot of this.spots.filter((each) => leads(each.row)).sort((a, b) => weight(a.row) - weight(b.row))) {
+    const named = this.spots.filter((each) => leads(each.row)).sort((a, b) => weight(a.row) - weight(b.row));
+    for (const spot of named) drawBars(pen, drawn, spot, frame, ink.paper, ink[look(spot.row).tone]);
+    for (const spot of named) {
       const own = look(spot.row);
-      pen.strokeStyle = ink[own.tone];
-      drawBars(pen, drawn, spot, frame);
       drawPoint(pen, spot, own, ink);
       if (drawn.pins.has(spot.row)) ring(pen, spot, ink);
     }
@@ -223,11 +237,17 @@ function colours(box: HTMLElement): Ink {
 
 function makeFrame(drawn: Drawn, points: number[], width: number, height: number): Frame {
   const { board } = drawn;
-  const energies = points.map((row) => figure(board, "energy", row)!), qualities = points.map((row) => figure(board, "quality", row)!);
+  // Those of energy are drawn of a few; one that is far wider than the points lie apart shall not push them together.
+  const all = (name: "energy" | "quality") => points.map((row) => figure(board, name, row)!);
+  const ends = (...names: Figure[]) => names.flatMap((name) => points.map((row) => figure(board, name, row) ?? NaN)).filter((value) => value > -LOWEST);
+  const few = points.length < CROWD;
+  const own = all("energy"), floor = own.reduce((a, b) => Math.min(a, b), Infinity) / WIDEST, roof = own.reduce((a, b) => Math.max(a, b), 0) * WIDEST;
+  const energies = own.concat((few ? ends("energy_low", "energy_high") : []).map((value) => Math.max(floor, Math.min(roof, value))));
+  const qualities = all("quality").concat(ends("quality_high"), few ? ends("quality_low") : []);
   const least = energies.reduce((a, b) => Math.min(a, b), Infinity), most = energies.reduce((a, b) => Math.max(a, b), 0);
   const [from, to] = points.length ? [Math.log10(least), Math.log10(most)] : [-1, 1];
   const pad = Math.max(0.12, (to - from) * 0.07);
-  const low = Math.min(0, Math.floor(qualities.reduce((a, b) => Math.min(a, b), 0) / 10) * 10);
+  const low = qualities.reduce((a, b) => Math.min(a, b), 0);
   const high = Math.min(105, Math.ceil((qualities.reduce((a, b) => Math.max(a, b), 10) + 4) / 10) * 10);
   const frame = { left: 46, top: 26, right: width - 12, bottom: height - 44, from: from - pad, to: to + pad, low: low - 2, high };
   return {
@@ -258,7 +278,8 @@ function drawGrid(pen: CanvasRenderingContext2D, svg: SVGElement, drawn: Drawn, 
   const more = frame.right - frame.left > 400 ? ", log scale (less is better)" : " (log scale)";
   words(svg, "", middle, frame.bottom + 36, `${unit} per 1,000 answers${more}`, "middle");
   words(svg, "", 4, 13, "Quality, points (more is better)");
-  drawRates(pen, svg, frame, ink);
+  // Rates of different hardware cannot be compared.
+  if (!mixed(drawn.view)) drawRates(pen, svg, frame, ink);
   for (const [on, x1, y1, x2, y2] of limits(drawn, frame)) {
     if (!on) continue;
     pen.strokeStyle = ink.muted;
@@ -318,11 +339,15 @@ function drawSteps(pen: CanvasRenderingContext2D, front: { x: number; y: number 
   pen.stroke();
 }
 
-function drawBars(pen: CanvasRenderingContext2D, drawn: Drawn, spot: { row: number; x: number; y: number }, frame: Frame): void {
+/** With an edge of paper, so that they are seen where they lie on the frontier's line. */
+function drawBars(pen: CanvasRenderingContext2D, drawn: Drawn, spot: { row: number; x: number; y: number }, frame: Frame, paper: string, tone: string): void {
   const [low, high, left, right] = (["quality_low", "quality_high", "energy_low", "energy_high"] as const).map((name) => figure(drawn.board, name, spot.row));
-  pen.lineWidth = 1.2;
-  if (low !== null && high !== null) line(pen, spot.x, frame.y(Math.max(low, frame.low)), spot.x, frame.y(Math.min(high, frame.high)));
-  if (left && right) line(pen, Math.max(frame.left, frame.x(left)), spot.y, Math.min(frame.right, frame.x(right)), spot.y);
+  for (const [colour, width] of [[paper, 3.6], [tone, 1.6]] as [string, number][]) {
+    pen.strokeStyle = colour;
+    pen.lineWidth = width;
+    if (low !== null && high !== null) line(pen, spot.x, frame.y(Math.max(low, frame.low)), spot.x, frame.y(Math.min(high, frame.high)));
+    if (left && right) line(pen, Math.max(frame.left, frame.x(left)), spot.y, Math.min(frame.right, frame.x(right)), spot.y);
+  }
 }
 
 /** Values to mark on a log scale, each with its digits. */

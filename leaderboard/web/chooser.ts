@@ -3,7 +3,7 @@
 import type { Board, View } from "./data";
 import { choices } from "./make";
 import type { State } from "./state";
-import { type Shown, beside, energyFrom, mixed } from "./views";
+import { type Shown, beside, covers, energyFrom, mixed } from "./views";
 
 const ALL = "*";
 const find = (id: string) => document.getElementById(id) as HTMLSelectElement;
@@ -17,10 +17,12 @@ export function fill(board: Board, view: Shown): void {
   const sides = firsts(sameTask.filter((each) => beside(board, each).length > 1));
   const same = all ? sides : sameHardware.filter((each) => each.grade === own.grade);
   choices(find("task"), unique(board.views, (each) => each.task).map((name) => [name, name === "all" ? "All tasks" : name]), own.task);
-  const hardware = unique(sameTask, (each) => each.hardware).map((name): [string, string] => [name, acceleratorFirst(name)]);
+  const hardware = unique(sameTask, (each) => each.hardware).map((name): [string, string] => [name, name]);
   choices(find("hardware"), [...hardware, ...(sides.length ? [[ALL, "All hardware, side by side"] as [string, string]] : [])], all ? ALL : own.hardware);
+  // The list may be too narrow for the whole name.
+  find("hardware").title = all ? "" : own.hardware;
   choices(find("grade"), unique(sameHardware, (each) => each.grade ?? "").map((name) => [name, energyFrom({ ...own, grade: name })]), own.grade ?? "");
-  choices(find("variant"), same.map((each) => [each.id, all ? each.variant.replace(/^(\d+ tasks, )?[^,]+(, )?/, "$1") || "as most" : each.variant]), (all ? sides.find((each) => each.asked === own.asked)! : own).id);
+  choices(find("variant"), same.map((each) => [each.id, [count(each), all ? "" : covers(each), each.peculiar].filter(Boolean).join(", ") || "as most"]), (all ? sides.find((each) => each.asked === own.asked)! : own).id);
   find("grade").parentElement!.hidden = all;
   find("variant-label").hidden = same.length < 2;
 }
@@ -37,13 +39,12 @@ export function nearest(board: Board, view: Shown, changed: "task" | "hardware" 
   return { view: best.id, side: side && beside(board, best).length > 1 };
 }
 
+/** How many tasks, of a view over all of them. */
+function count(view: View): string {
+  return view.task === "all" ? /^All (\d+ tasks)$/.exec(view.what)?.[1] ?? "1 task" : "";
+}
+
 /** One view of each that was asked. */
 function firsts(views: View[]): View[] {
   return views.filter((each, at) => views.findIndex((other) => other.asked === each.asked) === at);
-}
-
-/** What computes most comes first, where a list has room for little. */
-function acceleratorFirst(hardware: string): string {
-  const [processor, ...others] = hardware.split(" + ");
-  return [...others, processor].join(" + ");
 }

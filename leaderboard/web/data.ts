@@ -2,30 +2,38 @@
 
 export type Column = (number | null)[];
 
-export interface Pairs {
-  rows: number[];
-  /** P values above the diagonal, row by row; 0 sure among any, 1 among none. */
-  p: number[];
-  beaten_by: number[][];
-}
-
 export interface View {
   id: string;
+  /** What was asked on what, for a heading. */
   title: string;
   task: string;
+  /** Such as "All 9 tasks". */
+  what: string;
+  /** What more tells it from others of the same task, which may be long; empty where nothing does. */
+  peculiar: string;
   hardware: string;
   grade: string | null;
-  variant: string;
+  /** What the energy covers; empty where there is none. */
+  scope: string | null;
+  /** What modelled energy follows, such as CPU time; null where energy is measured. */
+  modelled_by: string | null;
+  /** The ratio of two models' energies that the power model alone may feign; 1 where energy is measured. */
+  feigned: number;
   /** The same number where the same was asked, on whatever hardware. */
   asked: number;
   floor: number;
   energy_unit: [string, number];
   rate_unit: [string, number];
-  finding: string;
-  notes: string[];
+  /** Another one where its rows or their figures are others. */
+  edition: string;
   start: number;
   end: number;
-  pairs: Pairs | null;
+  /** Its rows that have a place on the frontier or off it, in their order. */
+  judged: number[];
+  /** How many have a rank. */
+  ranked: number;
+  /** Whether there is a file that compares these. */
+  paired: boolean;
 }
 
 export type Named = "label" | "run" | "model" | "frontier" | "licence" | "precision" | "kind";
@@ -41,16 +49,20 @@ export interface Board {
   views: View[];
   names: Record<Named, string[]>;
   pages: { model: string[]; run: string[] };
+  /** Runs that are gone, and in whose place which stands. */
+  successors: Record<string, string>;
   columns: Record<Named | Figure, Column>;
 }
 
 /** As it is sent: see `leaderboard/columns.py`, which says how it is made smaller. */
 interface Sent {
   schema: string;
-  views: (Omit<View, "notes"> & { notes: number[] })[];
-  texts: string[];
+  most_paired: number;
+  /** As columns, too. */
+  views: Record<string, unknown[]>;
   names: Board["names"];
   pages: Board["pages"];
+  successors: Board["successors"];
   entrants: Record<string, Column>;
   columns: Record<string, Part[]>;
 }
@@ -83,8 +95,23 @@ export function loaded(): Board | null {
   }
   made.rank_low = of("rank_low").map((apart, row) => (apart === null ? null : rank[row]! - apart));
   made.rank_high = of("rank_high").map((apart, row) => (apart === null ? null : rank[row]! + apart));
-  const views = sent.views.map((view) => ({ ...view, notes: view.notes.map((at) => sent.texts[at]) }));
-  return { schema: sent.schema, views, names: sent.names, pages: sent.pages, columns: made };
+  return { schema: sent.schema, views: viewsOf(sent), names: sent.names, pages: sent.pages, successors: sent.successors, columns: made };
+}
+
+function viewsOf({ views, columns, most_paired }: Sent): View[] {
+  let end = 0;
+  return views.id.map((_, at) => {
+    const told = Object.fromEntries(Object.entries(views).map(([name, own]) => [name, own[at]])) as unknown as View & { rows: number };
+    const start = end;
+    end += told.rows;
+    const judged = span(start, end).filter((row) => columns.frontier[row] !== null);
+    return { ...told, title: `${told.what} on ${told.hardware}`, start, end, judged, ranked: span(start, end).filter((row) => columns.rank[row] !== null).length, paired: judged.length <= most_paired };
+  });
+}
+
+/** Whole numbers from one to before another. */
+export function span(start: number, end: number): number[] {
+  return Array.from({ length: end - start }, (_, at) => start + at);
 }
 
 function own(part: Part, make: (told: number) => number): number | null {

@@ -18,6 +18,22 @@ export function key(board: Board, row: number): string {
   return `${named(board, "label", row)}@${named(board, "run", row)}`;
 }
 
+/** What tells all rows. */
+export function keys(board: Board): Set<string> {
+  return new Set(board.columns.run.map((_, row) => key(board, row)));
+}
+
+/** A pin as the board has it now, that of a superseded run in what took its place; null where it is gone. */
+export function current(board: Board, pin: string, known: { has(key: string): boolean; keys(): Iterable<string> }): string | null {
+  if (known.has(pin)) return pin;
+  const at = pin.lastIndexOf("@"), run = `@${board.successors[pin.slice(at + 1)]}`, named = pin.slice(0, at);
+  if (known.has(named + run)) return named + run;
+  // Labels have the run's name too where several have the model.
+  const bare = (label: string) => label.split(" (")[0];
+  const like = [...known.keys()].filter((each) => each.endsWith(run) && bare(each.slice(0, -run.length)) === bare(named));
+  return like.length === 1 ? like[0] : null;
+}
+
 /**
  * All entrants, by each key that a row of theirs has. A model that has one row at most in any view of a run is the same
  * everywhere, whatever it is called beside others; one that a run measured in several settings is told by its label.

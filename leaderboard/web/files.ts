@@ -11,16 +11,26 @@ const FIGURES: Record<string, Figure> = {
   items: "items", repeats: "repeats", params: "params", peak_memory_mb: "memory_mb",
 };
 
-export type Line = Record<string, string | number | null>;
+/** What `take.ts` hands over. */
+export interface Taker {
+  lines: typeof lines;
+  asCsv: typeof asCsv;
+  save: typeof save;
+}
 
-/** Rows with the names of `joulemark rank --json`; null is missing. */
-export function lines(board: Board, view: Shown, rows: number[], places: Map<number, Place>): Line[] {
+export type Line = Record<string, string | number | boolean | null>;
+
+/**
+ * Rows with the names of `joulemark rank --json`; null is missing. `exact` says whether ranks have their ranges,
+ * `frontier_exact` that nobody who is unclear may be on the frontier of these rows.
+ */
+export function lines(board: Board, view: Shown, rows: number[], places: Map<number, Place>, known: { exact: boolean; frontier_exact: boolean }): Line[] {
   return rows.map((row) => {
     const place = places.get(row)!, own = home(view, row);
     const name = (column: Parameters<typeof named>[1]) => named(board, column, row) || null;
     return {
       rank: place.rank, rank_low: place.low, rank_high: place.high, model: name("model"), label: name("label"), run_id: name("run"),
-      task: own.task, hardware: own.hardware, grade: own.grade, scope: own.grade && covers(own), frontier: place.frontier || null,
+      task: own.task, hardware: own.hardware, grade: own.grade, scope: own.grade && covers(own), frontier: place.frontier === "unknown" ? null : place.frontier || null, ...known,
       ...Object.fromEntries(Object.entries(FIGURES).map(([key, column]) => [key, digits(column, figure(board, column, row))])),
       precision: name("precision"), licence: name("licence"),
     };
@@ -34,9 +44,9 @@ function digits(column: Figure, value: number | null): number | null {
 
 /** CSV; text that a spreadsheet would run as a formula gets a leading apostrophe. */
 export function asCsv(told: Line[]): string {
-  const cell = (value: string | number | null) => {
+  const cell = (value: Line[string]) => {
     if (value === null) return "";
-    if (typeof value === "number") return String(value);
+    if (typeof value !== "string") return String(value);
     const text = /^[=+\-@\t\r\n]/.test(value) ? `'${value}` : value;
     return /[",\r\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   };

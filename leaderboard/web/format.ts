@@ -33,6 +33,10 @@ export function span(low: number | null, high: number | null, decimals: number):
   return fixed(low, decimals) + (low < 0 ? " to " : "–") + fixed(high, decimals);
 }
 
+export function joined(names: string[]): string {
+  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}`;
+}
+
 /** A count such as 7.2B. */
 export function count(value: number | null): string {
   if (value === null) return MISSING;

@@ -18,6 +18,7 @@ const STATUS: Record<string, [Shape, Tone, string]> = {
   on: ["circle", "on", "on the frontier"],
   unclear: ["diamond", "unclear", "unclear"],
   dominated: ["down", "dominated", "dominated"],
+  unknown: ["square", "none", "frontier unknown"],
   "": ["cross", "none", "not judged"],
 };
 const KINDS: [Shape, Tone][] = [["circle", "on"], ["square", "front"], ["diamond", "dominated"], ["up", "none"], ["down", "unclear"]];

@@ -6,7 +6,6 @@ import { short } from "./format";
 import { kind, path } from "./looks";
 import { element, vector } from "./make";
 import type { Group, Side } from "./verdicts";
-import { titled } from "./views";
 
 const WIDTH = 340, TOP = 4, LINE = 34, FOOT = 34, LONGEST = 46;
 const QUALITY: [number, number] = [12, 158], ENERGY: [number, number] = [188, 328];
@@ -17,7 +16,7 @@ interface Scales { quality: Scale; energy: Scale | null }
 export function pictures(board: Board, chosen: Entrant[], shared: Group[]): HTMLElement {
   const scales = makeScales(board, shared);
   const places = new Set(shared.flatMap((group) => group.views.map((view) => view.hardware)));
-  const caption = (group: Group) => (group.views.length > 1 ? `${heading(group)}, measured apart` : places.size > 1 ? heading(group) : heading(group).replace(` on ${[...places][0]}`, ""));
+  const caption = (group: Group) => (group.views.length > 1 ? `${heading(group)}, measured apart` : places.size > 1 ? heading(group) : group.views[0].what);
   const each = shared.map((group) => element("figure", {}, [element("figcaption", {}, [caption(group)]), panel(board, chosen, group, scales)]));
   const hollow = shared.some((group) => group.views.some((view) => view.grade === "modelled"));
   const said = `${places.size > 1 ? "" : `On ${[...places][0]}. `}Bars are 95 % intervals; all panels have the same scales.${hollow ? " Hollow marks: energy from a model, not measured." : ""} The tables below have every figure.`;
@@ -26,8 +25,7 @@ export function pictures(board: Board, chosen: Entrant[], shared: Group[]): HTML
 
 /** What was asked, without the hardware where that differs. */
 export function heading(group: Group): string {
-  const title = titled(group.views[0])[0];
-  return group.views.length > 1 ? title.replace(` on ${group.views[0].hardware}`, "") : title;
+  return group.views.length > 1 ? group.views[0].what : group.views[0].title;
 }
 
 function panel(board: Board, chosen: Entrant[], group: Group, scales: Scales): SVGElement {

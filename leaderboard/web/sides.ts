@@ -1,6 +1,6 @@
 /** The tables of a comparison: what the entrants are, and their figures in each view. */
 
-import { type Board, type Figure, type Named, figure, named } from "./data";
+import { type Board, type Figure, type Named, type View, figure, named } from "./data";
 import type { Entrant } from "./entrants";
 import { MISSING, count, decimalsFor, fixed, memory, span } from "./format";
 import { kind } from "./looks";
@@ -8,8 +8,8 @@ import { mark } from "./legend";
 import { element } from "./make";
 import { heading } from "./panels";
 import { rankText, two } from "./table";
-import { type Group, type Side, verdicts } from "./verdicts";
-import { covers, energyFrom, titled } from "./views";
+import { type Came, type Group, type Side, verdicts } from "./verdicts";
+import { covers, energyFrom } from "./views";
 
 /** What is told of each entrant; the submitter's word. */
 export function facts(board: Board, chosen: Entrant[]): HTMLElement {
@@ -32,18 +32,19 @@ export function facts(board: Board, chosen: Entrant[]): HTMLElement {
 }
 
 /** For each thing that was asked words and a table, then whatever must be known of the energy. */
-export function sections(board: Board, chosen: Entrant[], shared: Group[]): HTMLElement[] {
-  const notes = [...new Set(shared.flatMap((group) => group.views.map((view) => view.notes[0])).filter(Boolean))];
+export function sections(board: Board, chosen: Entrant[], shared: Group[], came: Came): HTMLElement[] {
+  const first = (view: View) => (came.words.get(view) ?? { notes: [`${view.title}: what is said of its energy could not be loaded.`] }).notes[0];
+  const notes = [...new Set(shared.flatMap((group) => group.views.map(first)).filter(Boolean))];
   const energy = element("section", {}, [element("h2", {}, ["About the energy"]), element("ul", { class: "notes small" }, notes.map((note) => element("li", {}, [note])))]);
-  return [...shared.map((group) => section(board, chosen, group)), energy];
+  return [...shared.map((group) => section(board, chosen, group, came)), energy];
 }
 
-function section(board: Board, chosen: Entrant[], group: Group): HTMLElement {
-  const more = group.views.length > 1 ? "" : titled(group.views[0])[1];
+function section(board: Board, chosen: Entrant[], group: Group, came: Came): HTMLElement {
+  const more = group.views.length > 1 ? "" : group.views[0].peculiar;
   return element("section", {}, [
     element("h2", {}, [heading(group)]),
     ...(more ? [element("p", { class: "small" }, [`This view: ${more}.`])] : []),
-    ...verdicts(board, chosen, group).map((told) => element("p", { class: "verdict" }, [told])),
+    ...verdicts(board, chosen, group, came).map((told) => element("p", { class: "verdict" }, [told])),
     table(board, chosen, group),
   ]);
 }
@@ -54,7 +55,7 @@ function table(board: Board, chosen: Entrant[], group: Group): HTMLElement {
   const numeric = new Set(heads.slice(apart ? 3 : 1, apart ? 6 : 4));
   const head = element("tr", {}, heads.map((title) => element("th", { scope: "col", class: numeric.has(title) ? "num" : "" }, [title])));
   const body = group.sides.map((side) => element("tr", {}, [
-    element("th", { scope: "row" }, [mark({ ...kind(side.at), hollow: side.view.grade === "modelled" }), chosen[side.at].title]),
+    element("th", { scope: "row" }, [mark({ ...kind(side.at), hollow: side.view.grade === "modelled" }), chosen[side.at].title, ...points(board, side)]),
     ...(apart ? [element("td", { class: "where" }, [side.view.hardware]), element("td", { class: "where" }, [`${energyFrom(side.view)}, ${covers(side.view)}`])] : []),
     scaled(board, side, "rate", first.rate_unit[1]), scaled(board, side, "energy", first.energy_unit[1]), scaled(board, side, "quality", 1),
     ...place(board, side),
@@ -69,13 +70,19 @@ function scaled(board: Board, { row }: Side, name: "rate" | "energy" | "quality"
   return two("num", fixed(value * factor, digits), low === null || high === null ? "" : span(low * factor, high * factor, digits));
 }
 
+/** The quality again, for a telephone, where its column is out of sight. */
+function points(board: Board, { row }: Side): HTMLElement[] {
+  const quality = figure(board, "quality", row);
+  return quality === null ? [] : [element("span", { class: "ci less" }, [`${fixed(quality, 1)} points`])];
+}
+
 /** Rank and frontier in the whole view. */
 function place(board: Board, { row, view }: Side): HTMLElement[] {
   const [rank, low, high] = (["rank", "rank_low", "rank_high"] as const).map((name) => figure(board, name, row));
   const frontier = named(board, "frontier", row);
   const [text, range] = rankText({ rank, low, high, frontier });
   return [
-    element("td", { class: "rank" }, [rank === null ? "not ranked" : `${text} ${range}`.trim(), element("span", { class: "ci" }, [`of ${view.end - view.start}`])]),
+    element("td", { class: "rank" }, [rank === null ? "not ranked" : `${text} ${range}`.trim(), element("span", { class: "ci" }, [`of ${view.ranked}`])]),
     element("td", {}, [element("span", { class: `mark ${frontier || "none"}` }, [frontier || "not judged"])]),
   ];
 }

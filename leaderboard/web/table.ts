@@ -4,7 +4,7 @@ import { type Board, figure, named } from "./data";
 import { MISSING, count, decimalsFor, fixed, memory, shared, span } from "./format";
 import type { Place } from "./judge";
 import { element } from "./make";
-import { type Shown, covers, energyFrom, home, mixed, rowsOf, titled } from "./views";
+import { type Shown, covers, energyFrom, home, mixed, rowsOf } from "./views";
 
 export const ROWS = 50;
 
@@ -14,7 +14,6 @@ export interface Told {
   /** In the order of the table. */
   rows: number[];
   places: Map<number, Place>;
-  exact: boolean;
   page: number;
   pins: Set<number>;
   sort: string;
@@ -46,7 +45,7 @@ export function headings(board: Board, view: Shown, places: Map<number, Place>):
     { key: "rate", title: rateTitle, class: "num", most: true, value: own("rate") },
     { key: "energy", title: `${view.energy_unit[0]} per 1,000 answers`, class: "num", most: false, value: own("energy") },
     { key: "quality", title: "Quality", class: "num", most: true, value: own("quality") },
-    { key: "frontier", title: "Frontier", class: "", most: false, value: (row) => ["on", "unclear", "dominated", ""].indexOf(places.get(row)!.frontier) },
+    { key: "frontier", title: "Frontier", class: "", most: false, value: (row) => ["on", "unclear", "dominated", "unknown", ""].indexOf(places.get(row)!.frontier) },
     { key: "hardware", title: "Hardware", class: "more where", most: false, value: (row) => home(view, row).hardware },
     { key: "grade", title: "Energy from", class: "more where", most: false, value: (row) => `${energyFrom(home(view, row))}, ${covers(home(view, row))}` },
     { key: "params", title: "Parameters", class: "num more", most: false, value: own("params") },
@@ -87,7 +86,7 @@ function byRank({ board, rows, places }: Pick<Told, "board" | "rows" | "places">
 export function drawTable(box: HTMLElement, told: Told, heard: Heard): void {
   const { board, view, places } = told;
   const columns = headings(board, view, places);
-  const head = element("tr", {}, [element("th", { scope: "col" }, [element("span", { class: "unseen" }, ["Pin"])])]);
+  const head = element("tr", {});
   for (const each of columns) {
     const sorts = each.key === told.sort;
     const button = element("button", { type: "button" }, [each.title + (sorts ? (told.down ? " ▼" : " ▲") : "")]);
@@ -102,20 +101,20 @@ export function drawTable(box: HTMLElement, told: Told, heard: Heard): void {
   for (const row of told.rows.slice((told.page - 1) * ROWS, told.page * ROWS)) {
     const place = places.get(row)!;
     const pinned = told.pins.has(row);
-    const pin = element("button", { type: "button", class: "pin", "aria-pressed": String(pinned), "aria-label": `Pin ${named(board, "label", row)}` }, ["◎"]);
+    const pin = element("button", { type: "button", class: "pin", title: "Pin: mark it, and compare it", "aria-pressed": String(pinned), "aria-label": `Pin ${named(board, "label", row)}` }, ["◎"]);
     pin.addEventListener("click", () => heard.pin(row));
-    const line = element("tr", { "data-row": String(row) }, [element("td", {}, [pin])]);
+    const line = element("tr", { "data-row": String(row) });
     line.classList.toggle("front", place.frontier === "on");
     line.classList.toggle("unranked", place.rank === null && !mixed(view));
     line.classList.toggle("pinned", pinned);
-    for (const each of columns) line.append(write(each, row, place, told.exact));
+    for (const each of columns) line.append(write(each, row, place, pin));
     line.addEventListener("pointerenter", () => heard.light(row));
     line.addEventListener("pointerleave", () => heard.light(null));
     body.append(line);
   }
-  const table = element("table", {}, [element("caption", {}, [titled(view)[0]]), element("thead", {}, [head]), body]);
+  const table = element("table", {}, [element("caption", {}, [view.title]), element("thead", {}, [head]), body]);
   const focus = document.activeElement instanceof HTMLElement && box.contains(document.activeElement) ? mark(document.activeElement) : null;
-  const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${titled(view)[0]}` }, [table]);
+  const scroll = element("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Table: ${view.title}` }, [table]);
   scroll.scrollLeft = box.querySelector(".scroll")?.scrollLeft ?? 0;
   box.replaceChildren(scroll);
   if (focus) box.querySelector<HTMLElement>(focus)?.focus();
@@ -128,16 +127,18 @@ function mark(control: HTMLElement): string {
   return row ? `tr[data-row="${row}"] ${control.tagName.toLowerCase()}` : ".scroll";
 }
 
-/** Rank with its range where that is wider: "2 (1–3)". */
+/** Rank with its range where that is wider, such as "2 (1–3)"; "~2" where it is not known. */
 export function rankText(place: Place): [string, string] {
   if (place.rank === null) return [MISSING, ""];
+  if (place.low === null) return [`~${place.rank}`, ""];
   return [String(place.rank), place.low === place.high ? "" : `(${span(place.low, place.high, 0)})`];
 }
 
-function writer(board: Board, view: Shown): (heading: Heading, row: number, place: Place, exact: boolean) => HTMLElement {
+function writer(board: Board, view: Shown): (heading: Heading, row: number, place: Place, pin: HTMLElement) => HTMLElement {
   const column = (name: "rate" | "energy", factor: number) =>
     rowsOf(view).map((row) => figure(board, name, row)).filter((value): value is number => value !== null).map((value) => value * factor);
-  const decimals = {
+  // Side by side figures lie so far apart that each has decimals of its own.
+  const decimals = mixed(view) ? { rate: null, energy: null } : {
     rate: shared(column("rate", view.rate_unit[1]), 2, view.rate_unit[1] === 1 ? 2 : 3),
     energy: shared(column("energy", view.energy_unit[1]), 3, 3),
   };
@@ -147,12 +148,12 @@ function writer(board: Board, view: Shown): (heading: Heading, row: number, plac
     const digits = decimals[name] ?? decimalsFor(value * factor);
     return two("num", fixed(value * factor, digits), low === null || high === null ? "" : span(low * factor, high * factor, digits));
   };
-  return (heading, row, place, exact) => {
+  return (heading, row, place, pin) => {
     switch (heading.key) {
       case "rank": {
         const [text, range] = rankText(place);
         const cell = element("td", { class: "rank" }, [text]);
-        if (range) cell.append(" ", element("span", { class: "within" }, [range + (exact ? "" : "*")]));
+        if (range) cell.append(" ", element("span", { class: "within" }, [range]));
         return cell;
       }
       case "model": {
@@ -160,7 +161,8 @@ function writer(board: Board, view: Shown): (heading: Heading, row: number, plac
         const link = element("a", { href: `model/${board.pages.model[at]}.html` }, [named(board, "label", row)]);
         const from = element("a", { href: `run/${board.pages.run[run]}.html` }, [`run ${board.names.run[run]}`]);
         const where = mixed(view) ? [element("span", { class: "ci words less" }, [`${home(view, row).hardware}; ${home(view, row).grade ?? "no energy"}`])] : [];
-        return element("th", { scope: "row" }, [link, element("span", { class: "ci words more" }, [from]), ...where]);
+        const quality = figure(board, "quality", row), points = quality === null ? [] : [element("span", { class: "ci less" }, [`${fixed(quality, 1)} points`])];
+        return element("th", { scope: "row" }, [pin, link, element("span", { class: "ci words more" }, [from]), ...where, ...points]);
       }
       case "rate": return scaled("rate", view.rate_unit[1], row);
       case "energy": return scaled("energy", view.energy_unit[1], row);

@@ -2,7 +2,9 @@
 
 import { type Board, type View, named } from "./data";
 import type { Entrant } from "./entrants";
-import { contest } from "./judge";
+import { joined, short } from "./format";
+import { evenInJoules, surely } from "./judge";
+import type { Pairs, Words } from "./later";
 import { covers, energyFrom } from "./views";
 
 export interface Side {
@@ -16,6 +18,12 @@ export interface Side {
 export interface Group {
   views: View[];
   sides: Side[];
+}
+
+/** What has come of the views that the entrants share; null where it could not be loaded. */
+export interface Came {
+  words: Map<View, Words | null>;
+  pairs: Map<View, Pairs | null>;
 }
 
 export function groups(board: Board, chosen: Entrant[]): Group[] {
@@ -32,9 +40,9 @@ export function groups(board: Board, chosen: Entrant[]): Group[] {
 }
 
 /** Sentences on a group; only what the data can prove is called sure. */
-export function verdicts(board: Board, chosen: Entrant[], group: Group): string[] {
+export function verdicts(board: Board, chosen: Entrant[], group: Group, came: Came): string[] {
   const name = (side: Side) => chosen[side.at].title;
-  const told = group.views.flatMap((view) => inView(board, view, group.sides.filter((side) => side.view === view), name));
+  const told = group.views.flatMap((view) => inView(board, view, group.sides.filter((side) => side.view === view), name, came.pairs.get(view)));
   if (group.views.length > 1) {
     const where = group.views.map((view) => `${joined(group.sides.filter((side) => side.view === view).map(name))} on ${view.hardware} with energy from ${energyFrom(view)} (${covers(view)})`);
     told.push(`Measured apart: ${where.join("; ")}. Energy across these cannot be compared, so no difference between them is called sure.`);
@@ -42,30 +50,36 @@ export function verdicts(board: Board, chosen: Entrant[], group: Group): string[
   return told;
 }
 
-function inView(board: Board, view: View, sides: Side[], name: (side: Side) => string): string[] {
+function inView(board: Board, view: View, sides: Side[], name: (side: Side) => string, pairs?: Pairs | null): string[] {
   if (sides.length < 2) return [];
-  const found = contest(board, view, sides.map((side) => side.row));
-  if (!found) return ["Not compared: this view is too large for the page's data, or nothing in it is judged."];
+  const judged = new Set(view.judged), able = sides.map((side) => side.row).filter((row) => judged.has(row));
+  if (able.length && !view.paired) return ["Not compared: this view is too large for that."];
+  if (able.length && !pairs) return ["Not compared: what compares them could not be loaded."];
+  // Over all pairs of the view, of which readers choose the extremes, and not over those that they chose.
+  const sure = pairs ? surely(board, view, view.judged, pairs) : [];
   const by = new Map(sides.map((side) => [side.row, name(side)]));
-  const told = found.able.flatMap((row) => {
-    const beaten = found.sure.filter(([winner]) => winner === row).map(([, loser]) => by.get(loser)!);
-    return beaten.length ? [`${by.get(row)} surely gives more right answers per Wh than ${joined(beaten)}.`] : [];
+  const told = able.flatMap((row) => {
+    const beaten = sure.filter(([winner, loser]) => winner === row && by.has(loser)).map(([, loser]) => loser);
+    const even = beaten.filter((loser) => evenInJoules(board, view, row, loser));
+    const names = (rows: number[]) => joined(rows.map((each) => by.get(each)!)), more = "more right answers per Wh than";
+    const open = beaten.filter((loser) => !even.includes(loser));
+    const own = view.modelled_by ? `By ${view.modelled_by} ${by.get(row)}` : by.get(row), though = view.modelled_by ? `, even so if the power model is off by ${short(view.feigned, 2)}× between models` : "";
+    return [
+      ...(even.length ? [`${own} surely gives ${more} ${names(even)}${though}.`] : []),
+      ...(open.length ? [`${own} gives ${more} ${names(open)}; in joules it may be the other way round.`] : []),
+    ];
   });
-  const known = new Set(found.sure.map((pair) => [...pair].sort((a, b) => a - b).join()));
-  const open = pairsOf(found.able).filter((pair) => !known.has([...pair].sort((a, b) => a - b).join()));
+  const known = new Set(sure.map((pair) => [...pair].sort((a, b) => a - b).join()));
+  const open = pairsOf(able).filter((pair) => !known.has([...pair].sort((a, b) => a - b).join()));
   if (open.length) told.push(`No sure difference in right answers per Wh: ${open.map(([a, b]) => `${by.get(a)} and ${by.get(b)}`).join("; ")}.`);
-  const out = sides.filter((side) => !found.able.includes(side.row)).map(name);
+  const out = sides.filter((side) => !able.includes(side.row)).map(name);
   if (out.length) told.push(`Not compared, since not judged in this view: ${joined(out)}.`);
-  if (found.able.length < 2) return told;
-  if (view.grade === "modelled") told.push("This rests on a model of power, not on measured joules.");
-  if (new Set(found.able.map((row) => named(board, "run", row))).size > 1) told.push("They were measured in different runs: what changed on the machine between these is in no interval.");
+  if (able.length < 2) return told;
+  if (view.modelled_by) told.push("This rests on a model of power, not on measured joules.");
+  if (new Set(able.map((row) => named(board, "run", row))).size > 1) told.push("They were measured in different runs: what changed on the machine between these is in no interval.");
   return told;
 }
 
 function pairsOf(rows: number[]): [number, number][] {
   return rows.flatMap((one, at) => rows.slice(at + 1).map((other): [number, number] => [one, other]));
-}
-
-export function joined(names: string[]): string {
-  return names.length < 2 ? names.join("") : `${names.slice(0, -1).join(", ")} and ${names[names.length - 1]}`;
 }

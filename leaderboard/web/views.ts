@@ -1,11 +1,18 @@
 /** What the page shows: a view, or all views in which the same was asked, side by side and unranked. */
 
-import { type Board, type Figure, type View, figure } from "./data";
+import { type Board, type Figure, type View, figure, span } from "./data";
+import type { Words } from "./later";
 
 export interface Shown extends View {
   /** The views whose rows these are; a view that stands alone is its own. */
   parts: View[];
 }
+
+/** What is told where several views stand side by side. */
+export const SIDE: Words = {
+  finding: "These entrants differ in hardware, in what their energy covers or in how it was obtained, so they stand side by side and nothing is ranked.",
+  notes: ["Energy: of several kinds, named in each row; the kinds are not comparable.", "To see ranks, choose one kind of hardware and one way of obtaining energy."],
+};
 
 const GRADES: Record<string, string> = { wall: "a wall meter", counter: "energy counters", polled: "polled power", modelled: "a model of power", "": "no meter" };
 
@@ -19,18 +26,16 @@ export function open(board: Board, id: string, side: boolean): Shown {
   const view = board.views.find((each) => each.id === id)!;
   const parts = beside(board, view);
   if (!side || parts.length < 2) return { ...view, parts: [view] };
-  const rows = parts.flatMap(span);
+  const rows = parts.flatMap(spanOf);
   return {
     ...view,
     parts,
-    title: `${titled(view)[0].replace(` on ${view.hardware}`, "")}, side by side`,
+    title: `${view.what}, side by side`,
+    peculiar: "",
     hardware: "mixed",
     grade: "mixed",
     energy_unit: unit(board, parts, rows, "energy", "energy_unit"),
     rate_unit: unit(board, parts, rows, "rate", "rate_unit"),
-    finding: "These entrants differ in hardware, in what their energy covers or in how it was obtained, so they stand side by side and nothing is ranked.",
-    notes: ["Energy: of several kinds, named in each row; the kinds are not comparable.", "To see ranks, choose one kind of hardware and one way of obtaining energy."],
-    pairs: null,
   };
 }
 
@@ -39,7 +44,7 @@ export function mixed(view: Shown): boolean {
 }
 
 export function rowsOf(view: Shown): number[] {
-  return view.parts.flatMap(span);
+  return view.parts.flatMap(spanOf);
 }
 
 /** The view that a row is ranked in. */
@@ -54,20 +59,11 @@ export function energyFrom(view: View): string {
 
 /** What the energy covers, such as package+dram. */
 export function covers(view: View): string {
-  return view.variant.replace(/^\d+ tasks?, /, "").split(", ")[0];
+  return view.scope || "no energy";
 }
 
-/** A view's title for a heading, and what more tells it from others; that may be long. */
-export function titled(view: View): [string, string] {
-  const on = ` on ${view.hardware}`, whole = view.title.endsWith(on) ? view.title.slice(0, -on.length) : view.title;
-  const words = view.variant.split(", ");
-  const tails = words.map((_, at) => words.slice(at).join(", "));
-  const tail = tails.find((each) => whole.endsWith(`, ${each}`)) ?? "";
-  return tail ? [whole.slice(0, -tail.length - 2) + on, tail] : [view.title, ""];
-}
-
-function span(view: View): number[] {
-  return Array.from({ length: view.end - view.start }, (_, at) => view.start + at);
+function spanOf(view: View): number[] {
+  return span(view.start, view.end);
 }
 
 /** The unit of the view that has the middle figure. */

@@ -14,7 +14,7 @@ import pandas as pd
 from joulemark.harness.cells import finished_cell
 from joulemark.harness.models import parse_models
 from joulemark.harness.plan import Plan
-from joulemark.harness.record import Cell, Idle, Invocation, Machine, MeterInfo, RunHeader
+from joulemark.harness.record import Cell, DeviceState, Idle, Invocation, Machine, MeterInfo, RunHeader
 from joulemark.harness.schedule import CellPlan, schedule
 from joulemark.harness.store import Run, RunWriter, read_run
 from joulemark.leaderboard.audittasks import is_ours, shipped
@@ -41,14 +41,19 @@ def write_believable_run(
     began: datetime = BEGAN,
     host: str = "9f2c9f2c9f2c",
     seed: int = 0,
+    gpus: int = 0,
 ) -> Run:
-    """A run of these models on these tasks, modelled energy on two threads; ``host`` makes it another machine's."""
+    """A run of these models on these tasks, modelled energy on two threads; ``host`` makes it another machine's.
+
+    ``gpus`` devices tell their states at the edges of each window.
+    """
     plan = Plan(models=tuple(models), tasks=tuple(tasks), repeats=repeats, limit=items, seed=seed)
     header = _header(plan, run_id, began, host)
     with RunWriter(path) as writer:
         writer.write_header(header)
         for each in schedule(plan, parse_models(plan.models, here=False), range(1, repeats + 1)):
-            writer.append(*_measured(header, each, began, seed))
+            cell, rows = _measured(header, each, began, seed)
+            writer.append(_beside_gpus(cell, gpus), rows)
         writer.compact()
     return read_run(path)
 
@@ -131,6 +136,20 @@ def _measured(header: RunHeader, each: CellPlan, began: datetime, seed: int) -> 
         "idle_window": header.invocations[0].before,
     }
     return cell.model_copy(update=spans), rows
+
+
+def _beside_gpus(cell: Cell, gpus: int) -> Cell:
+    rng = random.Random(cell.cell_id)
+
+    def states() -> tuple[DeviceState, ...]:
+        told = {"clock_mhz": 1980.0, "power_cap_w": 700.0, "slowed_s": 0.0}
+        return tuple(
+            DeviceState.model_validate({"device": f"nvml:gpu-{at}", "temperature_c": rng.randint(40, 60), **told})
+            for at in range(gpus)
+        )
+
+    spans = [span.model_copy(update={"before": states(), "after": states()}) for span in cell.windows]
+    return cell.model_copy(update={"windows": tuple(spans)})
 
 
 def _told(each: CellPlan) -> dict[str, object]:

@@ -38,7 +38,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Site:
     }
     usual: dict[str, Any] = {"change": licensed, "change_items": hashed, "tasks": ("dates", "units"), "items": 80}
     other = {"machine_id": "m-2", "cpu_model": "Other CPU"}
-    crowd = usual | {"tasks": ("dates",), "items": 40, "repeats": 2}
+    crowd = usual | {"tasks": ("dates",), "repeats": 2}
     runs = [
         write_run(folder / "a", models, run_id="run-a", **usual),
         write_run(folder / "b", many(12), run_id="run-b", meter=COUNTER, seed=2, **usual | {"change": precise}),

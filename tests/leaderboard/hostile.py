@@ -7,6 +7,9 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
+
+from joulemark.leaderboard.outcomes import to_text
 from joulemark.leaderboard.submission import digest
 
 __all__ = [
@@ -138,6 +141,19 @@ def _chain(content: Content) -> None:
     cells[second] = {"set": 0, "same_as": first}
 
 
+STATE = {"device": "nvml:gpu-0", "clock_mhz": 1980.0, "temperature_c": 44.0}
+
+
+def _states(states: Any, numbers: Any, **more: Any) -> Change:
+    """States of devices, and those that the first cell's window refers to."""
+
+    def change(content: Content) -> None:
+        content["states"] = states
+        content["cells"][0]["windows"][0] |= {"states": numbers, **more}
+
+    return change
+
+
 CONTENTS: list[tuple[str, str, Change]] = [
     *_names(),
     ("no run", "schema", lambda c: c.pop("run")),
@@ -172,6 +188,33 @@ CONTENTS: list[tuple[str, str, Change]] = [
     ("documents twice", "items", put("items", "sets", 0, "docs", 1, to=0)),
     ("items of no cell", "items", put("items", "cells", "x", to={"set": 0, "right": "AA=="})),
     ("a finished cell without items", "items", lambda c: c["items"]["cells"].pop(c["cells"][0]["cell_id"])),
+    ("a state that is not there", "reference", _states([STATE], [[0], [1]])),
+    ("a state at the end of the world", "reference", _states([STATE], [[0], [10**17]])),
+    ("a state below 0", "schema", _states([STATE], [[0], [-1]])),
+    ("a truth for a state", "schema", _states([STATE], [[0], [True]])),
+    ("a text for a state", "schema", _states([STATE], [[0], ["0"]])),
+    ("half a state", "schema", _states([STATE], [[0], [0.5]])),
+    ("one edge of two", "schema", _states([STATE], [[0]])),
+    ("states that are none", "schema", _states([1], [[0], [0]])),
+    ("states that nobody has", "reference", _states([STATE, STATE], [[0], [0]])),
+    ("states without a list", "reference", put("cells", 0, "windows", 0, "states", to=[[0], [0]])),
+    ("states of no window", "reference", put("states", to=[STATE])),
+    ("states told twice", "reference", _states([STATE], [[0], [0]], before=[STATE])),
+    ("a million states", "too-many", _states([{}] * 1_000_000, [[0], [0]])),
+    ("states as many as may be", "reference", _states([{"device": "a"}] * 99_999, [[0], [0]])),
+    ("a state that grows", "too-many", _states([STATE | {"slowed_by": ["x" * 90] * 900}], [[0] * 250, [0] * 250])),
+    ("an idle window that grows", "too-many", lambda c: _idle(c, [STATE | {"slowed_by": ["x" * 90] * 900}] * 80)),
+    ("a device that is markup", "name-markup", _states([STATE | {"device": "<b>"}], [[0], [0]])),
+    ("an idle window of nobody", "reference", put("cells", 0, "idle_of", to=99)),
+    ("idle windows without a list", "reference", lambda c: c.pop("idle_windows")),
+    ("an idle window for nobody", "reference", lambda c: c["idle_windows"].append(c["idle_windows"][0])),
+    ("an idle window below 0", "schema", put("cells", 0, "idle_of", to=-1)),
+    ("a truth for an idle window", "schema", put("cells", 0, "idle_of", to=False)),
+    (
+        "two idle windows",
+        "reference",
+        put("cells", 0, "idle_window", to={"began_at": "2025-06-02T10:00:01Z", "window_s": 0.5}),
+    ),
     ("a cell by two ids", "doubled", _double),
     ("an id of a file", "cell-id", lambda c: _moved(c, "x.html")),
     ("a run's id of a file", "run-id", put("run", "run_id", to="a b")),
@@ -260,6 +303,15 @@ CONTENTS: list[tuple[str, str, Change]] = [
     ("a tiny window", "power-high", lambda c: _in_no_time(c)),
     ("a model that is only spaces", "name-empty", _rename("  ")),
     ("letters that were not given out", "name-hidden", put("run", "machine", "cpu_model", to="a\U0003ffff")),
+    ("a task of ours that nobody may have quality in", "no-quality", lambda c: _unscored(c)),
+    ("a flag that was taken off", "flag", lambda c: c["cells"][0].update(other_cpu_cores=1.5, flags=[])),
+    (
+        "a flag that nothing asks for",
+        "flag",
+        lambda c: c["cells"][0].update(other_cpu_cores=0.0, flags=["busy_machine"]),
+    ),
+    ("outcomes by reference that fill the memory", "too-many", lambda c: _repeated(c, 51, questions=100_000)),
+    ("a crowd of models", "too-many", lambda c: _repeated(c, 501, questions=8)),
     ("no error at all", "claim-error", put("run", "meters", 0, "rel_u", to=0.0)),
     ("a cell's error", "claim-error", put("cells", 0, "energy", "rel_u_scale", to=0.0)),
     ("another task's questions", "task-set", lambda c: c["items"]["sets"].reverse()),
@@ -270,6 +322,13 @@ CONTENTS: list[tuple[str, str, Change]] = [
 """Name, code, and what is done to the content."""
 
 
+def _idle(content: Content, states: list[Content]) -> None:
+    """All cells have one idle window, with these states."""
+    content["idle_windows"] = [content["idle_windows"][0] | {"before": states}]
+    for cell in content["cells"]:
+        cell["idle_of"] = 0
+
+
 def _slowly(content: Content) -> None:
     """A tenth of the CPU time, at the idle power that was there."""
     for cell in content["cells"]:
@@ -277,6 +336,22 @@ def _slowly(content: Content) -> None:
         energy["net_j"] *= 0.1
         energy["gross_j"] = energy["net_j"] + energy["idle_j"]
         cell["phases"] = {name: joules * 0.1 for name, joules in cell["phases"].items()}
+
+
+def _unscored(content: Content) -> None:
+    content["cells"][0] |= {"accuracy": None, "quality": None}
+
+
+def _repeated(content: Content, many: int, questions: int) -> None:
+    """One cell as so many models', each with the outcomes of the first."""
+    cell, outcome = content["cells"][0], content["items"]["cells"][content["cells"][0]["cell_id"]]
+    asked = content["items"]["sets"][outcome["set"]]
+    asked |= {"docs": [*range(questions)], "hashes": [], "levels": [], "clusters": []}
+    content["cells"] = [cell | {"model": f"m{n}", "cell_id": f"m{n}"} for n in range(many)]
+    own = {"set": outcome["set"], "right": to_text(np.zeros(questions, dtype=np.uint8)), "cut": ""}
+    content["items"]["cells"] = {"m0": own} | {
+        f"m{n}": {"set": outcome["set"], "same_as": "m0", "cut": ""} for n in range(1, many)
+    }
 
 
 def _of_itself(content: Content) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from made_runs import COUNTER, write_run
 
 from joulemark.harness.store import Run
-from joulemark.leaderboard.board import Board, make_board
+from joulemark.leaderboard.board import Board, make_board, names_by_sender
 from joulemark.leaderboard.history import History, tell_history
 from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.store import ACCEPTED, INDEX, Store, read_store
@@ -29,7 +29,9 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self.store: Store = read_store(folder)
-        self.board: Board = make_board([self.store.read(entry) for entry in self.store.current])
+        self.board: Board = make_board(
+            [self.store.read(entry) for entry in self.store.current], names_by_sender(self.store.current)
+        )
         self.history: History = tell_history(self.store)
         self.plain = render_site(self.board, None, self.history)
         self.whole = render_site(self.board, f"{BASE}/", self.history)

@@ -82,7 +82,8 @@ def one_of_each(site: Site) -> list[str]:
 
 
 def table(page: Page) -> list[dict[str, str]]:
-    """The table as a reader sees it, by the headings' first words."""
+    """The table as a reader sees it once it is settled, by the headings' first words."""
+    page.wait_for_selector("#table:not([aria-busy=true])")
     return page.evaluate(
         """() => { const heads = [...document.querySelectorAll("#table thead th")].map(h => h.innerText.split(" ")[0]);
             return [...document.querySelectorAll("#table tbody tr")].map(row => Object.fromEntries(
@@ -99,6 +100,19 @@ def told(rows: Sequence[dict[str, Any]]) -> list[tuple[str, str, str]]:
         rank = "\u2013" if row["rank"] is None else f"{row['rank']}" + (f" ({low}\u2013{high})" if low != high else "")
         found.append((row["label"], rank, row["frontier"] or "not judged"))
     return found
+
+
+def lit_spot(page: Page) -> tuple[float, float]:
+    """Where in the window the point lies that the chart marks."""
+    x, y = page.evaluate(
+        """() => { const [, over] = document.querySelectorAll("#chart canvas"), room = over.getBoundingClientRect();
+            const { data } = over.getContext("2d").getImageData(0, 0, over.width, over.height), seen = [];
+            for (let at = 0; at < data.length / 4; at++) if (data[4 * at + 3]) seen.push(at);
+            const middle = all => (Math.min(...all) + Math.max(...all) + 1) / 2;
+            return [room.x + middle(seen.map(at => at % over.width)) * room.width / over.width,
+                room.y + middle(seen.map(at => Math.floor(at / over.width))) * room.height / over.height]; }"""
+    )
+    return x, y
 
 
 def pinned(*entrants: str) -> str:

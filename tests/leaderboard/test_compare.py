@@ -5,12 +5,17 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from typing import Any
 
 from playwright.sync_api import Page
-from sites import COMPARED, Site, pinned, ranked
+from sites import COMPARED, Site, pinned
 
 from joulemark.leaderboard.board import BoardView
-from joulemark.reports.filters import Filters
+from joulemark.reports.clauses import workload_factor
+from joulemark.reports.contest import rank_entries
+from joulemark.reports.placing import Judged
+from joulemark.reports.tried import look_at
+from joulemark.reports.views import views_of
 
 
 def counted(site: Site, task: str) -> BoardView:
@@ -24,7 +29,11 @@ def section(page: Page, title: str) -> str:
 
 def sure(words: str) -> set[tuple[str, str]]:
     """Who is said to surely give more than whom."""
-    told = re.findall(r"^(.+) surely gives more right answers per Wh than (.+)\.$", words, re.M)
+    told = re.findall(
+        r"^(?:By CPU time )?(.+) surely gives more right answers per Wh than ([^.\n]+?)(?:, even so .+)?\.$",
+        words,
+        re.M,
+    )
     return {(winner, loser) for winner, losers in told for loser in re.split(r", | and ", losers)}
 
 
@@ -42,25 +51,78 @@ def test_pins_of_the_board_lead_to_their_comparison(opened: Callable[..., Page],
     assert [box.partition(" [")[0] for box in boxes] == [*labels, "", ""]
 
 
-def test_what_is_called_sure_is_what_rank_finds_among_these_alone(opened: Callable[..., Page], site: Site) -> None:
-    found = set()
+def better(judged: Judged | None) -> Any:
+    """Who among all that are judged is surely better than whom."""
+    return judged and (judged.rows, rank_entries(judged.entries.rates, judged.entries.quality).better)
+
+
+def test_what_is_called_sure_is_so_among_all_of_the_view(opened: Callable[..., Page], site: Site) -> None:
+    """Readers pin the extremes: of 66 pairs the six of those that they chose are the likeliest to differ by chance."""
+    views, found = views_of([look_at(run) for run in site.runs], beside=better)
+    names = ["m0", "m1", "m2", "m3"]
+    page, some = opened(pinned(*(f"{name}@run-b" for name in names))), False
     for task, title in (("all", "All 2 tasks"), ("dates", "Task dates"), ("units", "Task units")):
-        view = counted(site, task).view
-        want = ranked(site, view, filters=Filters(max_params=4_000), quality_floor=-1.0)
-        names = [row["label"] for row in want]
-        assert len(names) == 4
-        page = opened(pinned(*(f"{name}@run-b" for name in names)))
+        view, (rows, apart) = next(
+            each for each in zip(views, found, strict=True) if each[0].task == task and each[0].grade == "counter"
+        )
+        number = {view.figures[row].entrant.model: at for at, row in enumerate(rows)}
         words = section(page, title)
-        pairs = sure(words)
-        judged = [row for row in want if row["rank"] is not None]
-        for row in judged:
-            assert sum(loser == row["label"] for _, loser in pairs) == row["rank_low"] - 1
-            assert sum(winner == row["label"] for winner, _ in pairs) == len(judged) - row["rank_high"]
-        for one, other in itertools.combinations([row["label"] for row in judged], 2):
+        judged = [name for name in names if name in number]
+        want = {(a, b) for a, b in itertools.permutations(judged, 2) if apart[number[a], number[b]]}
+        assert sure(words) == want
+        for one, other in itertools.combinations(judged, 2):
             said = f"{one} and {other}" in words or f"{other} and {one}" in words
-            assert said or {(one, other), (other, one)} & pairs
-        found |= pairs
-    assert found
+            assert said is not bool({(one, other), (other, one)} & want)
+        some = some or bool(want)
+    assert some
+
+
+def test_two_that_lie_apart_by_the_chance_of_being_chosen_are_not_called_sure(
+    opened: Callable[..., Page], site: Site, loopback: str
+) -> None:
+    """P 0.004 is little among the six pairs of four entrants, and nothing among the 66 of twelve."""
+    each = counted(site, "all")
+    script = (site.path / "data" / "pairs" / f"{each.id}.js").read_text(encoding="utf-8")
+    even = re.sub(r'"p":\[[^]]*\]', lambda told: '"p":[' + ",".join(["0.004"] * (told[0].count(",") + 1)) + "]", script)
+
+    def hinder(page: Page) -> None:
+        page.route("**/data/pairs/*", lambda route: route.fulfill(body=even, content_type="text/javascript"))
+
+    words = section(opened(pinned("m0@run-b", "m11@run-b"), base=loopback, watch=hinder), "All 2 tasks")
+    assert sure(words) == set()
+    assert "No sure difference in right answers per Wh: m0 and m11." in words
+
+
+def test_modelled_energy_is_told_as_cpu_time_and_called_sure_only_beyond_what_the_power_model_may_feign(
+    opened: Callable[..., Page], site: Site
+) -> None:
+    views, found = views_of([look_at(run) for run in site.runs], beside=better)
+    view, (rows, apart) = next(
+        each
+        for each in zip(views, found, strict=True)
+        if each[0].task == "dates" and each[0].hardware.startswith("Other")
+    )
+    factor = workload_factor(max(row.rel_u_workload or 0.0 for row in view.rows))
+
+    def beyond(winner: int, loser: int) -> bool:
+        low = view.rows[rows[winner]].correct_per_wh_within_low
+        return (low or 0.0) >= factor * (view.rows[rows[loser]].correct_per_wh_within_high or 0.0)
+
+    sure_pairs = [pair for pair in itertools.permutations(range(len(rows)), 2) if apart[pair]]
+    near, far = (next(pair for pair in sure_pairs if beyond(*pair) is way) for way in (False, True))
+    names = {at: view.rows[rows[at]].label for at in (*near, *far)}
+    page = opened(pinned(*(f"{name}@RUN/c" for name in names.values())))
+    words = (
+        page.locator("#compared section").filter(has=page.get_by_role("heading", name="Task dates")).last.inner_text()
+    )
+    pairs = [pair for pair in itertools.permutations(names, 2) if apart[pair]]
+    assert sure(words) == {(names[a], names[b]) for a, b in pairs if beyond(a, b)}
+    told = re.findall(
+        r"^By CPU time (.+) gives more .+ than (.+); in joules it may be the other way round.$", words, re.M
+    )
+    open_pairs = {(winner, loser) for winner, losers in told for loser in re.split(r", | and ", losers)}
+    assert open_pairs == {(names[a], names[b]) for a, b in pairs if not beyond(a, b)}
+    assert all(line.startswith("By CPU time ") for line in words.splitlines() if "more right answers" in line)
 
 
 def test_entrants_measured_apart_stand_side_by_side_and_nothing_between_them_is_called_sure(
@@ -95,6 +157,7 @@ def test_tables_have_the_figures_and_ranks_of_the_views(opened: Callable[..., Pa
             assert cells[3].split("\n")[0] == f"{row.quality:.1f}"
             assert cells[4].split()[0] == str(row.rank)
             assert f"({row.rank_low}\u2013{row.rank_high})" in cells[4] or row.rank_low == row.rank_high
+            assert f"of {len(counted(site, task).view.ranked)}" in cells[4]
             assert cells[5].strip() == row.frontier
         assert own.locator("tbody tr").count() == 2
 
@@ -119,3 +182,28 @@ def test_without_a_script_it_says_so_and_links_every_task(opened: Callable[..., 
     assert not page.locator("#chosen").is_visible()
     links = [link.get_attribute("href") for link in page.locator("main a").all()]
     assert {"task/all.html", "task/dates.html", "task/units.html"} <= set(links)
+
+
+def test_a_part_of_a_name_that_one_entrant_has_chooses_it_and_one_that_several_have_names_these(
+    opened: Callable[..., Page],
+) -> None:
+    page = opened("compare.html")
+    boxes, said = page.locator("#chosen input"), page.locator("#said")
+    boxes.nth(0).fill("GUES")
+    boxes.nth(0).press("Enter")
+    assert boxes.nth(0).input_value() == "guesser"
+    boxes.nth(1).fill("m11 b")
+    boxes.nth(1).press("Enter")
+    assert boxes.nth(1).input_value() == "m11 [run-b]"
+    boxes.nth(2).fill("m7")
+    boxes.nth(2).press("Enter")
+    assert said.inner_text() == "2 entrants have this in their name: m7 [run-b] and m7 [RUN/c]."
+    boxes.nth(2).fill("m")
+    boxes.nth(2).press("Enter")
+    assert "entrants have this in their name: m11 [run-b], " in said.inner_text()
+    assert said.inner_text().endswith(" more.")
+    boxes.nth(2).fill("guesser")
+    boxes.nth(2).press("Enter")
+    assert said.inner_text() == "guesser is chosen already."
+    assert boxes.nth(2).input_value() == ""
+    assert page.locator("table.facts thead th").count() == 2

@@ -20,14 +20,19 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner
 from keeping import BASE, HOSTILE, MODELS, Kept, page
+from made_runs import COUNTER, write_run
 from playwright.sync_api import Browser
 
 from joulemark.harness.cli import cli
-from joulemark.leaderboard.board import page_name
+from joulemark.harness.record import Accelerator, Cell
+from joulemark.leaderboard import datafiles
+from joulemark.leaderboard.board import make_board, page_name
 from joulemark.leaderboard.buildcommand import write_site
+from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.sitemap import sitemap_files
 from joulemark.leaderboard.store import ACCEPTED, INDEX
-from joulemark.leaderboard.submission import read_submission
+from joulemark.leaderboard.subjects import short_hardware
+from joulemark.leaderboard.submission import pack, parse_submission, read_submission
 from joulemark.meters.errors import UsageError
 from joulemark.reports.documents import json_text
 
@@ -99,6 +104,18 @@ def test_the_file_of_all_views_is_what_rank_prints(kept: Kept) -> None:
     assert page(kept.plain, "data/rank.json") == json_text([each.view for each in kept.board.views])
 
 
+def test_a_large_board_has_all_views_in_one_file_as_parquet_alone_and_says_so(
+    kept: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(datafiles, "MOST_TOGETHER", kept.board.rows - 1)
+    large = render_site(kept.board)
+    assert "data/rank.json" not in large
+    assert len(pd.read_parquet(io.BytesIO(large["data/rank.parquet"]))) == kept.board.rows
+    assert f"more than {kept.board.rows - 1} rows, and each view has its JSON" in page(large, "data.html")
+    assert "data/rank.json" not in page(large, "data.html")
+    assert "each view has its JSON" not in page(kept.plain, "data.html")
+
+
 def alike(value: Any, shown: str) -> bool:
     """Whether a value of Parquet is that of the CSV, where missing is empty and formulas have an apostrophe."""
     if pd.isna(value):
@@ -116,9 +133,9 @@ def test_a_badge_is_one_that_shields_draws_and_says_in_which_view(kept: Kept) ->
         assert all(isinstance(told[key], str) and told[key] for key in ("label", "message", "color"))
         row = next(row for row in kept.board.views[0].view.rows if row.model == name)
         if row.rank is None:
-            assert told["message"] == "not ranked on 2 tasks, modelled"
+            assert told["message"] == "not ranked over 2 tasks, 1 run, modelled"
         else:
-            assert re.fullmatch(r"\d(\u2013\d)? of 2 on 2 tasks, [\d,.]+ right/Wh, modelled", told["message"])
+            assert re.fullmatch(r"\d(\u2013\d)? of 2 over 2 tasks, 1 run, [\d,.]+ right/Wh, modelled", told["message"])
             assert told["message"].startswith(str(row.rank if row.rank_low == row.rank_high else row.rank_low))
     assert json.loads(kept.plain["badge/guesser.json"])["message"].startswith("not ranked")
 
@@ -127,7 +144,73 @@ def test_a_line_for_the_badge_is_written_where_the_address_is_known(kept: Kept) 
     line = f"endpoint?url=https%3A%2F%2Fboard.example%2Fx%2Fbadge%2Fguesser.json)]({BASE}/model/guesser.html)"
     assert line in page(kept.whole, "model/guesser.html")
     assert "endpoint?url" not in page(kept.plain, "model/guesser.html")
-    assert "It has a rank in no view." in page(kept.plain, "model/guesser.html")
+    assert "not ranked over 2 tasks, 1 run, modelled" in page(kept.plain, "model/guesser.html")
+
+
+def busy(cell: Cell) -> Cell:
+    return cell.model_copy(update={"flags": ("busy_machine",)})
+
+
+def test_a_badge_has_all_runs_of_the_widest_view_and_no_rank_of_a_narrower_one(tmp_path: Path) -> None:
+    """Of two people's runs not the better one; and below the floor over two tasks it is not ranked for one of them."""
+    usual: dict[str, Any] = {"tasks": ("dates", "units"), "items": 60, "meter": COUNTER}
+    low = {"low": (0.21, 0.004, 9_000)}
+    models = {"m": (0.7, 0.001, 9_000), "x": (0.7, 0.002, 9_000)} | low
+    first = write_run(tmp_path / "a", models, run_id="r-1", change=busy, **usual)
+    other = write_run(tmp_path / "b", {"m": (0.7, 0.004, 9_000)}, run_id="r-2", seed=2, **usual)
+    board = make_board([parse_submission(pack(run)) for run in (first, other)])
+    made = render_site(board)
+    badges = {name: json.loads(told)["message"] for name, told in made.items() if name.startswith("badge/")}
+    message = r"1\u20133 of 3 over 2 tasks, 2 runs, [\d,.]+\u2013[\d,.]+ right/Wh, counter"
+    assert re.fullmatch(message, badges["badge/m.json"])
+    assert any(row.rank for each in board.views[1:] for row in each.view.rows if row.model == "low")
+    assert badges["badge/low.json"] == "not ranked over 2 tasks, 1 run, counter"
+    told = page(made, f"hardware/{page_name(board.views[0].view.hardware)}.html")
+    for each in board.views[1:]:
+        row = told.partition(f"index.html#view={each.id}")[2].partition("</tr>")[0]
+        assert f"of {sum(row.rank is not None for row in each.view.rows)} ranked" in row
+    assert "below the floor of 20 points" in page(made, "model/low.html")
+    assert "other programs worked meanwhile" in page(made, "run/r-1.html")
+    assert "other programs worked meanwhile" not in page(made, "run/r-2.html")
+
+
+def test_the_method_says_only_what_holds_for_every_view(kept: Kept) -> None:
+    assert {each.view.grade for each in kept.board.views} == {"modelled", "counter"}
+    told = page(kept.plain, "method.html")
+    assert "the idle power measured before, or, where it is modelled, the power model&#39;s idle power" in told
+    for only_of_a_report in ("results.csv", "results.json", "point-decades", "this machine", "Quality by level"):
+        assert only_of_a_report not in told
+
+
+def test_every_page_with_figures_leads_to_what_the_words_mean(kept: Kept) -> None:
+    assert len(set(re.findall(r'<dt id="(word-[a-z-]+)">', page(kept.plain, "method.html")))) >= 12
+    assert 'id="words"' in page(kept.plain, "method.html")
+    for path in ("index.html", "compare.html", "task/units.html", "model/guesser.html"):
+        assert page(kept.plain, path).count("method.html#words") == 1
+    hardware = [name for name in kept.plain if name.startswith("hardware/")]
+    assert all(page(kept.plain, name).count("method.html#words") == 1 for name in hardware)
+
+
+def test_commands_say_that_a_path_in_them_was_cut(kept: Kept) -> None:
+    told = page(kept.plain, "run/run-1.html")
+    assert "hf:pretrained=x" in told
+    assert "No folder was sent" in told
+
+
+def test_the_files_of_a_board_with_a_single_task_are_listed_once(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "a", {"m": (0.7, 0.001, 9_000)}, tasks=("units",), items=20)
+    told = page(render_site(make_board([parse_submission(pack(run))])), "data.html")
+    assert told.partition("Files of each view</caption>")[2].count('<th scope="row">') == 1
+
+
+def test_a_badge_names_its_hardware_in_whole_words(kept: Kept) -> None:
+    machine = kept.board.views[0].view.figures[0].entrant.machine
+    gpu = Accelerator(name="NVIDIA H100", uuid="GPU-1")
+    long = {"cpu_model": " ".join(["Processor"] * 12)}
+    names = [
+        short_hardware(machine.model_copy(update=long | {"accelerators": gpus})) for gpus in ((), (gpu,), (gpu, gpu))
+    ]
+    assert names == [" ".join(["Processor"] * 6) + "\u2026, 2 threads", "NVIDIA H100", "2 \u00d7 NVIDIA H100"]
 
 
 def test_files_are_as_they_came_and_as_the_sums_say(kept: Kept, on_disk: Path) -> None:

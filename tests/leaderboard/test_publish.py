@@ -119,14 +119,23 @@ class Forge:
 
     def check(self, number: int, sender: str) -> Ran:
         base = git(self.keeper, "rev-parse", "origin/main").strip()
-        told = {"base.sha": base, "number": str(number), "user.login": sender}
+        head = git(self.keeper, "rev-parse", f"pull-{number}").strip()
+        told = {"base.sha": base, "head.sha": head, "number": str(number), "user.login": sender}
         return self.run("check", {f"github.event.pull_request.{name}": value for name, value in told.items()})
 
-    def run(self, job: str, told: Mapping[str, str]) -> Ran:
-        """Its shell steps in order until one fails, in a fresh clone; Joulemark is installed already."""
+    def run(self, job: str, told: Mapping[str, str], handed: Path | None = None) -> Ran:
+        """Its shell steps in order until one fails, in a fresh clone; Joulemark is installed already.
+
+        Args:
+            job: Its name.
+            told: What GitHub's expressions say.
+            handed: An artifact that it takes.
+        """
         self.jobs += 1
         temp, workspace = self.folder / f"temp-{self.jobs}", self.folder / f"work-{self.jobs}"
         temp.mkdir()
+        if handed is not None:
+            shutil.copy(handed, temp)
         git(self.folder, "clone", "--quiet", "--no-local", str(self.origin), str(workspace))
         summary, output = temp / "summary", temp / "output"
         summary.touch(), output.touch()
@@ -183,9 +192,11 @@ def test_two_contributors_send_one_cheats_one_measures_anew_and_the_board_has_it
     forge.pull_request(4, {"submissions/ben/b-1.json": other})
     for number in (1, 2, 3):
         forge.merge(number)
+    published = forge.run("accept", PUBLISHED)
+    assert (published.code, published.outputs) == (0, {"refused": "1", "accepted": "yes"}), published.log
     forge.overtake()
-    published = forge.run("publish", PUBLISHED)
-    assert (published.code, published.outputs["refused"]) == (0, "1"), published.log
+    kept = forge.run("keep", PUBLISHED, published.temp / "store.bundle")
+    assert kept.code == 0, kept.log
     git(forge.keeper, "pull", "--quiet", "origin", "main")
     store = read_store(forge.keeper / "store")
     assert [(e.run_id, e.by) for e in store.current] == [("a-2", "ann")]
@@ -194,11 +205,14 @@ def test_two_contributors_send_one_cheats_one_measures_anew_and_the_board_has_it
         str(forge.keeper / "submissions" / "ben" / "b-1.json")
     ], "what was merged past the check stays to be looked at"
     assert (forge.keeper / "README.md").read_text(encoding="utf-8") == "Merged meanwhile.\n"
+    said = git(forge.keeper, "log", "-1", "--format=%B")
+    assert "submissions/ann/a-2.json: accepted, run a-2: 1 model" in said
+    assert forge.run("accept", PUBLISHED).outputs == {"refused": "1"}, "nothing new is no commit"
     site = published.temp / "site"
     assert (site / "run" / "a-2.html").exists()
     assert "https://keeper.github.io/board/index.html" in (site / "index.html").read_text(encoding="utf-8")
-    assert forge.run("deploy", {"needs.publish.outputs.refused": "1"}).code == 1
-    assert forge.run("deploy", {"needs.publish.outputs.refused": "0"}).code == 0
+    assert forge.run("deploy", {"needs.accept.outputs.refused": "1"}).code == 1
+    assert forge.run("deploy", {"needs.accept.outputs.refused": "0"}).code == 0
 
 
 @pytest.mark.parametrize(
@@ -232,6 +246,24 @@ def test_a_pull_request_may_add_plain_files_of_its_sender_alone(
     assert not list(tmp_path.rglob("hacked"))
 
 
+def test_a_check_is_of_the_push_that_it_stands_beside_and_only_the_store_is_pushed(tmp_path: Path) -> None:
+    forge = Forge(tmp_path)
+    forge.pull_request(1, {"submissions/eve/x.json": b"{}"})
+    base = git(forge.keeper, "rev-parse", "origin/main").strip()
+    told = {"base.sha": base, "head.sha": base, "number": "1", "user.login": "eve"}
+    late = forge.run("check", {f"github.event.pull_request.{name}": value for name, value in told.items()})
+    assert late.code == 1
+    assert "pushed to meanwhile" in late.summary
+    (forge.keeper / "README.md").write_text("Mine.\n", encoding="utf-8")
+    git(forge.keeper, "commit", "--quiet", "--all", "--message", "more than the store")
+    bundle = tmp_path / "store.bundle"
+    git(forge.keeper, "bundle", "create", "--quiet", str(bundle), "HEAD~1..HEAD")
+    kept = forge.run("keep", PUBLISHED, bundle)
+    assert kept.code == 1
+    assert "More than store/ and submissions/ was changed." in kept.log
+    assert git(forge.origin, "rev-parse", "main").strip() == base
+
+
 def test_the_workflow_is_what_github_reads_has_no_known_weakness_and_pins_what_it_uses() -> None:
     for tool in (
         ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"],
@@ -240,7 +272,7 @@ def test_the_workflow_is_what_github_reads_has_no_known_weakness_and_pins_what_i
         linted = subprocess.run([BIN / tool[0], *tool[1:], WORKFLOW], text=True, capture_output=True)
         assert linted.returncode == 0, linted.stdout
     used = [line for line in WORKFLOW.read_text(encoding="utf-8").splitlines() if "uses:" in line]
-    assert len(used) == 4
+    assert len(used) == 7
     assert all(re.search(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d", line) for line in used)
 
 
@@ -249,7 +281,11 @@ def test_each_job_has_no_more_rights_than_it_needs_and_no_expression_is_in_a_scr
     jobs = workflow["jobs"]
     assert workflow["permissions"] == {}
     assert jobs["check"]["permissions"] == {"contents": "read"}
-    assert jobs["publish"]["permissions"] == {"contents": "write"}
+    assert jobs["accept"]["permissions"] == {"contents": "read"}
+    assert jobs["keep"]["permissions"] == {"contents": "write"}
+    assert not any("pip" in step.get("run", "") for step in jobs["keep"]["steps"]), (
+        "no package of others sees the token"
+    )
     assert jobs["deploy"]["permissions"] == {"pages": "write", "id-token": "write"}
     assert "pull_request" in jobs["check"]["if"]
     steps = [step for job in jobs.values() for step in job["steps"]]

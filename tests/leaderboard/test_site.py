@@ -193,14 +193,22 @@ def test_names_of_strangers_stay_inside_the_site_and_apart(site: Site) -> None:
 
 def test_a_site_replaces_an_older_one_and_nothing_else(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    write_site({"data.js": b"1", "old.html": b""}, out)
-    write_site({"data.js": b"2"}, out)
+    data = b"window.joulemarkBoard={}"
+    write_site({"data.js": data, "old.html": b""}, out)
+    write_site({"data.js": data}, out)
     assert [path.name for path in out.iterdir()] == ["data.js"]
-    (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / "thesis.txt").write_text("work")
-    with pytest.raises(UsageError, match="other files"):
-        write_site({"data.js": b"2"}, tmp_path / "mine")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "out"]
+    mine = tmp_path / "mine"
+    (mine / ".git").mkdir(parents=True)
+    for name, content in {"data.js": data, "index.html": b"", "thesis.txt": b"work"}.items():
+        (mine / name).write_bytes(content)
+    for name in (".git", "thesis.txt"):
+        with pytest.raises(UsageError, match=re.escape(f"other files in it ({name})")):
+            write_site({"data.js": data}, mine)
+        (mine / name).rename(tmp_path / name)
+    (mine / "data.js").write_text("const mine = 1;")
+    with pytest.raises(UsageError, match=r"data\.js"):
+        write_site({"data.js": data}, mine)
+    assert (mine / "index.html").exists()
 
 
 def test_from_a_store_to_a_site_by_the_command_line(tmp_path: Path) -> None:
@@ -215,7 +223,7 @@ def test_from_a_store_to_a_site_by_the_command_line(tmp_path: Path) -> None:
     assert (tmp_path / "out" / "index.html").is_file()
 
 
-@pytest.mark.parametrize("name", ["board.js", "compare.js", "theme.js"])
+@pytest.mark.parametrize("name", ["board.js", "compare.js", "take.js", "theme.js"])
 def test_the_committed_scripts_were_built_from_the_committed_sources(name: str) -> None:
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(WEB.glob("*.ts")))).hexdigest()
     script = (WEB.parent / "static" / name).read_text(encoding="utf-8")

@@ -5,16 +5,19 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Page
-from sites import COMPARED, Site, ranked, shown, table, told
+from sites import COMPARED, Site, lit_spot, ranked, shown, table, told
 
+from joulemark.leaderboard.pairs import MOST_PAIRED
 from joulemark.reports.documents import view_title
 from joulemark.reports.filters import Filters
+from joulemark.reports.findings import finding
 from joulemark.reports.views import make_views
 
 
@@ -60,6 +63,90 @@ def test_what_filters_leave_is_ranked_as_rank_ranks_it_alone(
         for (_, _, own), (_, _, other) in zip(got, want, strict=True):
             assert own in (other, "unclear")
         assert [row[2] for row in want].count("dominated") == [row[2] for row in got].count("dominated")
+
+
+def test_what_compares_a_views_rows_is_asked_for_when_a_filter_first_needs_it(
+    opened: Callable[..., Page], site: Site
+) -> None:
+    asked: list[str] = []
+    page = opened(watch=lambda page: page.on("request", lambda request: asked.append(Path(request.url).stem)))
+    id_, view = next((e.id, e.view) for e in site.board.views if e.view.task == "units" and e.view.grade == "counter")
+    assert not {each.id for each in site.board.views} & set(asked)
+    page.goto(f"{page.url}#view={id_}")
+    page.wait_for_function("() => document.querySelector('#finding').textContent !== ''")
+    assert asked.count(id_) == 1
+    assert page.locator("#finding").inner_text() == finding(view)
+    for words in ("m1", "m"):
+        page.locator("#search").fill(words)
+        table(page)
+    page.locator("#search").fill("")
+    assert shown(page) == told(ranked(site, view))
+    assert asked.count(id_) == 2
+
+
+def test_ranges_are_said_to_be_unknown_until_what_compares_the_rest_has_come(
+    opened: Callable[..., Page], site: Site
+) -> None:
+    id_, view = next((e.id, e.view) for e in site.board.views if e.view.task == "all" and e.view.grade == "counter")
+    watch = """window.seen = []; new MutationObserver(() => {
+        const told = document.getElementById("hidden-by"), busy = document.getElementById("table")?.ariaBusy;
+        if (told) window.seen.push([told.textContent, busy]); }).observe(document, {childList: true, subtree: true});"""
+    page = opened(f"index.html#view={id_}&params=6000", watch=lambda page: page.add_init_script(watch))
+    assert shown(page) == told(ranked(site, view, filters=Filters(max_params=6000)))
+    seen = page.evaluate("window.seen")
+    assert {busy for text, busy in seen if "until these rows are compared anew" in text} == {"true"}
+    assert "~" not in seen[-1][0]
+
+
+@pytest.mark.parametrize("why", ["could not be loaded", "of another day", "too large to compare anew"])
+def test_where_nothing_compares_the_rest_ranges_and_frontier_are_unknown_everywhere(
+    opened: Callable[..., Page], site: Site, loopback: str, why: str
+) -> None:
+    id_, view = next((e.id, e.view) for e in site.board.views if e.view.task == "all" and e.view.grade == "counter")
+    script = (site.path / "data.js").read_text(encoding="utf-8")
+    few = script.replace(f'"most_paired":{MOST_PAIRED}', '"most_paired":3')
+    old = re.sub(
+        r" \w{6}\"", ' 000000"', (site.path / "data" / "pairs" / f"{id_}.js").read_text(encoding="utf-8"), count=1
+    )
+
+    def hinder(page: Page) -> None:
+        if why == "could not be loaded":
+            page.route("**/data/pairs/*", lambda route: route.abort())
+        elif why == "of another day":
+            page.route("**/data/pairs/*", lambda route: route.fulfill(body=old, content_type="text/javascript"))
+        else:
+            page.route("**/data.js", lambda route: route.fulfill(body=few, content_type="text/javascript"))
+
+    page = opened(f"index.html#view={id_}&params=6000", base=loopback, watch=hinder)
+    rows = table(page)
+    assert ("too large" if "large" in why else "could not be loaded") in page.locator("#hidden-by").inner_text()
+    want = ranked(site, view, filters=Filters(max_params=6000))
+    assert [row["Model"] for row in rows] == [row["label"] for row in want]
+    assert [row["Rank"] for row in rows] == ["\u2013" if row["rank"] is None else f"~{row['rank']}" for row in want]
+    assert {row["Frontier"] for row in rows} == {"unknown"}
+    assert page.locator("#summary").inner_text().endswith("frontier unknown.")
+    assert "who ties with it is not known" in page.locator("#finding").inner_text()
+    page.locator("#chart").focus()
+    page.keyboard.press("Home")
+    assert "frontier: unknown" in page.locator("#tip").inner_text()
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="JSON", exact=True).click()
+    for row in json.loads(Path(caught.value.path()).read_text(encoding="utf-8"))["rows"]:
+        assert (row["exact"], row["frontier_exact"]) == (False, False)
+        assert {row["rank_low"], row["rank_high"], row["frontier"]} == {None}
+
+
+def test_words_that_cannot_be_loaded_are_not_those_of_another_view(
+    opened: Callable[..., Page], site: Site, loopback: str
+) -> None:
+    page = opened(base=loopback, watch=lambda page: page.route("**/data/words/*", lambda route: route.abort()))
+    first = page.locator("#finding").inner_text()
+    assert first == finding(site.board.views[0].view)
+    page.evaluate("id => { location.hash = 'view=' + id; }", site.board.views[1].id)
+    page.wait_for_function("() => document.querySelector('#finding').textContent.includes('could not be loaded')")
+    assert page.locator("#notes li").count() == 0
+    page.evaluate("location.hash = ''")
+    page.wait_for_function("text => document.querySelector('#finding').textContent === text", arg=first)
 
 
 def test_the_address_restores_what_a_reader_chose(opened: Callable[..., Page]) -> None:
@@ -166,12 +253,11 @@ def test_the_mouse_links_chart_and_table(opened: Callable[..., Page], site: Site
     page = opened(f"index.html#view={id_}")
     page.locator("#chart").focus()
     page.keyboard.press("Home")
-    beside = page.locator("#tip").bounding_box()
+    spot = lit_spot(page)
     cheapest = min(view.rows, key=lambda row: row.energy_wh_per_1k or 9.0)
     page.keyboard.press("Escape")
-    assert beside
     assert not page.locator("#tip").is_visible()
-    page.mouse.move(beside["x"] - 10, beside["y"] + beside["height"] / 2)
+    page.mouse.move(*spot)
     assert page.locator("#tip b").inner_text() == cheapest.label
     assert page.locator("tr.lit th > a").inner_text() == cheapest.label
     page.mouse.down()

@@ -79,7 +79,7 @@ def test_a_store_is_an_index_and_the_files_as_they_came(sent: Sent, tmp_path: Pa
     file = sent()
     done = command("add", file, "--store", tmp_path / "store", "--by", "ann")
     entry = read_store(tmp_path / "store").current[0]
-    assert (done.return_value, done.output) == (0, f"{file}: accepted, run run-1: 1 model, 1 task, 2 cells.\n")
+    assert (done.return_value, done.output) == (0, f"{file}: accepted, run run-1: 1 model, 1 task, 2 finished cells.\n")
     assert everything(tmp_path / "store").keys() == {"index.json", f"accepted/{entry.sha256}.json"}
     assert (tmp_path / "store" / "accepted" / f"{entry.sha256}.json").read_bytes() == file.read_bytes()
     assert (entry.run_id, entry.by) == ("run-1", "ann")
@@ -217,6 +217,21 @@ def test_a_run_cannot_come_back_without_its_worst_repeat(sent: Sent, tmp_path: P
     assert [finding.code for finding in add(tmp_path / "store", better, by="ann").findings] == ["same-run"]
 
 
+def test_a_copy_under_another_id_or_sender_is_refused(sent: Sent, tmp_path: Path) -> None:
+    """Else somebody's file would count as a second measurement, or a run come back without its worst repeat."""
+    file = sent()
+    add(tmp_path / "store", file, by="ann")
+    copy = json.loads(file.read_text())
+    copy["run"]["run_id"] = "20260101T000000-abcdef"
+    copy["cells"] = [cell | {"run_id": copy["run"]["run_id"]} for cell in copy["cells"]]
+    for sender in ("ann", "bob"):
+        done = command("add", sealed(copy, tmp_path / "copy.json"), "--store", tmp_path / "store", "--by", sender)
+        assert done.return_value == 1
+        assert "refused. copied: cells: some of its cells were measured at the same moments" in done.output
+        assert "run run-1 from ann" in done.output
+    assert len(read_store(tmp_path / "store").entries) == 1
+
+
 def test_who_sent_it_is_a_name_that_no_page_takes_for_more(sent: Sent, tmp_path: Path) -> None:
     for name in ("=1+1", "<b>", "../up", "", "a" * 65, "ann\n"):
         with pytest.raises(UsageError, match="--by takes an account's name"):
@@ -332,6 +347,24 @@ def test_a_file_that_was_edited_and_sealed_again_is_named(two: Store) -> None:
     code, said = looked(two)
     assert code == 1
     assert f"store-changed: accepted/{file.name}: it is another submission than its name says." in said
+
+
+def test_a_file_that_nobody_looked_at_is_named(two: Store) -> None:
+    """Whoever may write to the store can put a file and its line there: looking through it finds what `add` refuses."""
+    entry = two.entries[0]
+    old = two.path / "accepted" / f"{entry.sha256}.json"
+    content = json.loads(old.read_text())
+    content["cells"][0]["energy"]["gross_j"] *= 0.1
+    new = sealed(content, two.path / "accepted" / "new")
+    sha256 = json.loads(new.read_text())["sha256"]
+    new.rename(two.path / "accepted" / f"{sha256}.json")
+    old.unlink()
+    index = two.path / "index.json"
+    index.write_text(index.read_text().replace(entry.sha256, sha256))
+    code, told = looked(two)
+    assert code == 1
+    assert f"store-invalid: accepted/{sha256}.json: sum-net" in told
+    assert "put right what is named above" in told.splitlines()[-1]
 
 
 def test_a_file_that_is_gone_is_named_and_no_board_is_made_without_it(two: Store) -> None:

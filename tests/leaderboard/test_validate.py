@@ -27,6 +27,7 @@ from joulemark.harness.store import Run
 from joulemark.leaderboard.audit import audit, notes
 from joulemark.leaderboard.auditclaims import check_machine
 from joulemark.leaderboard.audittasks import shipped
+from joulemark.leaderboard.board import make_board
 from joulemark.leaderboard.commands import check
 from joulemark.leaderboard.knownanswers import KNOWN_ANSWERS, WEIGHTS
 from joulemark.leaderboard.knownhardware import known_gpu
@@ -34,7 +35,7 @@ from joulemark.leaderboard.knowntasks import TASK_HASHES
 from joulemark.leaderboard.outcomes import holds_bits
 from joulemark.leaderboard.schema import schema_text
 from joulemark.leaderboard.sentrun import as_run
-from joulemark.leaderboard.submission import pack, read_submission
+from joulemark.leaderboard.submission import pack, parse_submission, read_submission
 from joulemark.reports.documents import as_json
 from joulemark.reports.views import make_views
 
@@ -139,7 +140,7 @@ def test_every_code_is_documented() -> None:
 
 
 def _tells_codes(path: Path) -> bool:
-    return path.name.startswith("audit") or path.name in ("reading.py", "submission.py", "commands.py")
+    return path.name.startswith("audit") or path.name in ("reading.py", "references.py", "submission.py", "commands.py")
 
 
 _LEAVES = (
@@ -173,6 +174,19 @@ def test_whatever_a_value_is_changed_to_nothing_crashes(data: st.DataObject, val
 
 def test_a_board_ranks_what_was_sent_as_its_own_report_did(run: Run, valid: bytes, tmp_path: Path) -> None:
     _assert_alike(_ranked(_sent_and_unpacked(valid, tmp_path)), _ranked(run))
+
+
+def test_states_of_devices_come_through_and_each_stands_once(tmp_path: Path) -> None:
+    run = write_believable_run(tmp_path / "run", items=6, repeats=4, gpus=2)
+    packed = pack(run)
+    sent = parse_submission(packed)
+    for name in ("windows", "idle_window"):
+        assert [cell.model_dump()[name] for cell in sent.cells] == [cell.model_dump()[name] for cell in run.cells]
+    states = json.loads(packed)["states"]
+    assert len({json.dumps(each) for each in states}) == len(states)
+    assert packed.count(b"temperature_c") == len(states)
+    assert audit(sent) == []
+    assert "idle_of" not in make_board([sent]).runs[0].all_cells().decode()
 
 
 def test_part_scores_clusters_and_cut_answers_come_through(tmp_path: Path) -> None:

@@ -4,9 +4,12 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.special import erfinv
 
-from joulemark.reports.contest import By, Entries, ItemTable, differences, judge_frontier, rank_entries
+from joulemark.reports.contest import By, Entries, ItemTable, differences, judge_frontier, rank_entries, who_beats
+from joulemark.reports.stats import p_of_sum
 
 BYS: tuple[By, ...] = ("correct_per_wh", "quality", "energy")
 DRAWS = 2000
@@ -97,6 +100,29 @@ def test_a_clear_loser_is_dominated_and_clear_winners_are_on() -> None:
     share, named = judge_frontier(entries)
     assert named == ["on", "on", "dominated"]
     assert share[2] <= 0.001
+
+
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_who_surely_beats_whom_is_what_counting_all_draws_of_each_pair_says(seed: int, entrants: int) -> None:
+    rng = np.random.default_rng(seed)
+    at = rng.normal(size=(2, entrants))
+    # Whole numbers, so that many are equal: who is no better does not win.
+    points = np.round(3 * (at[0] + 0.3 * rng.normal(size=(200, entrants))))
+    logs = np.round(3 * (at[1] + 0.3 * rng.normal(size=(200, entrants))))
+    wins = (points[:, None, :] > points[:, :, None]) & (logs[:, None, :] < logs[:, :, None])
+    assert (who_beats(points, logs) == (wins.sum(axis=0) >= 190)).all()
+
+
+def test_pairs_that_no_correction_could_part_have_a_p_value_of_1_and_the_others_their_own() -> None:
+    entries = simulated(np.random.default_rng(33), [0.9, 0.6, 0.61, 0.3], [2.0, 1.0, 1.0, 3.0])
+    pairs = differences(entries, "correct_per_wh")
+    whole = p_of_sum(pairs.value, pairs.var, pairs.df, pairs.scatter, pairs.scatter_df)
+    likely = whole <= 0.05
+    np.fill_diagonal(likely, False)
+    assert likely.any()
+    assert pairs.p[likely] == pytest.approx(whole[likely])
+    assert pairs.p[1, 2] == 1.0
+    assert (pairs.only([3, 0]).p == pairs.p[np.ix_([3, 0], [3, 0])]).all()
 
 
 def test_twins_are_neither_better_than_each_other_nor_dominated() -> None:

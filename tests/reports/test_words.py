@@ -168,7 +168,7 @@ def test_a_tie_names_no_first_and_sets_the_best_quality_against_the_tied_one_nea
 def test_the_highest_score_is_called_better_only_where_it_is(make_run: Make, quality: float, alike: bool) -> None:
     models = {"thrifty": (0.7, 0.001, 9), "middle": (0.5, 0.004, 9), "best": (quality, 0.009, 9)}
     text = finding(make_views([make_run(models=models)])[0])
-    assert ("Nobody has surely more quality than its 65.8 points" in text) is alike
+    assert ("It has 65.8 points of quality; no other has surely more." in text) is alike
     assert ("best has the highest quality, 88.3 points, at 9" in text) is not alike
 
 
@@ -194,10 +194,29 @@ def test_who_ties_for_the_highest_quality_is_who_ties_when_ranked_by_it(make_run
     assert "that of best." in told
 
 
+def test_of_those_that_tie_the_ones_with_the_highest_quality_are_named_with_their_points(make_run: Make) -> None:
+    models = {"low": (0.5, 0.001, 9), "good": (0.86, 0.0018, 9), "best": (0.88, 0.0019, 9)}
+    view = make_views([make_run(models=models, items=200, spread=0.05, seed=5)])[0]
+    assert {row.model for row in view.rows if row.tied_with_first} == {*models}
+    points = {row.model: f"{row.quality:.1f}" for row in view.rows}
+    names = [row.model for row in view.ranked if row.tied_for_quality]
+    assert sorted(names) == ["best", "good"]
+    told = " and ".join(points[name] for name in names)
+    best = f"Of these, {' and '.join(names)} have the highest quality ({told} points), and no other is surely better."
+    assert best in finding(view)
+
+
+def test_of_many_that_share_a_caveat_three_are_named_and_the_others_counted(make_run: Make) -> None:
+    poor = {f"poor-{n}": (0.05 + 0.001 * n, 0.001, 9) for n in range(9)}
+    view = make_views([make_run(models={"good": (0.8, 0.002, 9), **poor}, tasks=("units",))], task="units")[0]
+    (told,) = [note for note in caveats(view) if "below the quality floor" in note]
+    assert re.match(r"poor-\d, poor-\d, poor-\d and 6 more are not ranked", told)
+
+
 def test_nobody_is_set_against_itself(make_run: Make) -> None:
     view = make_views([make_run(models={**ALIKE, "low": (0.4, 0.001, 9)}, seed=4, spread=0.05)])[0]
     assert "energy of" not in finding(view)
-    assert "Nobody has surely more quality" in finding(view)
+    assert "no other has surely more" in finding(view)
 
 
 @pytest.mark.parametrize(("floor", "told"), [(20.0, False), (60.0, True)])
