@@ -29,6 +29,8 @@ _AHEAD = 8
 """Things that a process may be ahead of what is taken: results would fill the memory."""
 _SELDOM = 100_000
 """New objects after which a forked process looks for some to free."""
+_TASKS = 16
+"""What a forked process does before a new one takes its place: what it looks at it copies, and never gives back."""
 T = TypeVar("T")
 R = TypeVar("R")
 _task: tuple[Callable[[Any], Any], Sequence[Any], dict[int, int]]
@@ -54,7 +56,7 @@ def work_apart(
     _return_memory()
     numbers = {id(each): number for number, each in enumerate(kept)}
     context = multiprocessing.get_context("fork")
-    with context.Pool(many, initializer=_take, initargs=((work, things, numbers),)) as pool, nothing_freed():
+    with context.Pool(many, _take, ((work, things, numbers),), maxtasksperchild=_TASKS) as pool, nothing_freed():
         waiting: deque[AsyncResult[bytes]] = deque()
         for number in range(len(things)):
             waiting.append(pool.apply_async(_do, (number,)))
