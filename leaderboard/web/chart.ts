@@ -298,7 +298,7 @@ function limits(drawn: Drawn, frame: Frame): [boolean, number, number, number, n
   ];
 }
 
-/** Curves of equal right answers per watt-hour, each named at the top. */
+/** Curves of equal right answers per watt-hour, each named where it leaves the frame. */
 function drawRates(pen: CanvasRenderingContext2D, svg: SVGElement, frame: Frame, ink: Ink): void {
   const least = Math.ceil(Math.log10((10 * 20) / 10 ** frame.to)), most = Math.floor(Math.log10((10 * frame.high) / 10 ** frame.from));
   let last = -Infinity;
@@ -322,6 +322,9 @@ function drawRates(pen: CanvasRenderingContext2D, svg: SVGElement, frame: Frame,
       words(svg, "", end, frame.top - 6, label, "middle");
       last = end;
     }
+    // What leaves at the right is named there.
+    const leaves = (10 ** power * 10 ** frame.to) / 10;
+    if (end >= frame.right - 40 && leaves > frame.low && leaves < frame.high) words(svg, "", frame.right, frame.y(leaves) - 6, label, "end");
   }
 }
 
