@@ -44,9 +44,9 @@ def pair_up(judged: Judged | None) -> str | None:
 
 
 def _shortened(p: Floats) -> list[float]:
-    """Only those are told in full that Holm's correction calls one or the other, by how many are compared."""
+    """Only those are told that Holm's correction calls one or the other, by how many are compared; none too small."""
     alpha = 1 - LEVEL
     told: list[float] = np.where(p > alpha, 1, 0).tolist()
     for at in np.flatnonzero((p > alpha / max(len(p), 1)) & (p <= alpha)).tolist():
-        told[at] = float(f"{p[at]:.{_DIGITS}g}")
+        told[at] = min(alpha, float(f"{p[at] * (1 + 0.5 * 10 ** (1 - _DIGITS)):.{_DIGITS}g}"))
     return told

@@ -93,12 +93,12 @@ def judge(content: bytes, file: Path, *, site: bool = True) -> bool:
     return True
 
 
-def look_at_site(sent: Any) -> None:
-    """Make a site of a valid submission, and look for what was planted in it."""
+def look_at_site(*sent: Any) -> None:
+    """Make a site of valid submissions, and look for what was planted in them."""
     from joulemark.leaderboard.board import make_board
     from joulemark.leaderboard.site import render_site
 
-    for path, content in render_site(make_board([sent]), "https://board.example").items():
+    for path, content in render_site(make_board(sent), "https://board.example").items():
         assert not path.startswith("/"), path
         assert ".." not in path.split("/"), path
         text = content.decode("utf-8", errors="ignore")

@@ -127,7 +127,9 @@ class Page {
     upTo("params", "params", PARAMS, (value) => count(value), state.params);
     upTo("memory", "memory_mb", MEMORY_MB, memory, state.memory);
     for (const name of ["licence", "precision"] as const) {
-      const known = [...new Set(rows.map((row) => named(board, name, row)).concat(state[name]))].filter(Boolean).sort();
+      // "MIT" and "mit" are one choice, as for `rank --licence`.
+      const told = rows.map((row) => named(board, name, row)).concat(state[name]).filter(Boolean).sort().reverse();
+      const known = [...new Map(told.map((value) => [value.toLowerCase(), value])).values()].sort();
       choices(find(name), [["", "any"], ...known.map((value): [string, string] => [value, value])], state[name]);
       find(name).parentElement!.hidden = !known.length;
     }

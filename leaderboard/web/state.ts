@@ -90,7 +90,7 @@ export function filters(board: Board, view: Shown, state: State): Filter[] {
   };
   const same = (name: "licence" | "precision", wanted: string) => (row: number) => {
     const value = named(board, name, row);
-    return value ? value === wanted : null;
+    return value ? value.toLowerCase() === wanted.toLowerCase() : null;
   };
   if (state.search) {
     const words = state.search.toLowerCase().split(/\s+/).filter(Boolean);

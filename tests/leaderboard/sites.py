@@ -39,8 +39,9 @@ class Site:
 
 
 def licensed(cell: Cell) -> Cell:
-    """One model in three does not tell its licence."""
-    told = cell.model_info.model_copy(update={"licence": None if cell.model.endswith("0") else "MIT"})
+    """One model in ten does not tell its licence, and another writes it otherwise."""
+    licence = {"0": None, "1": "mit"}.get(cell.model[-1], "MIT")
+    told = cell.model_info.model_copy(update={"licence": licence})
     return cell.model_copy(update={"model_info": told})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from made_runs import COUNTER, write_run
 
 from joulemark.leaderboard.board import make_board
 from joulemark.leaderboard.columns import as_columns
+from joulemark.leaderboard.pairs import _shortened
 from joulemark.leaderboard.submission import pack, parse_submission
 from joulemark.reports import apart
 from joulemark.reports.apart import work_apart
@@ -40,6 +42,17 @@ def test_what_the_page_works_out_reads_as_the_figures_that_were_left_out(tmp_pat
         if row.rank is not None:
             assert (row.rank - told["rank_low"], row.rank + told["rank_high"]) == (row.rank_low, row.rank_high)
     assert worked_out > len(rows) / 2
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=300))
+def test_no_difference_is_told_to_be_surer_than_it_is(p: list[float]) -> None:
+    for own, told in zip(p, _shortened(np.array(p)), strict=True):
+        if own > 0.05:
+            assert told == 1
+        elif own <= 0.05 / len(p):
+            assert told == 0
+        else:
+            assert own <= told <= min(0.05 + 1e-9, own * 1.002)
 
 
 def test_views_that_several_processes_make_are_those_of_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

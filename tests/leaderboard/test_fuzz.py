@@ -34,7 +34,7 @@ def test_random_changes_are_taken_or_refused_and_never_break_anything(valid: byt
 
 
 def test_what_is_planted_in_any_place_is_refused_or_comes_out_escaped(valid: bytes) -> None:
-    """All that pass, in one submission: a site of each by itself would take minutes."""
+    """All that pass, in one submission beside a plain one: a site of each by itself would take minutes."""
     together, taken = json.loads(valid), 0
     for content in planted(json.loads(valid), (MARK, "[a](http://example.invalid)")):
         try:
@@ -45,7 +45,8 @@ def test_what_is_planted_in_any_place_is_refused_or_comes_out_escaped(valid: byt
             taken += 1
             _adopt(together, json.loads(valid), content)
     together["run"]["plan"]["system_instruction"] = None
-    look_at_site(parse_submission(sealed(together)))
+    together["run"]["run_id"] = "20260101T000000-abcdef"
+    look_at_site(parse_submission(valid), parse_submission(sealed(together)))
     assert taken == 5, "places where anything passes: look at those that are new"
 
 
