@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import zlib
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -27,9 +25,9 @@ from joulemark.reports.views import View, views_of
 from joulemark.reports.wording import safe
 
 from .conflicts import Tellings, keep_apart, tellings_of
+from .names import page_name, run_tag
 from .pairs import pair_up
 from .sentrun import SentRun, as_run
-from .storeindex import Entry
 from .subjects import Subject, subject_of
 from .submission import Submission
 from .watching import watched
@@ -41,21 +39,12 @@ __all__ = [
     "BoardView",
     "ToldCell",
     "make_board",
-    "names_by_sender",
-    "page_name",
     "read_board",
     "sent_run",
     "tell_run",
 ]
 
-_PLAIN = re.compile(
-    r"(?!.*-[0-9a-f]{8}$)(?!(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$))[a-z0-9](?:[a-z0-9._-]{0,78}[a-z0-9_-])?"
-)
-"""What may stay as it is: neither hidden, nor like a name that was made, nor what some file systems fold or keep."""
-_HARMLESS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
-_MARKS = re.compile(r"[^A-Za-z0-9_-]+")
-_RUN_ID = re.compile(r"\d{8}T\d{6}-([0-9a-f]{6})")
-_HASH, _NAME, _SENDER = 8, 60, 40
+_ID = 8
 _MANY, MANY_ROWS = 8, 5_000
 """Submissions, and rows of all views, that are worth other processes."""
 
@@ -201,35 +190,9 @@ def tell_run(sent: Submission) -> BoardRun:
     return _tell(sent_run(sent), sent)
 
 
-def names_by_sender(entries: Sequence[Entry]) -> dict[str, str]:
-    """What to call the runs of these submissions: by who sent them, with the end of its id where one sent several.
-
-    Without those that nobody, or somebody of a long name, has sent: such runs are called by the end of their ids alone.
-    """
-    many = Counter(entry.by for entry in entries)
-    told = {entry.sha256: entry for entry in entries if entry.by and len(entry.by) <= _SENDER}
-    return {
-        sha256: safe(f"{entry.by}" if many[entry.by] == 1 else f"{entry.by} {_tag(entry.run_id)}")
-        for sha256, entry in told.items()
-    }
-
-
 def sent_run(sent: Submission, names: Mapping[str, str] = MappingProxyType({})) -> SentRun:
     """A submission as a run, called so or else by the end of its id."""
-    return as_run(sent, names.get(sent.sha256) or _tag(sent.run.run_id))
-
-
-def page_name(name: str) -> str:
-    """A name for a file or folder from a name that a stranger chose; no two names share one."""
-    if _PLAIN.fullmatch(name):
-        return name
-    plain = _MARKS.sub("-", name).strip("-_").lower()[:_NAME]
-    return f"{plain}-{hashlib.sha256(name.encode('utf-8', 'replace')).hexdigest()[:_HASH]}".lstrip("-")
-
-
-def _tag(run_id: str) -> str:
-    usual = _RUN_ID.fullmatch(run_id)
-    return usual[1] if usual else run_id if _HARMLESS.fullmatch(run_id) else page_name(run_id)
+    return as_run(sent, names.get(sent.sha256) or run_tag(sent.run.run_id))
 
 
 def _look_at(sent: Submission, names: Mapping[str, str]) -> _Read:
@@ -306,4 +269,4 @@ def _cells_json(run: Run, sha256: str) -> bytes:
 
 def _id(view: View) -> str:
     what = [view.task, view.asked, view.hardware, view.scope, view.grade]
-    return hashlib.sha256(canonical_json(what).encode()).hexdigest()[:_HASH]
+    return hashlib.sha256(canonical_json(what).encode()).hexdigest()[:_ID]

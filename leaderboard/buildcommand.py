@@ -43,8 +43,9 @@ def build(store: Path, out: Path, base_url: str | None, as_object: bool) -> int:
     if base_url is not None and not _ADDRESS.fullmatch(base_url):
         raise UsageError(f"--base-url {base_url!r} is no address such as https://example.org/board.")
     # What ranks and draws takes longer to load than `validate` to check a file.
-    from .board import names_by_sender, read_board
+    from .board import read_board
     from .history import tell_history
+    from .names import names_by_sender
     from .site import site_files
 
     kept = read_store(store)

@@ -9,9 +9,10 @@ from typing import Any
 
 from joulemark.reports.wording import MISSING, decimals_for, energy_unit, fixed, safe, span
 
-from .board import Board, page_name
+from .board import Board
 from .differences import Difference, Pair, Span
 from .history import Change, History, Replaced
+from .names import page_name
 from .storeindex import counts_of
 from .subjects import Subject
 

@@ -21,7 +21,8 @@ from joulemark.reports.rows import Figures, Row
 from joulemark.reports.views import View
 from joulemark.reports.wording import safe
 
-from .board import Board, BoardView, page_name
+from .board import Board, BoardView
+from .names import page_name
 from .pairs import MOST_PAIRED
 from .sections import notes_of
 

@@ -10,8 +10,9 @@ from functools import cached_property
 from joulemark.meters.errors import JoulemarkError
 from joulemark.reports.wording import safe
 
-from .board import BoardRun, page_name, tell_run
+from .board import BoardRun, tell_run
 from .differences import Difference, Figures, compare, figures_of
+from .names import page_name
 from .store import Store
 from .storeindex import Entry, index_text
 from .subjects import Subject, subject_of

@@ -12,7 +12,7 @@ from joulemark.reports.rows import Row
 from joulemark.reports.views import ALL
 from joulemark.reports.wording import DASH, number, rough, safe, span
 
-from .board import page_name
+from .names import page_name
 from .sections import Place, kind_of, line_of
 from .subjects import short_hardware, shortened
 

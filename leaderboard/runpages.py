@@ -8,8 +8,9 @@ from typing import Any
 from joulemark.reports.flags import in_words
 from joulemark.reports.wording import MISSING, joined, number, safe
 
-from .board import BoardRun, BoardView, ToldCell, page_name
+from .board import BoardRun, BoardView, ToldCell
 from .history import Change
+from .names import page_name
 from .sections import full_title
 
 __all__ = ["run_values"]

@@ -15,7 +15,7 @@ from joulemark.reports.method import method_of_board
 from joulemark.reports.views import ALL
 from joulemark.reports.wording import number, reach, safe
 
-from .board import MANY_ROWS, Board, BoardRun, BoardView, page_name
+from .board import MANY_ROWS, Board, BoardRun, BoardView
 from .changespage import changes_values, feed_values
 from .citation import bibtex, cff, version_of
 from .columns import as_script
@@ -23,6 +23,7 @@ from .datafiles import SUMS, Ledger, data_files, files_table
 from .hardwarepages import hardware_pages
 from .history import History
 from .modelpages import badge_json, model_values
+from .names import page_name
 from .pairs import MOST_PAIRED
 from .runpages import run_values
 from .sections import Place, once, places_by_model, section, task_title, views_by

@@ -8,8 +8,9 @@ from typing import Any
 from made_runs import COUNTER, write_run
 
 from joulemark.harness.store import Run
-from joulemark.leaderboard.board import Board, make_board, names_by_sender
+from joulemark.leaderboard.board import Board, make_board
 from joulemark.leaderboard.history import History, tell_history
+from joulemark.leaderboard.names import names_by_sender
 from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.store import ACCEPTED, INDEX, Store, read_store
 from joulemark.leaderboard.storeindex import Entry, entry_of, index_text

@@ -14,7 +14,8 @@ from playwright.sync_api import Page
 
 from joulemark.harness.record import Cell
 from joulemark.harness.store import Run
-from joulemark.leaderboard.board import Board, page_name
+from joulemark.leaderboard.board import Board
+from joulemark.leaderboard.names import page_name
 from joulemark.leaderboard.submission import Submission
 from joulemark.reports.documents import as_json
 from joulemark.reports.views import View, make_views

@@ -19,9 +19,10 @@ from hypothesis import strategies as st
 from keeping import BASE, MODELS, Kept, keep, page
 from made_runs import COUNTER, write_run
 
-from joulemark.leaderboard.board import make_board, names_by_sender, page_name
+from joulemark.leaderboard.board import make_board
 from joulemark.leaderboard.differences import Pair, Span
 from joulemark.leaderboard.history import tell_history
+from joulemark.leaderboard.names import names_by_sender, page_name
 from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.store import INDEX, read_store
 

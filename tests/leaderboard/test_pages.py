@@ -26,8 +26,9 @@ from playwright.sync_api import Browser
 from joulemark.harness.cli import cli
 from joulemark.harness.record import Accelerator, Cell
 from joulemark.leaderboard import datafiles
-from joulemark.leaderboard.board import make_board, page_name
+from joulemark.leaderboard.board import make_board
 from joulemark.leaderboard.buildcommand import write_site
+from joulemark.leaderboard.names import page_name
 from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.sitemap import sitemap_files
 from joulemark.leaderboard.store import ACCEPTED, INDEX

@@ -15,9 +15,10 @@ from click.testing import CliRunner
 from playwright.sync_api import Page
 from sites import COMPARED, HOSTILE, Site, one_of_each
 
-from joulemark.leaderboard.board import make_board, page_name
+from joulemark.leaderboard.board import make_board
 from joulemark.leaderboard.buildcommand import write_site
 from joulemark.leaderboard.commands import leaderboard
+from joulemark.leaderboard.names import page_name
 from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.submission import pack
 from joulemark.meters.errors import UsageError
