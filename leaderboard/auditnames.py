@@ -7,6 +7,8 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from joulemark.reports.names import ALL
+
 from .findings import Finding
 from .submission import Submission
 
@@ -42,6 +44,10 @@ def check_names(sent: Submission) -> Iterator[Finding]:
         if (text, is_name) not in met:
             met.add((text, is_name))
             yield from _look(path, text, is_name=is_name)
+    for number, cell in enumerate(sent.cells):
+        if cell.task == ALL:
+            message = f"boards call all tasks together {ALL!r}; rename it."
+            yield Finding(code="name-reserved", path=f"cells[{number}].task", message=message)
 
 
 def _check_many(sent: Submission) -> Iterator[Finding]:

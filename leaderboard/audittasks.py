@@ -75,13 +75,17 @@ def _check_questions(asked: QuestionSet, at: str) -> Iterator[Finding]:
     ):
         message = f"they are not the shipped questions of {asked.task}; {_UPGRADE}"
         yield Finding(code="task-questions", path=f"{at}.hashes", message=message)
+    elif asked.levels != shipped(asked.task).levels[: len(asked.docs)] or asked.clusters:
+        message = f"the questions of {asked.task} have other levels, and each stands by itself; {_UPGRADE}"
+        yield Finding(code="task-questions", path=f"{at}.levels", message=message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shipped:
-    """A task's questions: the SHA-256 of each, as lm-eval makes it, and what the best constant answer scores."""
+    """A task's questions: SHA-256 of each, as lm-eval makes it, its level, and what the best constant answer scores."""
 
     hashes: tuple[str, ...]
+    levels: tuple[int, ...]
     chance: float
 
 
@@ -94,5 +98,7 @@ def shipped(task: str) -> Shipped:
     texts = (json.dumps(question, indent=2, ensure_ascii=False) for question in questions)
     most = Counter(question["answer"] for question in questions).most_common(1)[0][1]
     return Shipped(
-        hashes=tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts), chance=most / len(questions)
+        hashes=tuple(hashlib.sha256(text.encode()).hexdigest() for text in texts),
+        levels=tuple(question["level"] for question in questions),
+        chance=most / len(questions),
     )

@@ -5,16 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from joulemark.harness.record import Cell, MeterInfo
 from joulemark.harness.store import Run, canonical_json
-from joulemark.meters.errors import Incomparable
+from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.reports.apart import work_apart
 from joulemark.reports.documents import MOST_ROWS
 from joulemark.reports.entrants import Entrant
@@ -25,9 +25,12 @@ from joulemark.reports.views import View, views_of
 from joulemark.reports.wording import safe
 
 from .conflicts import Tellings, keep_apart, tellings_of
-from .names import page_name, run_tag
+from .findings import refuse
+from .names import names_by_sender, page_name, run_tag
 from .pairs import pair_up
 from .sentrun import SentRun, as_run
+from .store import ACCEPTED, Store
+from .storeindex import Entry
 from .subjects import Subject, subject_of
 from .submission import Submission
 from .watching import watched
@@ -151,38 +154,43 @@ class _Read:
     tellings: Tellings
 
 
-Named = TypeVar("Named")
-
-
-def make_board(submissions: Iterable[Submission], names: Mapping[str, str] = MappingProxyType({})) -> Board:
+def make_board(submissions: Iterable[Submission], entries: Sequence[Entry] = ()) -> Board:
     """Rank the runs of these submissions together, just as `joulemark rank` ranks run directories.
 
     Args:
         submissions: What to rank.
-        names: What their runs are called, by the submission's SHA-256 (`names_by_sender`).
+        entries: What a store's index says of them: who sent them, and when they were accepted.
 
     Raises:
         Incomparable: There is no submission, or none with anything to rank.
         UsageError: The items of one do not fit its cells.
     """
-    return _rank([_look_at(sent, names) for sent in submissions])
+    names = names_by_sender(entries)
+    return _rank([_look_at(sent, names) for sent in submissions], entries)
 
 
-def read_board(
-    named: Sequence[Named], read: Callable[[Named], Submission], names: Mapping[str, str] = MappingProxyType({})
-) -> Board:
-    """The same of many submissions, which are read in several processes and never all in memory.
+def read_board(store: Store) -> Board:
+    """The same of a store's current submissions, which are read in several processes and never all in memory.
 
     Raises:
-        Refused: One cannot be read.
+        Refused: One cannot be read, or not be ranked.
         Incomparable, UsageError: As `make_board`.
     """
     # Here, so that all processes share it.
     import pyarrow.parquet  # noqa: F401
 
-    with closing(work_apart(lambda name: _look_at(read(name), names), named, few=len(named) < _MANY)) as found:
-        looked_at = [*watched(named, lambda _: next(found), "submissions")]
-    return _rank(looked_at)
+    entries = store.current
+    names = names_by_sender(entries)
+
+    def look(entry: Entry) -> _Read:
+        try:
+            return _look_at(store.read(entry), names)
+        except UsageError as problem:
+            refuse("store-invalid", f"{ACCEPTED}/{entry.sha256}.json", f"{problem} Remove the file and its line.")
+
+    with closing(work_apart(look, entries, few=len(entries) < _MANY)) as found:
+        looked_at = [*watched(entries, lambda _: next(found), "submissions")]
+    return _rank(looked_at, entries)
 
 
 def tell_run(sent: Submission) -> BoardRun:
@@ -200,12 +208,15 @@ def _look_at(sent: Submission, names: Mapping[str, str]) -> _Read:
     return _Read(run=_tell(run, sent), tried=look_at(run), tellings=tellings_of(sent))
 
 
-def _rank(found: Sequence[_Read]) -> Board:
+def _rank(found: Sequence[_Read], entries: Sequence[Entry]) -> Board:
     if not found:
         raise Incomparable("the store has no submission; accept one with `joulemark leaderboard add FILE --store DIR`.")
     in_order = sorted(found, key=lambda each: (each.tried.run_id, each.run.sha256))
-    once = {each.tried.run_id: (each.tried, each.tellings) for each in in_order}
-    views, pairs = views_of(keep_apart([*once.values()]), beside=pair_up)
+    once = {each.tried.run_id: each for each in in_order}
+    accepted = {entry.sha256: (entry.added_at or entry.created_at, entry.by or "") for entry in entries}
+    by_age = sorted(once.values(), key=lambda each: accepted.get(each.run.sha256, ("", ""))[0])
+    told = [(each.tried, each.tellings, accepted.get(each.run.sha256, ("", each.run.sha256))[1]) for each in by_age]
+    views, pairs = views_of(keep_apart(told), beside=pair_up)
     bare: dict[int, Entrant] = {}
     return Board(
         views=tuple(

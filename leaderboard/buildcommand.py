@@ -45,11 +45,10 @@ def build(store: Path, out: Path, base_url: str | None, as_object: bool) -> int:
     # What ranks and draws takes longer to load than `validate` to check a file.
     from .board import read_board
     from .history import tell_history
-    from .names import names_by_sender
     from .site import site_files
 
     kept = read_store(store)
-    board = read_board(kept.current, kept.read, names_by_sender(kept.current))
+    board = read_board(kept)
     # All of it is kept to the end: looking through it for what may go takes a fifth of the time.
     gc.freeze()
     pages, size = write_site(site_files(board, base_url, tell_history(kept)), out)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -20,6 +20,7 @@ from joulemark.reports.entrants import Entrant
 from joulemark.reports.samples import question_of
 from joulemark.reports.tried import Tried
 
+from .audittasks import is_ours
 from .outcomes import QuestionSet
 from .submission import Submission
 
@@ -31,27 +32,28 @@ _DIGITS = 8
 
 
 def tellings_of(sent: Submission) -> Tellings:
-    """Of each task of a submission."""
+    """Of each task of a submission but those that are shipped, which `audit` compares with what they are."""
     sets = [_digest(_known(each)) for each in sent.items.sets]
     cells: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for cell in sent.cells:
-        if cell.status == "ok":
+        if cell.status == "ok" and not is_ours(cell.task):
             cells[cell.task, question_of([cell])].append(cell)
     return {key: _digest(_told(own, sets, sent)) for key, own in cells.items()}
 
 
-def keep_apart(found: Sequence[tuple[Tried, Tellings]]) -> list[Tried]:
-    """The runs; who tells otherwise than most do, or than the first where none are more, asks another question.
+def keep_apart(found: Sequence[tuple[Tried, Tellings, str]]) -> list[Tried]:
+    """The runs; who tells otherwise than most senders do, or than the first of as many, asks another question.
 
     Args:
-        found: Runs, the oldest first, and what is told of their tasks.
+        found: Runs, in the order in which they were accepted, what is told of their tasks, and by whom.
     """
-    many: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
-    for _, tellings in found:
+    senders: dict[tuple[str, str], dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for _, tellings, sender in found:
         for key, digest in tellings.items():
-            many[key][digest] += 1
-    usual = {key: count.most_common(1)[0][0] for key, count in many.items() if len(count) > 1}
-    return [_set_apart(tried, {k: d for k, d in told.items() if usual.get(k, d) != d}) for tried, told in found]
+            senders[key][digest].add(sender)
+    # Of those that as many tell, `max` takes the first.
+    usual = {key: max(told, key=lambda each: len(told[each])) for key, told in senders.items()}
+    return [_set_apart(tried, {k: d for k, d in told.items() if usual[k] != d}) for tried, told, _ in found]
 
 
 def _set_apart(tried: Tried, other: Tellings) -> Tried:

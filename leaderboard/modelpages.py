@@ -71,7 +71,8 @@ def badge_text(own: Sequence[Place]) -> str:
     view = own[0].each.view
     many = len(view.tasks)
     what = f"over {many} tasks" if view.task == ALL and many > 1 else f"on {shortened(view.tasks[0])}"
-    grade = view.grade or "no energy"
+    measured = any(place.row.energy_wh_per_1k is not None for place in own)
+    grade = view.grade if view.grade and measured else "no energy"
     rows = [place.row for place in own if place.row.rank is not None]
     if not rows:
         return f"not ranked {what}, {_rows_of(own)}, {grade}"

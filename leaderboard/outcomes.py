@@ -54,7 +54,7 @@ class QuestionSet(Part):
 
     task: str
     task_hash: str | None = None
-    docs: tuple[Annotated[int, Field(ge=0)], ...] = Field(fail_fast=True, max_length=MOST_ITEMS)
+    docs: tuple[Annotated[int, Field(ge=0)], ...] = Field(fail_fast=True, min_length=1, max_length=MOST_ITEMS)
     hashes: tuple[Hash, ...] = Field(fail_fast=True, default=(), max_length=MOST_ITEMS)
     levels: tuple[Annotated[int, Field(ge=0, le=1000)] | None, ...] = Field(
         fail_fast=True, default=(), max_length=MOST_ITEMS

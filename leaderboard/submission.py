@@ -38,7 +38,7 @@ __all__ = ["SCHEMA", "Submission", "digest", "pack", "parse_submission", "read_s
 
 SCHEMA = "joulemark.submission/1"
 _DIGITS, _FEW_DIGITS = 9, 6
-_EXACT = {"gross_j", "u_j", "rel_u_scale", "rel_u_workload", "accuracy", "chance", "scores"}
+_EXACT = {"slowed_s", "gross_j", "u_j", "rel_u_scale", "rel_u_workload", "accuracy", "chance", "scores"}
 """What ranges and the frontier are drawn from: the draws' seeds are made of it (`reports.contest`)."""
 _ROUGH = {"duration_s", "other_cpu_cores", "cooled_s"}
 """What nothing else is worked out from."""
@@ -204,6 +204,8 @@ def _refuse_wrong(problem: ValidationError) -> NoReturn:
 def _check_outcomes(sent: Submission) -> None:
     """That scores are there for just the questions that were asked, of just the cells that were finished."""
     finished = {cell.cell_id for cell in sent.cells if cell.status == "ok"}
+    if not finished:
+        refuse("items", "cells", "no cell was finished, so that there is nothing to show; measure again.")
     for cell_id in finished ^ sent.items.cells.keys():
         refuse("items", f"items.cells.{cell_id}", "each finished cell has items, and no other has; pack the run again.")
     for cell_id, outcome in sent.items.cells.items():

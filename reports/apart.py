@@ -12,25 +12,22 @@ import multiprocessing
 import os
 import pickle
 import sys
-from collections import deque
 from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 from joulemark.harness.store import nothing_freed
-
-if TYPE_CHECKING:
-    from multiprocessing.pool import AsyncResult
+from joulemark.meters.errors import UsageError
 
 __all__ = ["work_apart"]
 
 MOST_PROCESSES = 4
-_AHEAD = 8
-"""Things that a process may be ahead of what is taken: results would fill the memory."""
 _SELDOM = 100_000
 """New objects after which a forked process looks for some to free."""
 _TASKS = 16
-"""What a forked process does before a new one takes its place: what it looks at it copies, and never gives back."""
+"""What a forked process does, before the results are taken and others are forked."""
 T = TypeVar("T")
 R = TypeVar("R")
 _task: tuple[Callable[[Any], Any], Sequence[Any], dict[int, int]]
@@ -55,15 +52,25 @@ def work_apart(
         return
     _return_memory()
     numbers = {id(each): number for number, each in enumerate(kept)}
-    context = multiprocessing.get_context("fork")
-    with context.Pool(many, _take, ((work, things, numbers),), maxtasksperchild=_TASKS) as pool, nothing_freed():
-        waiting: deque[AsyncResult[bytes]] = deque()
-        for number in range(len(things)):
-            waiting.append(pool.apply_async(_do, (number,)))
-            if len(waiting) > many * _AHEAD:
-                yield _read(waiting.popleft().get(), kept)
-        while waiting:
-            yield _read(waiting.popleft().get(), kept)
+    told = work, things, numbers
+    with nothing_freed():
+        for start in range(0, len(things), many * _TASKS):
+            some = range(start, min(start + many * _TASKS, len(things)))
+            # Anew for each part, since what a forked process looks at it copies, and never gives back.
+            with _processes(many, told) as pool:
+                try:
+                    yield from (_read(content, kept) for content in pool.map(_do, some))
+                except BrokenProcessPool as problem:
+                    raise UsageError(
+                        "a process that worked on a part of it was ended from outside, as a system does that runs out "
+                        "of memory; free some, or use a larger machine."
+                    ) from problem
+                finally:
+                    pool.shutdown(cancel_futures=True)
+
+
+def _processes(many: int, told: tuple[Any, ...]) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(many, multiprocessing.get_context("fork"), _take, (told,))
 
 
 def _return_memory() -> None:

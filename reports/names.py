@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     from .entrants import Entrant
     from .rows import Row
 
-__all__ = ["LISTED", "Name", "all_of", "broken", "cut_apart", "legend", "name_entrants", "pieces", "together"]
+__all__ = ["ALL", "LISTED", "Name", "all_of", "broken", "cut_apart", "legend", "name_entrants", "pieces", "together"]
 
+ALL = "all"
+"""What a view over all tasks calls its task."""
 LISTED = 3
 """So many entrants are told by name; of more their number."""
 

@@ -25,7 +25,7 @@ from .entrants import Entrant, asked_of, belied, in_order, without_quality_in
 from .filters import Filters
 from .hypervolume import Hypervolume
 from .losses import left_out, losses
-from .names import LISTED, Name, name_entrants
+from .names import ALL, LISTED, Name, name_entrants
 from .peculiar import told_apart
 from .placing import Judged, order, place
 from .progress import Progress
@@ -38,7 +38,6 @@ __all__ = ["ALL", "FLOOR", "View", "make_views", "views_of"]
 _VARIANTS = frozenset(task.name for task in THREE_SHOT)
 """Questions that are asked a second time, in another way: they would count twice over all tasks."""
 
-ALL = "all"
 FLOOR = 20.0
 _MANY = 5_000
 """Rows of all views that are worth other processes."""

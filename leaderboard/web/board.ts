@@ -3,7 +3,7 @@
 import { Chart } from "./chart";
 import { fill, nearest } from "./chooser";
 import { type Board, figure, named, loaded } from "./data";
-import { current, key, keys } from "./entrants";
+import { type Entrant, current, entrants, key } from "./entrants";
 import type { Line, Taker } from "./files";
 import { count, fixed, memory, short } from "./format";
 import { type Place, isWhole, judge } from "./judge";
@@ -37,6 +37,7 @@ class Page {
   private firstWords: Words = { finding: find("finding").textContent!, notes: [...find("notes").querySelectorAll("li")].map((note) => note.textContent!) };
   /** Of the whole view. */
   private said: Words = this.firstWords;
+  private known: Map<string, Entrant> | null = null;
   private lit: number | null = null;
   private cursor: number | null = null;
   private chart = new Chart(find("chart"));
@@ -52,12 +53,12 @@ class Page {
   /** Take up the address, and say what of it the board no longer has. */
   private read(): void {
     const { board } = this, state = readState(location.hash, board), wanted = new URLSearchParams(location.hash.slice(1)).get("view");
-    const known = state.pins.length ? keys(board) : new Set<string>(), pins = state.pins.map((pin) => current(board, pin, known));
-    const gone = state.pins.filter((_, at) => pins[at] === null), lost: string[] = [];
+    const pins = state.pins.map((pin) => current(board, pin, this.entrants)), lost: string[] = [];
+    const gone = state.pins.filter((_, at) => !pins[at]), found = pins.filter((each) => each !== null);
     if (wanted !== null && wanted !== state.view) lost.push("The link's view is not on this board any more; this is the board's first.");
-    if (state.pins.some((pin, at) => pins[at] !== null && pins[at] !== pin)) lost.push("A pinned run was superseded: what took its place is pinned.");
+    if (state.pins.some((pin, at) => pins[at] && !pin.endsWith(`@${pins[at].run}`))) lost.push("A pinned run was superseded: what took its place is pinned.");
     if (gone.length) lost.push(`Pins that are not on this board any more: ${gone.join(", ")}.`);
-    this.state = { ...state, pins: [...new Set(pins.filter((pin) => pin !== null))] };
+    this.state = { ...state, pins: [...new Set(found.map((each) => each.key))] };
     find("lost").textContent = lost.join(" ");
   }
 
@@ -130,7 +131,7 @@ class Page {
       // "MIT" and "mit" are one choice, as for `rank --licence`.
       const told = rows.map((row) => named(board, name, row)).concat(state[name]).filter(Boolean).sort().reverse();
       const known = [...new Map(told.map((value) => [value.toLowerCase(), value])).values()].sort();
-      choices(find(name), [["", "any"], ...known.map((value): [string, string] => [value, value])], state[name]);
+      choices(find(name), [["", "any"], ...known.map((value): [string, string] => [value, value])], known.find((value) => value.toLowerCase() === state[name].toLowerCase()) ?? "");
       find(name).parentElement!.hidden = !known.length;
     }
     find<HTMLInputElement>("floor").value = String(this.floor);
@@ -199,7 +200,7 @@ class Page {
     if (state.page > pages) this.move({ page: pages });
     this.lit = this.cursor = null;
     find("tip").hidden = true;
-    find("picture").hidden = !this.rows.length;
+    find("picture").hidden = !this.rows.some((row) => figure(board, "energy", row) && figure(board, "quality", row) !== null);
     find("rates").hidden = mixed(view);
     this.speak();
     this.draw();
@@ -230,9 +231,15 @@ class Page {
     return { board, view, rows, places, page: state.page, pins: this.pins(), sort: state.sort, down: state.down };
   }
 
+  /** All entrants: of tens of thousands they take a while, so not before one is pinned. */
+  private get entrants(): Map<string, Entrant> {
+    return (this.known ??= entrants(this.board));
+  }
+
+  /** The rows shown of whom the reader pinned, in whichever view that was. */
   private pins(): Set<number> {
-    const wanted = new Set(this.state.pins);
-    return new Set(wanted.size ? this.rows.filter((row) => wanted.has(key(this.board, row))) : []);
+    const wanted = new Set(this.state.pins.flatMap((pin) => this.view.parts.map((part) => this.entrants.get(pin)?.rows.get(part))));
+    return new Set(wanted.size ? this.rows.filter((row) => wanted.has(row)) : []);
   }
 
   private draw(): void {
@@ -321,7 +328,7 @@ class Page {
   }
 
   private pin(row: number): void {
-    const own = key(this.board, row), { pins } = this.state;
+    const own = this.entrants.get(key(this.board, row))!.key, { pins } = this.state;
     this.move({ pins: pins.includes(own) ? pins.filter((each) => each !== own) : [...pins, own] });
     this.draw();
     this.table();

@@ -47,9 +47,9 @@ class Page {
   /** Take up the address; what the board no longer has is said. */
   private read(): void {
     const wanted = [...new Set(new URLSearchParams(location.hash.slice(1)).getAll("pin"))];
-    const now = wanted.map((key) => current(this.board, key, this.known)), found = now.map((key) => this.known.get(key ?? ""));
-    const lost = wanted.filter((_, at) => !found[at]), followed = now.some((key, at) => key && key !== wanted[at]);
-    this.show([...new Set(found.filter((each) => each !== undefined))].slice(0, MOST));
+    const found = wanted.map((pin) => current(this.board, pin, this.known));
+    const lost = wanted.filter((_, at) => !found[at]), followed = found.some((each, at) => each && !wanted[at].endsWith(`@${each.run}`));
+    this.show([...new Set(found.filter((each) => each !== null))].slice(0, MOST));
     const said = [...(followed ? ["A run of the link was superseded: what took its place is shown."] : []), ...(lost.length ? [`Not on this board: ${lost.join(", ")}.`] : [])];
     if (said.length) find("said").textContent = said.join(" ");
   }

@@ -18,20 +18,33 @@ export function key(board: Board, row: number): string {
   return `${named(board, "label", row)}@${named(board, "run", row)}`;
 }
 
-/** What tells all rows. */
-export function keys(board: Board): Set<string> {
-  return new Set(board.columns.run.map((_, row) => key(board, row)));
+/**
+ * Whom a pin means on the board as it is now, in its own run or in what took that one's place; null where that is gone or
+ * open. A label changes with who else has sent the model: it only tells the settings of a run that has several.
+ */
+export function current(board: Board, pin: string, known: Map<string, Entrant>): Entrant | null {
+  const at = pin.lastIndexOf("@"), label = pin.slice(0, at), own = pin.slice(at + 1), later = board.successors[own];
+  const found = (run: string) => known.get(`${label}@${run}`) ?? like(label, run, known);
+  return found(own) ?? (later === undefined ? null : found(later));
 }
 
-/** A pin as the board has it now, that of a superseded run in what took its place; null where it is gone. */
-export function current(board: Board, pin: string, known: { has(key: string): boolean; keys(): Iterable<string> }): string | null {
-  if (known.has(pin)) return pin;
-  const at = pin.lastIndexOf("@"), run = `@${board.successors[pin.slice(at + 1)]}`, named = pin.slice(0, at);
-  if (known.has(named + run)) return named + run;
-  // Labels have the run's name too where several have the model.
-  const bare = (label: string) => label.split(" (")[0];
-  const like = [...known.keys()].filter((each) => each.endsWith(run) && bare(each.slice(0, -run.length)) === bare(named));
-  return like.length === 1 ? like[0] : null;
+function like(label: string, run: string, known: Map<string, Entrant>): Entrant | null {
+  const called = ({ model }: Entrant) => label === model || label.startsWith(`${model} (`) || label.startsWith(`${model} [`);
+  const all = [...new Set(known.values())].filter((each) => each.run === run && called(each));
+  // Of "m" and "m (large)" the longer one is meant.
+  const longest = all.reduce((most, { model }) => Math.max(most, model.length), 0), those = all.filter(({ model }) => model.length === longest);
+  const fit = those.length === 1 ? those : those.filter((each) => agree(settings(label, longest), settings(each.key.slice(0, -run.length - 1), longest)));
+  return fit.length === 1 ? fit[0] : null;
+}
+
+/** Such as batch_size=1, of a label whose model's name is so long. */
+function settings(label: string, from: number): string[] {
+  return (/\((.*)\)/.exec(label.slice(from))?.[1] ?? "").split(", ").filter((part) => part.includes("="));
+}
+
+/** Whether one has all that the other tells: labels tell what differs, which is more beside more others. */
+function agree(one: string[], other: string[]): boolean {
+  return one.every((part) => other.includes(part)) || other.every((part) => one.includes(part));
 }
 
 /**

@@ -44,13 +44,18 @@ export function readState(hash: string, board: Board): State {
     memory: amount("memory"),
     licence: told.get("licence") ?? "",
     precision: told.get("precision") ?? "",
-    floor: amount("floor"),
+    // Whole, as the slider has it and the page tells it.
+    floor: whole(amount("floor")),
     budget: amount("budget"),
     sort: sort.replace(/^-/, ""),
     down: sort.startsWith("-"),
     page: Math.max(1, Math.floor(amount("page") ?? 1)),
     pins: told.getAll("pin"),
   };
+}
+
+function whole(value: number | null): number | null {
+  return value === null ? null : Math.round(value);
 }
 
 export function writeState(state: State, board: Board): string {

@@ -1,6 +1,6 @@
 /** What entrants share, and what surely differs between them there, in plain words. */
 
-import { type Board, type View, named } from "./data";
+import { type Board, type View, figure, named } from "./data";
 import type { Entrant } from "./entrants";
 import { joined, short } from "./format";
 import { evenInJoules, surely } from "./judge";
@@ -36,7 +36,15 @@ export function groups(board: Board, chosen: Entrant[]): Group[] {
     group.sides.push(...sides);
     found.set(view.asked, group);
   }
-  return [...found.values()].filter((each) => new Set(each.sides.map((side) => side.at)).size > 1);
+  return once(board, [...found.values()].filter((each) => new Set(each.sides.map((side) => side.at)).size > 1));
+}
+
+/** Without those that another one holds: a run of one task has the same rows under "all tasks" and under the task. */
+function once(board: Board, all: Group[]): Group[] {
+  const told = all.map((group) => new Set(group.sides.map(({ at, view, row }) =>
+    JSON.stringify([at, view.what, view.hardware, view.scope, view.grade, view.end - view.start, view.ranked, figure(board, "quality", row), figure(board, "energy", row)]))));
+  const holds = (one: number, other: number) => [...told[other]].every((side) => told[one].has(side));
+  return all.filter((_, at) => !all.some((_, one) => one !== at && holds(one, at) && (one < at || !holds(at, one))));
 }
 
 /** Sentences on a group; only what the data can prove is called sure. */
@@ -55,8 +63,7 @@ function inView(board: Board, view: View, sides: Side[], name: (side: Side) => s
   const judged = new Set(view.judged), able = sides.map((side) => side.row).filter((row) => judged.has(row));
   if (able.length && !view.paired) return ["Not compared: this view is too large for that."];
   if (able.length && !pairs) return ["Not compared: what compares them could not be loaded."];
-  // Over all pairs of the view, of which readers choose the extremes, and not over those that they chose.
-  const sure = pairs ? surely(board, view, view.judged, pairs) : [];
+  const sure = pairs ? surePairs(board, view, pairs) : [];
   const by = new Map(sides.map((side) => [side.row, name(side)]));
   const told = able.flatMap((row) => {
     const beaten = sure.filter(([winner, loser]) => winner === row && by.has(loser)).map(([, loser]) => loser);
@@ -78,6 +85,16 @@ function inView(board: Board, view: View, sides: Side[], name: (side: Side) => s
   if (view.modelled_by) told.push("This rests on a model of power, not on measured joules.");
   if (new Set(able.map((row) => named(board, "run", row))).size > 1) told.push("They were measured in different runs: what changed on the machine between these is in no interval.");
   return told;
+}
+
+/**
+ * Over all pairs that have a rank, as the ranks' ranges are; where one of the two has none, over all that are judged.
+ * Never over those alone that readers chose, since these are the extremes.
+ */
+function surePairs(board: Board, view: View, pairs: Pairs): [number, number][] {
+  const ranked = new Set(view.judged.filter((row) => figure(board, "rank", row) !== null));
+  const others = surely(board, view, view.judged, pairs).filter((pair) => !pair.every((row) => ranked.has(row)));
+  return [...surely(board, view, [...ranked], pairs), ...others];
 }
 
 function pairsOf(rows: number[]): [number, number][] {

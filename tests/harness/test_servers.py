@@ -243,7 +243,9 @@ def test_a_server_elsewhere_has_the_energy_of_the_meter_that_is_said_to_see_it(
     cells = by_model(tmp_path / "run")
     for cell in cells["far"]:
         assert "outside_meter" not in cell.flags
-        assert cell.energy.gross_j == pytest.approx(50 * cell.energy.window_s, abs=3 * cell.energy.u_j)
+        # The thread that stands for the counter writes what it worked out a moment before; a real one has no such lag.
+        late_j = 50 * 1e-4
+        assert cell.energy.gross_j == pytest.approx(50 * cell.energy.window_s, abs=3 * cell.energy.u_j + late_j)
         # The counters count as much while nothing is asked, so that nothing is above that.
         assert cell.energy.net_j is None
         assert cell.model_info.peak_rss_mb is None

@@ -310,6 +310,13 @@ CONTENTS: list[tuple[str, str, Change]] = [
         "flag",
         lambda c: c["cells"][0].update(other_cpu_cores=0.0, flags=["busy_machine"]),
     ),
+    ("levels of one's own", "task-questions", lambda c: c["items"]["sets"][0].update(levels=[])),
+    ("questions that are said to belong together", "task-questions", lambda c: _clustered(c)),
+    ("no question at all", "schema", lambda c: c["items"]["sets"][0].update(docs=[], hashes=[], levels=[])),
+    ("nothing that was finished", "items", lambda c: _failed(c)),
+    ("heat that no flag tells of", "flag", lambda c: _hot(c, [])),
+    ("a flag of heat without any", "flag", lambda c: _hot(c, ["throttled"], slowed_s=5.0)),
+    ("a task that is named as all of them are", "name-reserved", put("cells", 0, "task", to="all")),
     ("outcomes by reference that fill the memory", "too-many", lambda c: _repeated(c, 51, questions=100_000)),
     ("a crowd of models", "too-many", lambda c: _repeated(c, 501, questions=8)),
     ("no error at all", "claim-error", put("run", "meters", 0, "rel_u", to=0.0)),
@@ -336,6 +343,30 @@ def _slowly(content: Content) -> None:
         energy["net_j"] *= 0.1
         energy["gross_j"] = energy["net_j"] + energy["idle_j"]
         cell["phases"] = {name: joules * 0.1 for name, joules in cell["phases"].items()}
+
+
+def _clustered(content: Content) -> None:
+    asked = content["items"]["sets"][0]
+    asked["clusters"] = [0] * len(asked["docs"])
+
+
+def _failed(content: Content) -> None:
+    for cell in content["cells"]:
+        cell["status"] = "failed"
+    content["items"] = {"sets": [], "cells": {}}
+
+
+def _hot(content: Content, flags: list[str], slowed_s: float = 5.000001) -> None:
+    """In the window the clock was held down for a microsecond more than before, beside a long time before that."""
+    content["states"] = [{"device": "host", "slowed_s": 5.0}, {"device": "host", "slowed_s": slowed_s}]
+    cell = content["cells"][0]
+    cell["flags"] = flags
+    cell["windows"] = [{**cell["windows"][0], "states": [[0], [1]]}]
+    for other in content["cells"][1:]:
+        for window in other["windows"]:
+            window.pop("states", None)
+    for idle in content["idle_windows"]:
+        idle.pop("states", None)
 
 
 def _unscored(content: Content) -> None:

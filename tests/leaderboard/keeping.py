@@ -10,7 +10,6 @@ from made_runs import COUNTER, write_run
 from joulemark.harness.store import Run
 from joulemark.leaderboard.board import Board, make_board
 from joulemark.leaderboard.history import History, tell_history
-from joulemark.leaderboard.names import names_by_sender
 from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.store import ACCEPTED, INDEX, Store, read_store
 from joulemark.leaderboard.storeindex import Entry, entry_of, index_text
@@ -30,9 +29,7 @@ class Kept:
 
     def __init__(self, folder: Path) -> None:
         self.store: Store = read_store(folder)
-        self.board: Board = make_board(
-            [self.store.read(entry) for entry in self.store.current], names_by_sender(self.store.current)
-        )
+        self.board: Board = make_board([self.store.read(entry) for entry in self.store.current], self.store.current)
         self.history: History = tell_history(self.store)
         self.plain = render_site(self.board, None, self.history)
         self.whole = render_site(self.board, f"{BASE}/", self.history)

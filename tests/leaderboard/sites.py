@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,12 @@ from playwright.sync_api import Page
 
 from joulemark.harness.record import Cell
 from joulemark.harness.store import Run
-from joulemark.leaderboard.board import Board
+from joulemark.leaderboard.board import Board, make_board
+from joulemark.leaderboard.buildcommand import write_site
 from joulemark.leaderboard.names import page_name
-from joulemark.leaderboard.submission import Submission
+from joulemark.leaderboard.site import render_site
+from joulemark.leaderboard.storeindex import entry_of
+from joulemark.leaderboard.submission import Submission, pack, parse_submission
 from joulemark.reports.documents import as_json
 from joulemark.reports.views import View, make_views
 
@@ -115,6 +119,18 @@ def lit_spot(page: Page) -> tuple[float, float]:
                 room.y + middle(seen.map(at => Math.floor(at / over.width))) * room.height / over.height]; }"""
     )
     return x, y
+
+
+def small_site(folder: Path, runs: Mapping[str, Run], successors: Mapping[str, str] | None = None) -> tuple[str, Board]:
+    """The address of a site of these runs, by who sent them, and its board."""
+    sent = {by: parse_submission(pack(run)) for by, run in runs.items()}
+    board = make_board(list(sent.values()), [entry_of(each, by=by, added_at=None) for by, each in sent.items()])
+    files = render_site(board)
+    if successors:
+        gone = json.dumps(successors, separators=(",", ":"))
+        files |= {"data.js": files["data.js"].replace(b'"successors":{}', f'"successors":{gone}'.encode())}
+    write_site(files, folder)
+    return f"{folder.as_uri()}/", board
 
 
 def pinned(*entrants: str) -> str:

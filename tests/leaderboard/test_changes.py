@@ -22,7 +22,7 @@ from made_runs import COUNTER, write_run
 from joulemark.leaderboard.board import make_board
 from joulemark.leaderboard.differences import Pair, Span
 from joulemark.leaderboard.history import tell_history
-from joulemark.leaderboard.names import names_by_sender, page_name
+from joulemark.leaderboard.names import page_name
 from joulemark.leaderboard.site import render_site
 from joulemark.leaderboard.store import INDEX, read_store
 
@@ -188,7 +188,7 @@ def test_rows_of_several_people_are_called_by_who_sent_them(tmp_path: Path) -> N
         run = write_run(tmp_path / f"{place}", models, run_id=run_id, tasks=("units",), items=20)
         sent.append((run, by, "2026-02-01T10:00:00Z"))
     store = read_store(keep(tmp_path / "store", *sent))
-    board = make_board(map(store.read, store.current), names_by_sender(store.current))
+    board = make_board(map(store.read, store.current), store.current)
     (one, _) = board.views
     called = {row.label for row in one.view.rows if row.model == "m"}
     assert called == {"m (ben)", "m (ann aaaaa2)", "m (ann aaaaa3)", "m (aaaaa4)", "m (aaaaa5)"}

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import re
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +16,10 @@ from made_runs import COUNTER, write_run
 
 from joulemark.leaderboard.board import make_board
 from joulemark.leaderboard.columns import as_columns
+from joulemark.leaderboard.findings import Refused, refuse
 from joulemark.leaderboard.pairs import _shortened
 from joulemark.leaderboard.submission import pack, parse_submission
+from joulemark.meters.errors import UsageError
 from joulemark.reports import apart
 from joulemark.reports.apart import work_apart
 from joulemark.reports.documents import as_json
@@ -74,7 +79,24 @@ def test_an_error_in_another_process_is_raised_here(monkeypatch: pytest.MonkeyPa
         list(work_apart(lambda number: 1 / number, [2, 1, 0]))
 
 
-@given(st.integers(0, 2**32))
-def test_results_come_in_the_order_of_the_things(seed: int) -> None:
-    things = random.Random(seed).sample(range(100), 5)
-    assert list(work_apart(lambda each: -each, things, few=True)) == [-each for each in things]
+def test_a_process_that_is_killed_ends_the_work_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a system does that runs out of memory: else a build would wait for ever."""
+    monkeypatch.setattr(apart, "_cores", lambda: 2)
+    with pytest.raises(UsageError, match="runs out of memory"):
+        list(work_apart(lambda number: os.kill(os.getpid(), signal.SIGKILL) if number == 3 else number, range(8)))
+
+
+def test_what_is_wrong_with_a_file_is_told_by_whoever_read_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(apart, "_cores", lambda: 2)
+    with pytest.raises(Refused, match=re.escape("store-changed: accepted/x.json")):
+        list(work_apart(lambda _: refuse("store-changed", "accepted/x.json", "It is another."), range(4)))
+
+
+def test_results_come_in_the_order_of_the_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where an early one takes longest, and of more than the processes take at once."""
+    monkeypatch.setattr(apart, "_cores", lambda: 2)
+    monkeypatch.setattr(apart, "_TASKS", 2)
+    things = random.Random(1).sample(range(100), 11)
+    assert list(work_apart(lambda each: -sum(range(300_000 * (each == things[0]))) - each, things))[1:] == [
+        -each for each in things[1:]
+    ]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+from made_runs import COUNTER, write_run
 from playwright.sync_api import Page
-from sites import COMPARED, Site, pinned
+from sites import COMPARED, Site, hashed, pinned, small_site, table
 
 from joulemark.leaderboard.board import BoardView
 from joulemark.reports.clauses import workload_factor
@@ -16,6 +19,9 @@ from joulemark.reports.contest import rank_entries
 from joulemark.reports.placing import Judged
 from joulemark.reports.tried import look_at
 from joulemark.reports.views import views_of
+
+FLOOR = 20.0
+"""Points of quality from which the board ranks."""
 
 
 def counted(site: Site, task: str) -> BoardView:
@@ -52,11 +58,19 @@ def test_pins_of_the_board_lead_to_their_comparison(opened: Callable[..., Page],
 
 
 def better(judged: Judged | None) -> Any:
-    """Who among all that are judged is surely better than whom."""
-    return judged and (judged.rows, rank_entries(judged.entries.rates, judged.entries.quality).better)
+    """Who among all that are judged is surely better than whom; where both have a rank, among all that have one."""
+    if judged is None:
+        return None
+    apart = rank_entries(judged.entries.rates, judged.entries.quality).better
+    able = np.flatnonzero(judged.entries.quality >= FLOOR)
+    if len(able):
+        apart[np.ix_(able, able)] = rank_entries(judged.entries.rates.only(able), judged.entries.quality[able]).better
+    return judged.rows, apart
 
 
-def test_what_is_called_sure_is_so_among_all_of_the_view(opened: Callable[..., Page], site: Site) -> None:
+def test_what_is_called_sure_is_so_among_all_of_the_view_by_ranks_or_else_by_judgement(
+    opened: Callable[..., Page], site: Site
+) -> None:
     """Readers pin the extremes: of 66 pairs the six of those that they chose are the likeliest to differ by chance."""
     views, found = views_of([look_at(run) for run in site.runs], beside=better)
     names = ["m0", "m1", "m2", "m3"]
@@ -91,6 +105,49 @@ def test_two_that_lie_apart_by_the_chance_of_being_chosen_are_not_called_sure(
     words = section(opened(pinned("m0@run-b", "m11@run-b"), base=loopback, watch=hinder), "All 2 tasks")
     assert sure(words) == set()
     assert "No sure difference in right answers per Wh: m0 and m11." in words
+
+
+def test_two_whose_ranks_differ_surely_do_so_in_their_comparison_whoever_is_below_the_floor(
+    opened: Callable[..., Page], tmp_path: Path
+) -> None:
+    """P 0.02 makes a first and a second of the only two with a rank, and nothing among all 14 that are judged."""
+    low = {f"low{n}": (0.13, 0.001 + 0.0001 * n, 9000) for n in range(12)}
+    models = {"first": (0.75, 0.001, 9000), "second": (0.70, 0.00107, 9000), **low}
+    run = write_run(tmp_path / "run", models, tasks=("units",), repeats=2, meter=COUNTER, seed=1, change_items=hashed)
+    base, board = small_site(tmp_path / "out", {"ann": run})
+    rows = board.views[0].view.rows
+    assert [row.label for row in rows if row.rank] == ["first", "second"]
+    assert len([row for row in rows if row.frontier]) == 14
+    page = opened(base=base)
+    assert [row["Rank"] for row in table(page)][:2] == ["1", "2"]
+    assert "first gives the most right answers per watt-hour" in page.locator("#finding").inner_text()
+    page = opened(pinned("first@run-1", "second@run-1", "low0@run-1"), base=base)
+    page.locator("#compared[aria-busy=false]").wait_for()
+    told = sure(page.locator("#compared").inner_text())
+    assert ("first", "second") in told
+    assert {("first", "low0"), ("second", "low0")} <= told
+
+
+def test_a_run_of_one_task_is_told_once_and_in_the_widest_company(opened: Callable[..., Page], tmp_path: Path) -> None:
+    """Its views of all tasks and of the task are one; where another run has the task, too, all stand there."""
+    models = {"m": (0.7, 0.001, 9000), "n": (0.6, 0.002, 8000)}
+    one = write_run(tmp_path / "a", models, run_id="run-a", tasks=("units",), items=60, meter=COUNTER)
+    other = {"machine_id": "m-2", "cpu_model": "Other CPU"}
+    two = write_run(tmp_path / "b", models, run_id="run-b", tasks=("dates", "units"), items=60, machine=other)
+    base, board = small_site(tmp_path / "out", {"ann": one, "ben": two})
+    assert len([each for each in board.views if each.view.tasks == ("units",)]) == 3
+    page = opened("compare.html", base=base)
+    for pins, heads in (
+        (("m@run-a", "n@run-a"), ["Task units on AMD EPYC 7B13, 2 threads"]),
+        (("m@run-a", "n@run-a", "m@run-b"), ["Task units"]),
+        (("m@run-b", "n@run-b"), ["All 2 tasks", "Task dates", "Task units"]),
+    ):
+        page.evaluate("address => { location.hash = address; }", pinned(*pins).partition("#")[2])
+        page.locator(f"table.facts thead th:nth-child({len(pins) + 1}):last-child").wait_for()
+        page.locator("#compared[aria-busy=false] section").last.wait_for()
+        found = page.locator("#compared section h2").all_inner_texts()[:-1]
+        assert [head if head in heads else head.partition(" on ")[0] for head in found] == heads
+        assert page.locator(".panels figure").count() == len(heads)
 
 
 def test_modelled_energy_is_told_as_cpu_time_and_called_sure_only_beyond_what_the_power_model_may_feign(

@@ -256,12 +256,19 @@ def test_a_check_is_of_the_push_that_it_stands_beside_and_only_the_store_is_push
     assert "pushed to meanwhile" in late.summary
     (forge.keeper / "README.md").write_text("Mine.\n", encoding="utf-8")
     git(forge.keeper, "commit", "--quiet", "--all", "--message", "more than the store")
+    (forge.keeper / "store").mkdir()
+    (forge.keeper / "store" / "index.json").write_text("{}", encoding="utf-8")
+    git(forge.keeper, "add", "--all")
+    git(forge.keeper, "commit", "--quiet", "--message", "the store, after that")
     bundle = tmp_path / "store.bundle"
-    git(forge.keeper, "bundle", "create", "--quiet", str(bundle), "HEAD~1..HEAD")
-    kept = forge.run("keep", PUBLISHED, bundle)
-    assert kept.code == 1
-    assert "More than store/ and submissions/ was changed." in kept.log
-    assert git(forge.origin, "rev-parse", "main").strip() == base
+    for commit in ("main~1", "main"):
+        git(forge.keeper, "switch", "--quiet", "--detach", commit)
+        git(forge.keeper, "bundle", "create", "--quiet", str(bundle), f"{base}..HEAD")
+        git(forge.keeper, "switch", "--quiet", "main")
+        kept = forge.run("keep", PUBLISHED, bundle)
+        assert kept.code == 1
+        assert "It is not one commit that changes store/ and submissions/ alone." in kept.log
+        assert git(forge.origin, "rev-parse", "main").strip() == base
 
 
 def test_the_workflow_is_what_github_reads_has_no_known_weakness_and_pins_what_it_uses() -> None:

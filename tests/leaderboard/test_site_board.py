@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from made_runs import COUNTER, write_run
 from playwright.sync_api import Page
-from sites import COMPARED, Site, lit_spot, ranked, shown, table, told
+from sites import COMPARED, Site, lit_spot, ranked, shown, small_site, table, told
 
+from joulemark.harness.record import Cell
 from joulemark.leaderboard.pairs import MOST_PAIRED
 from joulemark.reports.documents import view_title
 from joulemark.reports.filters import Filters
@@ -360,3 +362,26 @@ def test_a_long_title_is_shortened_and_can_be_read_whole(opened: Callable[..., P
     whole = page.locator("#asked-told").inner_text()
     assert len(short) < len(view_title(each.view))
     assert view_title(each.view) == short.replace(" on ", f", {whole} on ", 1)
+
+
+def without_energy(cell: Cell) -> Cell:
+    """Of "m" alone energy is known."""
+    if cell.model == "m" or cell.energy is None:
+        return cell
+    unknown = {"gross_j": None, "net_j": None, "u_j": None, "domains": {}}
+    return cell.model_copy(update={"energy": cell.energy.model_copy(update=unknown), "flags": ("outside_meter",)})
+
+
+def test_where_no_row_that_is_shown_has_energy_there_is_no_chart_whose_scale_would_be_made_up(
+    opened: Callable[..., Page], tmp_path: Path
+) -> None:
+    models = {"m": (0.7, 0.001, 9000), "n": (0.6, 0.002, 8000), "o": (0.5, 0.002, 8000)}
+    run = write_run(tmp_path / "a", models, tasks=("dates",), items=60, meter=COUNTER, change=without_energy)
+    base, _ = small_site(tmp_path / "out", {"ann": run})
+    page = opened(base=base)
+    assert len(table(page)) == 3
+    assert page.locator("#picture").is_visible()
+    for name, visible in (("n", False), ("m", True), ("o", False), ("", True)):
+        page.locator("#search").fill(name)
+        table(page)
+        assert page.locator("#picture").is_visible() is visible

@@ -8,9 +8,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from made_runs import COUNTER, write_run
 from playwright.sync_api import FloatRect, Page
-from sites import Site, lit_spot, ranked, table
+from sites import Site, lit_spot, pinned, ranked, small_site, table
 
+from joulemark.harness.record import Cell
 from joulemark.leaderboard.board import BoardView
 from joulemark.leaderboard.pairs import MOST_PAIRED
 from joulemark.reports.filters import Filters
@@ -155,6 +157,97 @@ def test_pins_of_a_superseded_run_are_those_of_the_run_in_its_place(
     heads.first.wait_for()
     assert heads.all_inner_texts() == ["m1", "m2"]
     assert page.locator("#said").inner_text() == "A run of the link was superseded: what took its place is shown."
+
+
+def in_two_settings(cell: Cell) -> Cell:
+    """ "m-8" is m in batches of 8."""
+    if cell.model != "m-8":
+        return cell
+    return cell.model_copy(update={"model": "m", "setting": cell.setting | {"batch_size": 8}})
+
+
+def marked(page: Page) -> list[str]:
+    table(page)
+    return page.locator("tr.pinned th > a").all_inner_texts()
+
+
+def test_pins_stay_where_somebody_else_sends_the_same_model(opened: Callable[..., Page], tmp_path: Path) -> None:
+    """Rows are called otherwise then, from one board to the next and from view to view; the pin is the same."""
+    models = {"m": (0.7, 0.001, 9000), "n": (0.6, 0.002, 8000)}
+    ann = write_run(tmp_path / "a", models, run_id="run-a", tasks=("dates", "units"), items=60, meter=COUNTER)
+    ben = write_run(
+        tmp_path / "b", {"m": (0.7, 0.001, 9000)}, run_id="run-b", tasks=("units",), items=60, meter=COUNTER
+    )
+    alone, _ = small_site(tmp_path / "alone", {"ann": ann})
+    both, board = small_site(tmp_path / "both", {"ann": ann, "ben": ben})
+    view = next(each.id for each in board.views if each.view.task == "units" and len(each.view.rows) == 3)
+    page = opened(f"index.html#view={view}&pin=m%40run-a", base=both)
+    assert marked(page) == ["m (ann)"]
+    assert page.locator("#lost").inner_text() == ""
+    page.locator("#task").select_option("dates")
+    assert marked(page) == ["m"]
+    page.locator("tr.pinned .pin").click()
+    assert "pin=" not in page.url
+    page.locator("#table tr:has(a:text-is('m')) .pin").click()
+    page.locator("#task").select_option("units")
+    assert "m (ann)" in marked(page)
+    page.goto(f"{alone}index.html#pin=m+%28ann%29%40run-a&pin=m+%28ben%29%40run-b")
+    assert marked(page) == ["m"]
+    assert page.locator("#lost").inner_text() == "Pins that are not on this board any more: m (ben)@run-b."
+    page.goto(alone + pinned("m (ann)@run-a", "n@run-a", "m (x)@run-x"))
+    assert page.locator("table.facts thead th").all_inner_texts() == ["m", "n"]
+    assert page.locator("#said").inner_text() == "Not on this board: m (x)@run-x."
+
+
+def test_of_a_model_in_several_settings_the_pinned_one_is_found_by_them_and_none_is_guessed(
+    opened: Callable[..., Page], tmp_path: Path
+) -> None:
+    models = {"m": (0.7, 0.001, 9000), "m-8": (0.7, 0.0005, 9000)}
+    run = write_run(
+        tmp_path / "a", models, run_id="run-a", tasks=("dates",), items=60, meter=COUNTER, change=in_two_settings
+    )
+    base, _ = small_site(tmp_path / "out", {"ann": run}, successors={"run-0": "run-a"})
+    # The first is called so beside others with other threads.
+    page = opened("index.html#pin=m+%28batch_size%3D8%2C+threads%3D2%29%40run-a&pin=m%40run-a", base=base)
+    assert marked(page) == ["m (batch_size=8)"]
+    assert page.locator("#lost").inner_text() == "Pins that are not on this board any more: m@run-a."
+    page.evaluate("location.hash = 'pin=m+%28batch_size%3D1%29%40run-0'")
+    page.locator("#lost", has_text="A pinned run was superseded").wait_for()
+    assert marked(page) == ["m (batch_size=1)"]
+
+
+def test_a_licence_in_a_link_is_the_choice_that_the_list_shows_however_it_is_written(
+    opened: Callable[..., Page], site: Site
+) -> None:
+    page = opened(f"index.html#view={counted(site).id}&licence=mit")
+    assert table(page)
+    assert page.locator("#licence").input_value().lower() == "mit"
+    assert page.locator("#licence option:checked").inner_text() == "MIT"
+
+
+def test_of_one_entrant_no_sentence_speaks_as_of_many_and_a_links_floor_is_the_one_that_is_told(
+    opened: Callable[..., Page], tmp_path: Path
+) -> None:
+    models = {"m": (0.7, 0.001, 9000), "n": (0.5, 0.002, 8000), "o": (0.41, 0.003, 8000)}
+    run = write_run(tmp_path / "a", models, tasks=("dates",), items=300, meter=COUNTER)
+    base, board = small_site(tmp_path / "out", {"ann": run})
+    quality = {row.label: row.quality or 0.0 for row in board.views[0].view.rows}
+    page = opened("index.html#q=m", base=base)
+    assert finding(page) == f"m is the only entrant shown, with {quality['m']:.1f} points of quality."
+    page.locator("#search").fill("")
+    page.locator("#floor").fill(str(round(quality["n"] + 2)))
+    best = f"The highest quality shown is {quality['m']:.1f} points, of m."
+    assert finding(page) == f"Of the 3 entrants shown, only m is ranked. {best}"
+    page.evaluate("floor => { location.hash = `floor=${floor}`; }", int(quality["n"]) + 0.4)
+    page.wait_for_function(
+        "before => document.querySelector('#floor').value !== before", arg=str(round(quality["n"] + 2))
+    )
+    told = page.locator("#floor-told").inner_text()
+    with page.expect_download() as caught:
+        page.get_by_role("button", name="JSON", exact=True).click()
+    applied = json.loads(Path(caught.value.path()).read_text(encoding="utf-8"))["quality_floor"]
+    assert told == f"{applied} points"
+    assert page.locator("#floor").input_value() == str(applied)
 
 
 def test_side_by_side_no_figure_loses_its_digits_and_no_line_joins_what_cannot_be_compared(
