@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from joulemark.reports.caveats import caveats
-from joulemark.reports.documents import view_title
+from joulemark.reports.documents import told_once, view_title
 from joulemark.reports.findings import finding, grade_sentence, interval_sentence
 from joulemark.reports.rows import Figures, Row
 from joulemark.reports.table import rank_text
@@ -79,12 +79,9 @@ def views_by(key: str, views: Sequence[BoardView]) -> Mapping[str, list[BoardVie
 
 
 def once(views: Sequence[BoardView]) -> list[BoardView]:
-    """Without those of a single task that the view over all tasks is, too."""
-    found: dict[tuple[object, ...], BoardView] = {}
-    for each in views:
-        view = each.view
-        found.setdefault((*view.asked.items(), view.hardware, view.scope, view.grade), each)
-    return list(found.values())
+    """Without those of a single task that a view over all tasks shows already."""
+    told = {*map(id, told_once([each.view for each in views]))}
+    return [each for each in views if id(each.view) in told]
 
 
 def places_by_model(views: Sequence[BoardView]) -> Mapping[str, list[Place]]:

@@ -94,9 +94,16 @@ def as_csv(views: Sequence[View]) -> str:
 
 
 def told_once(views: Sequence[View]) -> list[View]:
-    """The views without those of a single task that the view over all tasks shows already."""
-    whole = {(*view.asked.items(), view.hardware, view.scope, view.grade) for view in views if view.task == ALL}
-    return [v for v in views if v.task == ALL or (*v.asked.items(), v.hardware, v.scope, v.grade) not in whole]
+    """The views without those of a single task that a view over all tasks shows already.
+
+    Who did no other task is in both; others have the single one alone, so that it may have more rows.
+    """
+
+    def shown(view: View) -> tuple[object, ...]:
+        return (*view.asked.items(), view.hardware, view.scope, view.grade, len(view.rows))
+
+    whole = {shown(view) for view in views if view.task == ALL}
+    return [view for view in views if view.task == ALL or shown(view) not in whole]
 
 
 def as_markdown(

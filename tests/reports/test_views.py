@@ -11,6 +11,7 @@ import pytest
 from joulemark.harness.record import Cell, Span
 from joulemark.harness.store import Run, canonical_json, read_run
 from joulemark.meters.errors import Incomparable, UsageError
+from joulemark.reports.documents import told_once
 from joulemark.reports.rows import Row
 from joulemark.reports.views import View, make_views
 from joulemark.tasks.catalog import THREE_SHOT
@@ -124,6 +125,15 @@ def test_what_is_asked_differently_is_never_ranked_together(make_run: Make) -> N
 
     views = make_views([make_run("a", models=TWO), make_run("b", models=TWO, change=few_shot)])
     assert [len(view.rows) for view in views if view.task == "all"] == [2, 2]
+
+
+def test_a_task_is_told_by_itself_unless_a_view_over_all_tasks_has_all_its_rows(make_run: Make) -> None:
+    """Else whoever did that task alone would hide the view in which all that did it are compared."""
+    both = make_run("a", models=TWO, tasks=("dates", "units"), run_id="r-1")
+    alone = make_run("b", models={"x": TWO["small"]}, tasks=("units",), run_id="r-2", seed=2)
+    assert [view.task for view in told_once(make_views([alone]))] == ["all"]
+    told = [(view.task, len(view.rows)) for view in told_once(make_views([both, alone]))]
+    assert told == [("all", 2), ("all", 1), ("dates", 2), ("units", 3)]
 
 
 def test_how_it_is_computed_makes_entrants_of_one_view(make_run: Make) -> None:
