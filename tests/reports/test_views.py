@@ -129,8 +129,8 @@ def test_what_is_asked_differently_is_never_ranked_together(make_run: Make) -> N
 
 def test_a_task_is_told_by_itself_unless_a_view_over_all_tasks_has_all_its_rows(make_run: Make) -> None:
     """Else whoever did that task alone would hide the view in which all that did it are compared."""
-    both = make_run("a", models=TWO, tasks=("dates", "units"), run_id="r-1")
-    alone = make_run("b", models={"x": TWO["small"]}, tasks=("units",), run_id="r-2", seed=2)
+    both = make_run("a", models=TWO, tasks=("dates", "units"))
+    alone = make_run("b", models={"x": TWO["small"]}, tasks=("units",), seed=2)
     assert [view.task for view in told_once(make_views([alone]))] == ["all"]
     told = [(view.task, len(view.rows)) for view in told_once(make_views([both, alone]))]
     assert told == [("all", 2), ("all", 1), ("dates", 2), ("units", 3)]
