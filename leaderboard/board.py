@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from operator import itemgetter
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -213,10 +214,7 @@ def _rank(found: Sequence[_Read], entries: Sequence[Entry]) -> Board:
         raise Incomparable("the store has no submission; accept one with `joulemark leaderboard add FILE --store DIR`.")
     in_order = sorted(found, key=lambda each: (each.tried.run_id, each.run.sha256))
     once = {each.tried.run_id: each for each in in_order}
-    accepted = {entry.sha256: (entry.added_at or entry.created_at, entry.by or "") for entry in entries}
-    by_age = sorted(once.values(), key=lambda each: accepted.get(each.run.sha256, ("", ""))[0])
-    told = [(each.tried, each.tellings, accepted.get(each.run.sha256, ("", each.run.sha256))[1]) for each in by_age]
-    views, pairs = views_of(keep_apart(told), beside=pair_up)
+    views, pairs = views_of(keep_apart(_as_accepted(once.values(), entries)), beside=pair_up)
     bare: dict[int, Entrant] = {}
     return Board(
         views=tuple(
@@ -225,6 +223,20 @@ def _rank(found: Sequence[_Read], entries: Sequence[Entry]) -> Board:
         ),
         runs=tuple(each.run for each in in_order),
     )
+
+
+def _as_accepted(found: Iterable[_Read], entries: Sequence[Entry]) -> list[tuple[Tried, Tellings, str]]:
+    """Runs, the first that was accepted first, with what each tells of its tasks, and who sent it.
+
+    Of what the index does not have, each is a sender's of its own.
+    """
+    known = {entry.sha256: entry for entry in entries}
+    told = []
+    for each in found:
+        entry = known.get(each.run.sha256)
+        when, who = (entry.added_at or entry.created_at, entry.by or "") if entry else ("", each.run.sha256)
+        told.append((when, (each.tried, each.tellings, who)))
+    return [one for _, one in sorted(told, key=itemgetter(0))]
 
 
 def _without_answers(view: View, bare: dict[int, Entrant]) -> View:
