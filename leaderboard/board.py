@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
@@ -19,7 +17,9 @@ from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.reports.apart import work_apart
 from joulemark.reports.documents import MOST_ROWS
 from joulemark.reports.entrants import Entrant
+from joulemark.reports.progress import Progress, progress
 from joulemark.reports.provenance import again, describe_run, machines, meters
+from joulemark.reports.rows import Figures
 from joulemark.reports.table import Columns
 from joulemark.reports.tried import Tried, look_at
 from joulemark.reports.views import View, views_of
@@ -111,7 +111,6 @@ class BoardRun:
         cells: Of the first cells that were sent what its page tells.
         cell_count: How many were sent.
         flags: Of all cells, each once.
-        packed: All of them as JSON (`all_cells`), made smaller: a year's runs have a hundred thousand.
     """
 
     id: str
@@ -126,11 +125,6 @@ class BoardRun:
     cells: tuple[ToldCell, ...]
     cell_count: int
     flags: tuple[str, ...]
-    packed: bytes = field(repr=False)
-
-    def all_cells(self) -> bytes:
-        """Every cell that was sent, a line each: ``{run_id, submission_sha256, cells[]}``."""
-        return zlib.decompress(self.packed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,7 +190,8 @@ def read_board(store: Store) -> Board:
 
 def tell_run(sent: Submission) -> BoardRun:
     """A run that no view has, such as a superseded one."""
-    return _tell(sent_run(sent), sent)
+    run = sent_run(sent)
+    return _tell(run, sent, progress(run))
 
 
 def sent_run(sent: Submission, names: Mapping[str, str] = MappingProxyType({})) -> SentRun:
@@ -206,7 +201,8 @@ def sent_run(sent: Submission, names: Mapping[str, str] = MappingProxyType({})) 
 
 def _look_at(sent: Submission, names: Mapping[str, str]) -> _Read:
     run = sent_run(sent, names)
-    return _Read(run=_tell(run, sent), tried=look_at(run), tellings=tellings_of(sent))
+    tried = look_at(run)
+    return _Read(run=_tell(run, sent, tried.progress), tried=tried, tellings=tellings_of(sent))
 
 
 def _rank(found: Sequence[_Read], entries: Sequence[Entry]) -> Board:
@@ -244,17 +240,17 @@ def _without_answers(view: View, bare: dict[int, Entrant]) -> View:
     for each in view.figures:
         if id(each.entrant) not in bare:
             bare[id(each.entrant)] = replace(each.entrant, samples={}, questions={})
-    own = tuple(replace(each, entrant=bare[id(each.entrant)], samples=()) for each in view.figures)
+    own = tuple(Figures(**vars(each) | {"entrant": bare[id(each.entrant)], "samples": ()}) for each in view.figures)
     return replace(view, figures=own)
 
 
-def _tell(run: Run, sent: Submission) -> BoardRun:
+def _tell(run: Run, sent: Submission, far: Progress | None) -> BoardRun:
     return BoardRun(
         id=safe(run.header.run_id),
         page=page_name(run.header.run_id),
         sha256=sent.sha256,
         subject=subject_of(sent),
-        facts=describe_run(run),
+        facts=describe_run(run, far),
         machine_id=safe(run.header.machine.machine_id),
         machine=machines([run])[0][1],
         meters=meters([run]),
@@ -262,7 +258,6 @@ def _tell(run: Run, sent: Submission) -> BoardRun:
         cells=tuple(map(_tell_cell, run.cells[:MOST_ROWS])),
         cell_count=len(run.cells),
         flags=tuple(sorted({flag for cell in run.cells for flag in cell.flags})),
-        packed=zlib.compress(_cells_json(run, sent.sha256), level=1),
     )
 
 
@@ -281,13 +276,6 @@ def _tell_cell(cell: Cell) -> ToldCell:
         loops=energy.loops if energy else None,
         flags=safe(", ".join(cell.flags)),
     )
-
-
-def _cells_json(run: Run, sha256: str) -> bytes:
-    """The run as it was measured, a cell a line."""
-    told = f'"run_id": {json.dumps(safe(run.header.run_id))}, "submission_sha256": "{sha256}"'
-    lines = ",\n".join(cell.model_dump_json(by_alias=True, exclude={"sha256"}) for cell in run.cells)
-    return f'{{{told}, "cells": [\n{lines}\n]}}\n'.encode()
 
 
 def _id(view: View) -> str:

@@ -230,9 +230,12 @@ def _alike(one: float, other: float, digits: int) -> bool:
     text = f"{one:.{digits}g}"
     if text != f"{other:.{digits}g}":
         return False
-    # Only a number that ends in 5 can lie between two shorter ones, and be rounded to either.
-    halfway = text.partition("e")[0].rstrip("0.").endswith("5")
-    return not halfway or all(f"{one:.{n}g}" == f"{other:.{n}g}" for n in range(digits - 1, 0, -1))
+    return not _halfway(text) or all(f"{one:.{n}g}" == f"{other:.{n}g}" for n in range(digits - 1, 0, -1))
+
+
+def _halfway(text: str) -> bool:
+    """Only a number that ends in 5 can lie between two shorter ones, and be rounded to either."""
+    return text.partition("e")[0].rstrip("0.").endswith("5")
 
 
 def _short(name: str, values: Sequence[Any]) -> list[Any]:
@@ -242,5 +245,6 @@ def _short(name: str, values: Sequence[Any]) -> list[Any]:
 
 def _shortened(value: float, digits: int) -> float:
     """With so many digits; with all where rounding twice, here and on the page, would show another figure."""
-    short = float(f"{value:.{digits}g}")
-    return short if _alike(short, value, digits) else value
+    text = f"{value:.{digits}g}"
+    short = float(text)
+    return short if not _halfway(text) or _alike(short, value, digits) else value

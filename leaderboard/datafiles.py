@@ -45,10 +45,12 @@ _WHOLE = {
     "citation.bib": "The same for BibTeX",
 }
 _MANY = {
-    "data/submissions/": ("data/submissions/SHA256.json", "Each accepted file, byte for byte as it came"),
+    "data/submissions/": (
+        "data/submissions/SHA256.json",
+        "Each accepted file, byte for byte as it came: every cell of a run",
+    ),
     "data/words/": ("data/words/VIEW.js", "What the board says of a view"),
     "data/pairs/": ("data/pairs/VIEW.js", "What the board ranks a part of a view by"),
-    "data/run/": ("data/run/RUN.json", "Every cell of a run"),
     "badge/": ("badge/MODEL.json", "Each model's badge, in the form of the Shields endpoint"),
 }
 

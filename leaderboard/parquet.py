@@ -29,9 +29,7 @@ def table_of(view: View) -> pa.Table:
 
     fixed = {"task": view.task, "by": view.by, "quality_floor": view.quality_floor}
     columns = {name: [value] * len(view.rows) for name, value in fixed.items()}
-    every = list(map(vars, view.rows))
-    for name in Row.__dataclass_fields__:
-        values = [own[name] for own in every]
+    for name, values in zip(Row._fields, zip(*view.rows, strict=True), strict=True):
         columns[name] = [_plain(value) for value in values] if isinstance(values[0], dict | tuple) else values
     return pa.table(columns, schema=_schema())
 
@@ -87,7 +85,7 @@ def _schema() -> pa.Schema:
 
     hints = get_type_hints(Row)
     fixed = [("task", pa.string()), ("by", pa.string()), ("quality_floor", pa.float64())]
-    return pa.schema(fixed + [(name, _type(hints[name])) for name in Row.__dataclass_fields__])
+    return pa.schema(fixed + [(name, _type(hints[name])) for name in Row._fields])
 
 
 def _type(hint: Any) -> pa.DataType:
@@ -100,5 +98,5 @@ def _type(hint: Any) -> pa.DataType:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
-        return canonical_json(value)
+        return canonical_json(value) if value else "{}"
     return "; ".join(value) if isinstance(value, tuple) else value

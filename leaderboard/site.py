@@ -16,6 +16,7 @@ from joulemark.reports.views import ALL
 from joulemark.reports.wording import number, reach, safe
 
 from .board import MANY_ROWS, Board, BoardRun, BoardView
+from .cells import board_row, figure, model_row, with_unit
 from .changespage import changes_values, feed_values
 from .citation import bibtex, cff, version_of
 from .columns import as_script
@@ -37,8 +38,6 @@ FIRST_ROWS = 50
 Made = Iterator[tuple[str, bytes]]
 Page = tuple[str, str, Callable[[], Mapping[str, Any]]]
 """Path, template, and what gives the values."""
-_AT_ONCE = 4
-"""Pages that a process makes in one go."""
 
 
 def render_site(board: Board, base_url: str | None = None, history: History | None = None) -> dict[str, bytes]:
@@ -70,7 +69,6 @@ def site_files(board: Board, base_url: str | None = None, history: History | Non
     for made in _in_processes(board, history, [*_pages(board, base, history, models)], render):
         yield ledger.note(*made)
     for run in history.past_runs():
-        yield ledger.note(f"data/run/{run.page}.json", run.all_cells())
         values = partial(run_values, run, (), history.by_sha256[run.sha256])
         yield ledger.note(*render(f"run/{run.page}.html", "run.html.j2", values))
     yield SUMS, ledger.sums()
@@ -90,8 +88,6 @@ def _beside(board: Board, base: str, history: History, models: Mapping[str, list
     for file in (files("joulemark.leaderboard") / "static").iterdir():
         yield file.name, file.read_bytes()
     yield from data_files(board, history)
-    for run in _runs_once(board):
-        yield f"data/run/{run.page}.json", run.all_cells()
     for name, places in models.items():
         yield f"badge/{page_name(name)}.json", badge_json(places)
     yield "CITATION.cff", cff(history, base).encode()
@@ -100,18 +96,22 @@ def _beside(board: Board, base: str, history: History, models: Mapping[str, list
 
 def _in_processes(board: Board, history: History, pages: Sequence[Page], render: Any) -> Made:
     """The data of the board's page, which take longest, and these pages."""
-    parts = [[], *(pages[at : at + _AT_ONCE] for at in range(0, len(pages), _AT_ONCE))]
 
-    def make(part: Sequence[Page]) -> list[tuple[str, bytes]]:
-        return [render(*page) for page in part] or [("data.js", as_script(board, history.successors).encode())]
+    def make(page: Page | None) -> tuple[str, bytes]:
+        return render(*page) if page else ("data.js", as_script(board, history.successors).encode())
 
-    for made in work_apart(make, parts, few=board.rows < MANY_ROWS):
-        yield from made
+    yield from work_apart(make, [None, *pages], few=board.rows < MANY_ROWS)
 
 
 def _renderer(base: str, history: History) -> Any:
     """What makes a page of its path, template and values."""
-    pages = templates("joulemark.leaderboard", page_name=page_name, safe_text=safe, reach=reach, number=number)
+    rows: dict[str, Callable[..., Any]] = {
+        "board_row": board_row,
+        "model_row": model_row,
+        "figure": figure,
+        "with_unit": with_unit,
+    }
+    pages = templates("joulemark.leaderboard", page_name=page_name, safe_text=safe, reach=reach, number=number, **rows)
     feed = history.newest is not None
 
     def render(path: str, template: str, values: Callable[[], Mapping[str, Any]]) -> tuple[str, bytes]:

@@ -7,6 +7,7 @@ if and only if its line is: its file is written first, then the index takes the 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import os
 import re
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from .audit import audit
 from .findings import Finding, Refused, refuse
 from .reading import read_bytes
 from .storeindex import NAME, Entry, entry_of, in_order, index_text, read_index
-from .submission import Submission, parse_submission, read_submission
+from .submission import Submission, parse_submission
 
 __all__ = ["ACCEPTED", "INDEX", "Added", "Looked", "Store", "accepted_bytes", "add", "look_through", "read_store"]
 
@@ -62,7 +63,7 @@ class Store:
         Raises:
             Refused: Its file is not there, or not as it was accepted.
         """
-        return _accepted(self.path / ACCEPTED / f"{entry.sha256}.json")
+        return _accepted(self.path / ACCEPTED / f"{entry.sha256}.json", entry.bytes_sha256)[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +110,7 @@ def read_store(folder: Path) -> Store:
     if not (folder / INDEX).exists():
         if not (names := _names(folder)):
             raise UsageError(f"{folder} is no store; `joulemark leaderboard add FILE --store {folder}` makes one.")
-        return Store(path=folder, entries=in_order(entry_of(_fit(folder / ACCEPTED / name)) for name in names))
+        return Store(path=folder, entries=in_order(_fit(folder / ACCEPTED / name) for name in names))
     # Before the files: those of its lines are there, also while somebody adds.
     entries = _indexed(folder)
     names = _names(folder)
@@ -147,7 +148,7 @@ def add(folder: Path, file: Path, *, by: str | None = None) -> Added:
         raise UsageError("--by takes an account's name: letters, digits, dots, dashes and underscores, at most 64.")
     try:
         content, sent = _take(file)
-        new = entry_of(sent, by=by, added_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
+        new = entry_of(sent, content, by=by, added_at=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}")
     except Refused as problem:
         return Added(findings=(problem.finding,))
     if findings := audit(sent):
@@ -219,14 +220,17 @@ def _told_by_files(
             findings.append(_stray(folder, name))
             continue
         try:
-            sent = (_accepted if line else _fit)(folder / ACCEPTED / name)
+            if line is None:
+                found = _fit(folder / ACCEPTED / name)
+                told[found.sha256] = found
+                continue
+            content, sent = _accepted(folder / ACCEPTED / name)
         except Refused as problem:
             findings.append(problem.finding)
             continue
-        findings += [_unsound(name, finding) for finding in audit(sent)[:1] if line]
-        found = entry_of(sent)
-        kept = {"by": line.by, "added_at": line.added_at} if line else {}
-        told[found.sha256] = (line or found).model_copy(update=found.model_dump() | kept)
+        findings += [_unsound(name, finding) for finding in audit(sent)[:1]]
+        found = entry_of(sent, content, by=line.by, added_at=line.added_at)
+        told[found.sha256] = line.model_copy(update=found.model_dump())
     return list(told.values()), findings
 
 
@@ -308,14 +312,19 @@ def _indexed(folder: Path) -> tuple[Entry, ...]:
         raise UsageError(f"cannot read {folder / INDEX}: {problem.strerror or problem}.") from problem
 
 
-def _accepted(file: Path) -> Submission:
-    """An accepted file, if it is as it was.
+def _accepted(file: Path, known: str | None = None) -> tuple[bytes, Submission]:
+    """An accepted file's bytes and what they say, if it is as it was.
+
+    Args:
+        file: The file.
+        known: The SHA-256 of bytes that were checked before; None: check it, whatever its bytes are.
 
     Raises:
         Refused: It is not.
     """
     try:
-        sent = read_submission(file)
+        content = read_bytes(file)
+        sent = parse_submission(content, known=hashlib.sha256(content).hexdigest() == known)
         wrong = "" if f"{sent.sha256}.json" == file.name else "it is another submission than its name says."
     except Refused as problem:
         wrong = str(problem)
@@ -325,7 +334,7 @@ def _accepted(file: Path) -> Submission:
         refuse(
             "store-changed", f"{ACCEPTED}/{file.name}", f"{wrong} Put it back as git has it, or remove it and its line."
         )
-    return sent
+    return content, sent
 
 
 def _unsound(name: str, finding: Finding) -> Finding:
@@ -334,18 +343,18 @@ def _unsound(name: str, finding: Finding) -> Finding:
     return Finding(code="store-invalid", path=f"{ACCEPTED}/{name}", message=message)
 
 
-def _fit(file: Path) -> Submission:
-    """An accepted file, if it could be accepted today: what no index vouches for.
+def _fit(file: Path) -> Entry:
+    """An accepted file's line, if it could be accepted today: what no index vouches for.
 
     Raises:
         Refused: It could not.
     """
-    sent = _accepted(file)
+    content, sent = _accepted(file)
     for finding in audit(sent):
         refuse(
             "store-invalid", f"{ACCEPTED}/{file.name}", f"{finding} Remove the file, or get the index back from git."
         )
-    return sent
+    return entry_of(sent, content)
 
 
 def _names(folder: Path) -> tuple[str, ...]:

@@ -51,6 +51,8 @@ class Entry(BaseModel):
     """Number of tasks."""
     cells: int
     """Number of finished cells."""
+    bytes_sha256: Sha256 | None = None
+    """Of its file, as `sha256sum` tells it: what has these bytes was checked when it came; null: not known."""
     by: Annotated[str, StringConstraints(pattern=NAME)] | None = None
     """Who sent it; null where nobody was named."""
     added_at: str | None = None
@@ -59,8 +61,16 @@ class Entry(BaseModel):
     """The sha256 of the next newer one that takes its place."""
 
 
-def entry_of(sent: Submission, *, by: str | None = None, added_at: str | None = None) -> Entry:
+def entry_of(
+    sent: Submission, content: bytes | None = None, *, by: str | None = None, added_at: str | None = None
+) -> Entry:
     """What the index says of a submission.
+
+    Args:
+        sent: What it says.
+        content: Its file's; None: nobody vouches for that file's bytes.
+        by: Who sent it.
+        added_at: When it was accepted.
 
     Raises:
         Refused: Its run has no date.
@@ -75,6 +85,7 @@ def entry_of(sent: Submission, *, by: str | None = None, added_at: str | None = 
         models=len({cell.model for cell in finished}),
         tasks=len({cell.task for cell in finished}),
         cells=len(finished),
+        bytes_sha256=None if content is None else hashlib.sha256(content).hexdigest(),
         by=by,
         added_at=added_at,
     )
@@ -163,8 +174,9 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _lasting(value: Any) -> Any:
-    """What an entry says that no later one changes."""
-    return {key: own for key, own in value.items() if key != "superseded_by"} if isinstance(value, dict) else value
+    """What an entry says that no later one changes, nor an older release leaves out."""
+    passing = ("superseded_by", "bytes_sha256")
+    return {key: own for key, own in value.items() if key not in passing} if isinstance(value, dict) else value
 
 
 def _named(content: dict[str, Any]) -> dict[str, Any]:

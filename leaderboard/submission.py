@@ -161,18 +161,19 @@ def read_submission(path: Path) -> Submission:
     return parse_submission(read_bytes(path))
 
 
-def parse_submission(sent: bytes) -> Submission:
+def parse_submission(sent: bytes, *, known: bool = False) -> Submission:
     """The same of such a file's content.
+
+    Args:
+        sent: The content.
+        known: The same bytes were parsed before, and nothing was wrong: their JSON and digest are not looked at again.
 
     Raises:
         Refused: It has not the form of a submission; the code says why.
     """
-    content = parse_json(sent)
-    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
-        refuse("schema", "schema", f"it is no {SCHEMA}; write it with `joulemark leaderboard pack RUN`.")
     try:
-        if content.get("sha256") != digest(content):
-            refuse("changed", "sha256", "it was changed after it was packed; pack the run again.")
+        if not known:
+            _check_json(sent)
         with nothing_freed():
             found = Submission.model_validate_json(sent, strict=True)
     except UnicodeEncodeError:
@@ -183,6 +184,15 @@ def parse_submission(sent: bytes) -> Submission:
     check_references(found)
     with nothing_freed():
         return found.filled_in()
+
+
+def _check_json(sent: bytes) -> None:
+    """That it is JSON that may be taken, and says what was packed."""
+    content = parse_json(sent)
+    if not isinstance(content, dict) or content.get("schema") != SCHEMA:
+        refuse("schema", "schema", f"it is no {SCHEMA}; write it with `joulemark leaderboard pack RUN`.")
+    if content.get("sha256") != digest(content):
+        refuse("changed", "sha256", "it was changed after it was packed; pack the run again.")
 
 
 def _in_order(content: Mapping[str, Any]) -> str:

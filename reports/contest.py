@@ -27,10 +27,10 @@ __all__ = [
     "Ranks",
     "differences",
     "draw_jointly",
+    "draws_lost",
     "judge_draws",
     "judge_frontier",
     "rank_entries",
-    "who_beats",
 ]
 
 By = Literal["correct_per_wh", "quality", "energy"]
@@ -93,9 +93,14 @@ class Entries:
         return draw_jointly(self)
 
     @cached_property
+    def lost(self) -> NDArray[np.int64]:
+        """`draws_lost` in these draws."""
+        return draws_lost(*self.draws)
+
+    @cached_property
     def beats(self) -> NDArray[np.bool_]:
-        """`who_beats` in these draws."""
-        return who_beats(*self.draws)
+        """Whether the column's entrant beats the row's in both in 0.95 of these draws."""
+        return _beaten(self.lost, len(self.draws[0]))
 
     @cached_property
     def quality_covariance(self) -> tuple[Floats, float]:
@@ -218,12 +223,16 @@ def judge_frontier(entries: Entries, draws: int = DRAWS, seed: int = 0) -> tuple
     return judge_draws(*draw_jointly(entries, draws, seed))
 
 
-def judge_draws(points: Floats, logs: Floats, beats: NDArray[np.bool_] | None = None) -> tuple[Floats, list[str]]:
-    """The same from draws of quality and log energy, each ``(draws, entrants)``, and `who_beats` where it is known."""
-    share = frontier(logs, points).mean(axis=0)
+def judge_draws(points: Floats, logs: Floats, lost: NDArray[np.int64] | None = None) -> tuple[Floats, list[str]]:
+    """The same from draws of quality and log energy, each ``(draws, entrants)``, and `draws_lost` where it is known."""
+    lost = draws_lost(points, logs) if lost is None else lost
+    share = np.zeros(points.shape[1])
+    # Who is beaten by one and the same rival in every draw is on no frontier, and keeps nobody else from it.
+    able = np.flatnonzero(lost.all(axis=1))
+    share[able] = frontier(*(np.take(each, able, axis=1) for each in (logs, points))).mean(axis=0)
     worth, cost = (np.ascontiguousarray(each.T).mean(axis=1) for each in (points, logs))
     better = (worth > worth[:, None]) & (cost < cost[:, None])
-    dominated = ((who_beats(points, logs) if beats is None else beats) & better).any(axis=1)
+    dominated = (_beaten(lost, len(points)) & better).any(axis=1)
     named = np.select([share >= CONFIDENT, dominated], ["on", "dominated"], "unclear")
     return share, [str(name) for name in named]
 
@@ -233,20 +242,26 @@ def draw_jointly(entries: Entries, draws: int = DRAWS, seed: int = 0) -> tuple[F
     return _resampled_quality(entries.items, draws, seed), _drawn_energy(entries, draws, seed)
 
 
-def who_beats(points: Floats, logs: Floats) -> NDArray[np.bool_]:
-    """Whether the column's entrant beats the row's in both in 0.95 of the draws, each ``(draws, entrants)``.
+def draws_lost(points: Floats, logs: Floats) -> NDArray[np.int64]:
+    """In how many draws the column's entrant does not beat the row's in both, each ``(draws, entrants)``.
 
-    A part of the draws shows who has lost too many already; only for the others all are looked at.
+    A part of the draws shows who has lost too many to count as better; of the others all are looked at, and of those
+    the number is all draws.
     """
     worth, cost = _places(points), _places(logs)
     n, draws = worth.shape
-    most, part = (1 - CONFIDENT) * draws, draws // _PART
-    few_worth, few_cost = (np.ascontiguousarray(each[:, :part]) for each in (worth, cost))
-    found = np.zeros((n, n), dtype=bool)
+    first, rest = slice(draws // _PART), slice(draws // _PART, None)
+    few, more = (np.stack([each[:, part] for each in (worth, cost)]) for part in (first, rest))
+    lost = np.full((n, n), draws)
     for one in range(n):
-        rivals = np.flatnonzero(_lost(few_worth, few_cost, few_worth[one], few_cost[one]) <= most)
-        found[one, rivals] = _lost(worth[rivals], cost[rivals], worth[one], cost[one]) <= most
-    return found
+        begun = _lost(few, one)
+        rivals = np.flatnonzero(_beaten(begun, draws))
+        lost[one, rivals] = begun[rivals] + _lost(more, one, rivals)
+    return lost
+
+
+def _beaten(lost: NDArray[np.int64], draws: int) -> NDArray[np.bool_]:
+    return lost <= (1 - CONFIDENT) * draws
 
 
 def _places(values: Floats) -> Places:
@@ -254,16 +269,19 @@ def _places(values: Floats) -> Places:
 
     Two bytes compare several times as fast as eight.
     """
-    order = np.argsort(values, axis=1)
-    apart = np.diff(np.take_along_axis(values, order, axis=1), axis=1) != 0
+    order, sorted_ = np.argsort(values, axis=1), np.sort(values, axis=1)
+    apart = sorted_[:, 1:] != sorted_[:, :-1]
     places = np.zeros(values.shape, dtype=np.min_scalar_type(values.shape[1]))
-    np.put_along_axis(places, order[:, 1:], np.cumsum(apart, axis=1, dtype=places.dtype), axis=1)
+    # Where none are equal, which is nearly always, there is nothing to count.
+    steps = np.arange(1, values.shape[1]) if apart.all() else np.cumsum(apart, axis=1)
+    np.put_along_axis(places, order[:, 1:], steps.astype(places.dtype), axis=1)
     return np.ascontiguousarray(places.T)
 
 
-def _lost(worth: Places, cost: Places, own_worth: Places, own_cost: Places) -> NDArray[np.int64]:
-    """In how many draws each does not beat one with these places, ``(draws,)``, in both."""
-    both = np.packbits((worth > own_worth) & (cost < own_cost), axis=1)
+def _lost(places: Places, one: int, rivals: Any = slice(None)) -> NDArray[np.int64]:
+    """In how many draws each of the rivals does not beat one in both; places of worth and cost, each as `_places`."""
+    worth, cost = places
+    both = np.packbits((worth[rivals] > worth[one]) & (cost[rivals] < cost[one]), axis=1)
     return np.asarray(worth.shape[1] - np.bitwise_count(both).sum(axis=1, dtype=np.int64))
 
 
@@ -364,7 +382,9 @@ def _drawn_energy(entries: Entries, draws: int, seed: int) -> Floats:
         met[own] += 1
         digest = hashlib.sha256(f"{own} {met[own]}".encode()).digest()
         rng = np.random.default_rng([seed, *np.frombuffer(digest[:16], dtype=np.uint32).tolist()])
-        logs[:, at] = entries.log_energy[at] + rng.standard_t(df, size=draws) * var**0.5
+        # Of two repeats: what Student's t of one degree of freedom is takes half of the time by its own name.
+        drawn = rng.standard_cauchy(draws) if df == 1 else rng.standard_t(df, size=draws)
+        logs[:, at] = entries.log_energy[at] + drawn * var**0.5
     if len(np.unique(entries.yardstick)) > 1:
         for number in np.unique(entries.yardstick):
             same = entries.yardstick == number

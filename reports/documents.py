@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from textwrap import indent
+from types import NoneType
 from typing import Any
 
 from joulemark.harness.store import Run, canonical_json
@@ -44,6 +45,7 @@ __all__ = [
 
 RANK_SCHEMA = "joulemark.rank/1"
 MOST_ROWS = 100
+_AS_IT_IS = {float, int, NoneType}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
@@ -76,20 +78,19 @@ def _view_text(view: View) -> str:
 
 
 def _row_json(row: Row) -> dict[str, Any]:
-    return vars(row) | {"flags": list(row.flags)}
+    return row._asdict() | {"flags": list(row.flags)}
 
 
 def as_csv(views: Sequence[View]) -> str:
     """One line for a row of a view. Text that a spreadsheet would run as a formula gets a leading apostrophe."""
-    fixed, names = ["task", "by", "quality_floor"], [*Row.__dataclass_fields__]
+    fixed, names = ["task", "by", "quality_floor"], Row._fields
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*fixed, *names])
     for view in views:
-        first = [_cell(getattr(view, name)) for name in fixed]
-        for row in view.rows:
-            values = vars(row)
-            writer.writerow(first + [_cell(values[name]) for name in names])
+        first = [[_cell(getattr(view, name))] * len(view.rows) for name in fixed]
+        columns = [*first, *map(_column, zip(*view.rows, strict=True))]
+        writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
 
 
@@ -232,15 +233,20 @@ def _total(counts: Sequence[int | None]) -> int | None:
     return sum(known) if len(known) == len(counts) else None
 
 
+def _column(values: Sequence[Any]) -> Sequence[Any]:
+    """Cells of a column; most are numbers, which are written as they are."""
+    return values if {*map(type, values)} <= _AS_IT_IS else list(map(_cell, values))
+
+
 def _cell(value: Any) -> Any:
-    if value is None or type(value) is float:
+    if type(value) in _AS_IT_IS:
         return value
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, dict):
-        return canonical_json(value)
+        return canonical_json(value) if value else "{}"
     text = "; ".join(value) if isinstance(value, tuple) else str(value)
     return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
 

@@ -22,6 +22,7 @@ from .flagged import flags_together
 from .flow import flow
 from .method import method
 from .plots import alt_text, caption, page_svg
+from .progress import progress
 from .provenance import again, describe_run, machines, meters
 from .routingwords import RoutingText
 from .rows import Row
@@ -83,7 +84,7 @@ def page(
         chart_legend=chart_legend(context.chart) if context and context.chart else [],
         chart_caption=chart_caption(context.chart) if context and context.chart else "",
         method=method(views),
-        runs=[describe_run(run) for run in in_order],
+        runs=[describe_run(run, progress(run)) for run in in_order],
         again=again(in_order),
         machines=machines(runs),
         meters=meters(runs),

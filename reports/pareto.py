@@ -25,14 +25,17 @@ def frontier(energy: ArrayLike, quality: ArrayLike) -> NDArray[np.bool_]:
     if cost.shape[-1] == 0:
         return np.zeros(cost.shape, dtype=bool)
     order = np.argsort(cost, axis=-1)
-    cost, worth = np.take_along_axis(cost, order, -1), np.take_along_axis(worth, order, -1)
+    cost, worth = np.sort(cost, axis=-1), np.take_along_axis(worth, order, -1)
     best = np.maximum.accumulate(worth, axis=-1)
-    before = np.concatenate([np.full_like(best[..., :1], -np.inf), best[..., :-1]], axis=-1)
     dearer = cost[..., 1:] != cost[..., :-1]
-    if not dearer.all():
+    on = np.ones(cost.shape, dtype=bool)
+    if dearer.all():
+        np.greater(worth[..., 1:], best[..., :-1], out=on[..., 1:])
+    else:
+        before = np.concatenate([np.full_like(best[..., :1], -np.inf), best[..., :-1]], axis=-1)
         first, last = _ends(dearer)
         best, before = np.take_along_axis(best, last, -1), np.take_along_axis(before, first, -1)
-    on: NDArray[np.bool_] = (worth == best) & (best > before)
+        on = (worth == best) & (best > before)
     result = np.empty_like(on)
     np.put_along_axis(result, order, on, -1)
     return result

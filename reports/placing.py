@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -59,7 +59,7 @@ def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float)
     judged = _judge([rows[i] for i in sure], tuple(sure), entries, placed)
     _rank([rows[i] for i in sure], entries, placed, by, floor)
     told = dict(zip(sure, placed, strict=True))
-    return [replace(row, **told[i]) if i in told else row for i, row in enumerate(rows)], judged
+    return [row._replace(**told[i]) if i in told else row for i, row in enumerate(rows)], judged
 
 
 def _judge(rows: Sequence[Row], numbers: tuple[int, ...], entries: Entries, placed: list[dict[str, Any]]) -> Judged:
@@ -69,7 +69,7 @@ def _judge(rows: Sequence[Row], numbers: tuple[int, ...], entries: Entries, plac
     drawn = entries.only(np.array(repeated, dtype=np.int64)) if repeated else None
     if drawn:
         points, logs = drawn.draws
-        share, named = judge_draws(points, logs, drawn.beats)
+        share, named = judge_draws(points, logs, drawn.lost)
         for k, own, name in zip(repeated, share.tolist(), named, strict=True):
             placed[k] |= {"frontier": name, "p_frontier": own}
         # Who is on the frontier in no draw covers nothing in any.

@@ -10,7 +10,7 @@ from joulemark.harness.plan import Plan
 from joulemark.harness.record import Accelerator, Machine, MeterInfo, RunHeader
 from joulemark.harness.store import Run, canonical_json
 
-from .progress import Progress, progress
+from .progress import Progress
 from .wording import number, safe
 
 __all__ = ["again", "describe_run", "machines", "meters"]
@@ -61,12 +61,11 @@ def again(runs: Sequence[Run]) -> list[str]:
     return [*measured, *ranked]
 
 
-def describe_run(run: Run) -> dict[str, Any]:
-    """What a reader may ask about a run, as text by name."""
+def describe_run(run: Run, far: Progress | None) -> dict[str, Any]:
+    """What a reader may ask about a run, and how far it is if it is unfinished (`progress`), as text by name."""
     header, done = run.header, [cell for cell in run.cells if cell.status == "ok"]
     windows = [cell.energy.window_s for cell in done if cell.energy]
     loops = [cell.energy.loops for cell in done if cell.energy]
-    far = progress(run)
     failed = len(run.cells) - len(done)
     return {
         "id": safe(header.run_id),

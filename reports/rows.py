@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,7 @@ from .stats import Estimate, LogEnergy, Share, accuracy, combine, energy, log_en
 __all__ = ["Figures", "Row", "measure", "plain_row"]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row:
+class Row(NamedTuple):
     """An entrant in a view; the names and units are the contract's. None is missing, never 0.
 
     ``wall_s_per_item`` is the window's time an item; ``latency_s_p50`` that of a request, which may be a batch.
@@ -100,7 +99,7 @@ class Row:
     generated_per_item: float | None = None
     tokens_per_s: float | None = None
     j_per_generated_token: float | None = None
-    phase_shares: dict[str, float] = field(default_factory=dict)
+    phase_shares: dict[str, float] = {}  # noqa: RUF012 - nobody changes it
     truncated: float | None = None
     accuracy_finished: float | None = None
     peak_rss_mb: float | None = None
@@ -109,10 +108,10 @@ class Row:
     params: int | None = None
     active_params: int | None = None
     kind: str | None = None
-    energy_shares: dict[str, float] = field(default_factory=dict)
-    levels: dict[str, dict[str, float | None]] = field(default_factory=dict)
+    energy_shares: dict[str, float] = {}  # noqa: RUF012 - nobody changes it
+    levels: dict[str, dict[str, float | None]] = {}  # noqa: RUF012 - nobody changes it
     metric: str | None = None
-    other_metrics: dict[str, float] = field(default_factory=dict)
+    other_metrics: dict[str, float] = {}  # noqa: RUF012 - nobody changes it
     layers_per_token: float | None = None
     escalated: float | None = None
     flags: tuple[str, ...] = ()
@@ -306,9 +305,13 @@ def _j_per_generated_token(f: Figures) -> float | None:
 def _phase_shares(f: Figures) -> dict[str, float]:
     """Shares of the energy over all tasks; empty where one of them does not tell."""
     names = f.samples[0].phases if f.samples and all(s.phases for s in f.samples) else ()
-    whole = math.fsum(_mean_wh(s, f.repeats) for s in f.samples)
+    if len(f.samples) == 1 or not names:
+        return {name: f.samples[0].phases[name] for name in names}
+    parts = [_mean_wh(s, f.repeats) for s in f.samples]
+    whole = math.fsum(parts)
     return {
-        name: math.fsum(s.phases.get(name, 0.0) * _mean_wh(s, f.repeats) for s in f.samples) / whole for name in names
+        name: math.fsum(s.phases.get(name, 0.0) * part for s, part in zip(f.samples, parts, strict=True)) / whole
+        for name in names
     }
 
 
@@ -328,5 +331,7 @@ def _most(values: Sequence[float | None]) -> float | None:
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
+    if len(values) == 1:
+        return values[0]
     known = [value for value in values if value is not None]
     return math.fsum(known) / len(known) if known and len(known) == len(values) else None

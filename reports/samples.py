@@ -7,7 +7,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -224,7 +224,7 @@ def _phases(cells: Sequence[Cell]) -> dict[str, float]:
         parts = (phases.prefill_j, phases.decode_j, phases.other_j, energy.idle_j)
         for name, joules in zip(("prefill", "decode", "other", "idle"), parts, strict=True):
             shares[name].append((joules or 0.0) / energy.gross_j)
-    return {name: float(np.mean(values)) for name, values in shares.items()}
+    return {name: math.fsum(values) / len(values) for name, values in shares.items()}
 
 
 def _wh_per_1k(cell: Cell, *, net: bool) -> float:
@@ -277,6 +277,11 @@ def what_is_asked(cell: Cell) -> str:
 def question_of(cells: Sequence[Cell]) -> str:
     """The task's hash and how it was asked; cells of one sample are asked in one way."""
     known = sorted({str(cell.task_hash or cell.task_version or "") for cell in cells})
-    task = known if len(known) > 1 else cells[0].task_hash or cells[0].task_version
-    # One text for all models of a run.
-    return sys.intern(canonical_json([task, what_is_asked(cells[0])]))
+    task = tuple(known) if len(known) > 1 else cells[0].task_hash or cells[0].task_version
+    return _question(task, what_is_asked(cells[0]))
+
+
+@lru_cache(maxsize=4096)
+def _question(task: str | tuple[str, ...] | None, asked: str) -> str:
+    """One text for all models of a run."""
+    return sys.intern(canonical_json([task, asked]))

@@ -166,7 +166,7 @@ def print_views(
 
 def _below(view: View, *, short: bool) -> list[Aside]:
     """The small tables below a view's own, shortly named; difficulty where all else is short, else in reports."""
-    view = replace(view, rows=tuple(replace(row, label=row.short_label) for row in view.rows))
+    view = replace(view, rows=tuple(row._replace(label=row.short_label) for row in view.rows))
     small = [*(asides(view) if len(view.tasks) == 1 else [other_metrics(view)]), choosers(view)]
     left_out = None if short else by_difficulty(view)
     return [aside for aside in small if aside and aside != left_out]

@@ -191,7 +191,7 @@ def with_carbon(views: Sequence[View], carbon: CarbonIntensity | None) -> list[V
 def _carbon_of(row: Row, g_per_kwh: float) -> Row:
     if row.energy_wh_per_1k is None:
         return row
-    return replace(row, carbon_g_per_kwh=g_per_kwh, carbon_g_per_1k=row.energy_wh_per_1k / 1000 * g_per_kwh)
+    return row._replace(carbon_g_per_kwh=g_per_kwh, carbon_g_per_1k=row.energy_wh_per_1k / 1000 * g_per_kwh)
 
 
 def _who(row: Row) -> dict[str, Any]:

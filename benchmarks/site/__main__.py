@@ -64,16 +64,21 @@ def main(submissions: int = 60, as_object: bool = False) -> int:
 
 
 def _build(store: Path, out: Path) -> dict[str, float]:
-    """Seconds of `joulemark leaderboard build`, and the most memory of all its processes together, MB."""
+    """Seconds of `joulemark leaderboard build`, and the most memory of all processes together of another one, MB.
+
+    Whoever asks how much memory they have takes a tenth of their time.
+    """
     command = [str(Path(sys.executable).parent / "joulemark"), "leaderboard", "build", "--store", store, "--out", out]
-    began, most = time.perf_counter(), 0.0
+    began = time.perf_counter()
+    subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+    seconds, most = time.perf_counter() - began, 0.0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         while process.poll() is None:
             most = max(most, sum(map(_memory_mb, _family(process.pid))))
             time.sleep(0.1)
     if process.returncode:
         raise SystemExit(f"build ended with {process.returncode}")
-    return {"build_s": time.perf_counter() - began, "build_mb": most}
+    return {"build_s": seconds, "build_mb": most}
 
 
 def _family(pid: int) -> list[int]:

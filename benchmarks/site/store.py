@@ -48,7 +48,7 @@ def _write(what: tuple[Path, int, int, int, int, int]) -> Any:
     content["sha256"] = digest(content)
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False).encode()
     (folder / "accepted" / f"{content['sha256']}.json").write_bytes(text)
-    return entry_of(parse_submission(text), by=f"lab-{number:02}", added_at="2026-03-01T00:00:00Z")
+    return entry_of(parse_submission(text), text, by=f"lab-{number:02}", added_at="2026-03-01T00:00:00Z")
 
 
 def _submission(number: int, models: int, tasks: int, repeats: int, items: int) -> dict[str, Any]:

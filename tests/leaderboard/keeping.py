@@ -41,7 +41,7 @@ def keep(folder: Path, *runs: tuple[Run, str | None, str | None]) -> Path:
     (folder / ACCEPTED).mkdir(parents=True)
     for run, by, added_at in runs:
         content = pack(run)
-        entries.append(entry_of(parse_submission(content), by=by, added_at=added_at))
+        entries.append(entry_of(parse_submission(content), content, by=by, added_at=added_at))
         (folder / ACCEPTED / f"{entries[-1].sha256}.json").write_bytes(content)
     (folder / INDEX).write_text(index_text(entries), encoding="utf-8")
     return folder

@@ -148,7 +148,9 @@ def test_a_superseded_run_keeps_its_page_and_file_and_has_no_place_on_the_board(
     told = page(kept.plain, "run/run-1.html")
     assert 'Superseded by run <a href="../run/run-2.html">run-2</a>' in told
     assert "On the board" not in told.partition("<main>")[2]
-    assert json.loads(kept.plain["data/run/run-1.json"])["run_id"] == "run-1"
+    link = re.search(r'href="../(data/submissions/[0-9a-f]{64}.json)">All cells', told)
+    assert link
+    assert json.loads(kept.plain[link[1]])["run"]["run_id"] == "run-1"
     assert b'"run-1"' not in kept.plain["data.js"].replace(b'"successors":{"run-1":"run-2"}', b"")
     assert b'"run-1"' not in kept.plain["data/rank.json"]
 

@@ -339,6 +339,29 @@ def test_a_file_that_was_edited_is_named(two: Store) -> None:
         two.read(two.entries[0])
 
 
+def test_a_file_in_another_layout_is_still_what_was_accepted(two: Store) -> None:
+    entry = two.entries[0]
+    file = two.path / "accepted" / f"{entry.sha256}.json"
+    before = two.read(entry)
+    assert entry.bytes_sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+    file.write_text(json.dumps(json.loads(file.read_text()), indent=1), encoding="utf-8")
+    assert two.read(entry) == before
+    assert looked(two)[0] == 0
+    assert read_store(two.path).read(entry) == before
+
+
+def test_a_build_takes_the_indexs_word_for_bytes_and_looking_through_the_store_takes_nobodys(two: Store) -> None:
+    entry = two.entries[0]
+    file = two.path / "accepted" / f"{entry.sha256}.json"
+    file.write_text(file.read_text().replace("ref/ngram", "ref/best"), encoding="utf-8")
+    forged = entry.model_copy(update={"bytes_sha256": hashlib.sha256(file.read_bytes()).hexdigest()})
+    assert "ref/best" in {cell.model for cell in two.read(forged).cells}
+    (two.path / "index.json").write_text(index_text([forged, *two.entries[1:]]), encoding="utf-8")
+    code, said = looked(two)
+    assert code == 1
+    assert f"store-changed: accepted/{file.name}: changed: sha256: " in said
+
+
 def test_a_file_that_was_edited_and_sealed_again_is_named(two: Store) -> None:
     file = two.path / "accepted" / f"{two.entries[0].sha256}.json"
     content = json.loads(file.read_text())

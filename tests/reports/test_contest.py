@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.special import erfinv
 
-from joulemark.reports.contest import By, Entries, ItemTable, differences, judge_frontier, rank_entries, who_beats
+from joulemark.reports.contest import (
+    By,
+    Entries,
+    ItemTable,
+    differences,
+    draws_lost,
+    judge_draws,
+    judge_frontier,
+    rank_entries,
+)
+from joulemark.reports.pareto import frontier
 from joulemark.reports.stats import p_of_sum
 
 BYS: tuple[By, ...] = ("correct_per_wh", "quality", "energy")
@@ -110,7 +120,16 @@ def test_who_surely_beats_whom_is_what_counting_all_draws_of_each_pair_says(seed
     points = np.round(3 * (at[0] + 0.3 * rng.normal(size=(200, entrants))))
     logs = np.round(3 * (at[1] + 0.3 * rng.normal(size=(200, entrants))))
     wins = (points[:, None, :] > points[:, :, None]) & (logs[:, None, :] < logs[:, :, None])
-    assert (who_beats(points, logs) == (wins.sum(axis=0) >= 190)).all()
+    assert ((draws_lost(points, logs) <= 10) == (wins.sum(axis=0) >= 190)).all()
+
+
+@given(st.integers(0, 2**32), st.integers(1, 12))
+def test_who_is_on_the_frontier_in_how_many_draws_is_what_each_draw_says(seed: int, entrants: int) -> None:
+    rng = np.random.default_rng(seed)
+    at = 5 * rng.normal(size=(2, entrants))
+    points, logs = (np.round(own + rng.normal(size=(200, entrants))) for own in at)
+    share, _ = judge_draws(points, logs)
+    assert share == pytest.approx(frontier(logs, points).mean(axis=0))
 
 
 def test_pairs_that_no_correction_could_part_have_a_p_value_of_1_and_the_others_their_own() -> None:

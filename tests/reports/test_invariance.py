@@ -215,7 +215,7 @@ def test_one_repeat_has_no_interval_of_energy_anywhere_and_all_texts_say_so(make
     views = make_views([run])
     for row in (row for view in views for row in view.rows):
         assert row.energy_wh_per_1k is not None
-        unknown = [name for name in vars(row) if name.endswith(("_low", "_high")) and getattr(row, name) is None]
+        unknown = [name for name in row._fields if name.endswith(("_low", "_high")) and getattr(row, name) is None]
         for name in ("energy_wh_per_1k", "correct_per_wh", "wh_per_correct", "ratio_to_first", "energy_ratio_to_first"):
             assert {f"{name}_low", f"{name}_high"} <= set(unknown)
         assert row.p_frontier is None

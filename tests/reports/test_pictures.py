@@ -44,7 +44,7 @@ def told(cell: Cell) -> Cell:
 def many(view: View, count: int) -> View:
     """The view with so many rows of names of their own."""
     rows = [
-        replace(row, model=f"m{n}", label=f"m{n}", short_label=f"m{n}")
+        row._replace(model=f"m{n}", label=f"m{n}", short_label=f"m{n}")
         for n, row in enumerate(view.rows * (count // len(view.rows) + 1))
     ]
     return replace(view, rows=tuple(rows[:count]))
