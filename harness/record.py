@@ -31,6 +31,7 @@ __all__ = [
     "Record",
     "RunHeader",
     "Span",
+    "Station",
     "Tokens",
 ]
 
@@ -154,8 +155,18 @@ class Carbon(Record):
     year: int | None = None
 
 
+class Station(Record):
+    """A machine of a run that has several, and what there is of it; a cell's ``machine_id`` tells whose it is."""
+
+    machine: Machine
+    software: dict[str, str] = {}
+    meters: tuple[MeterInfo, ...] = ()
+    idle: Idle
+    invocations: tuple[Invocation, ...] = ()
+
+
 class RunHeader(Record):
-    """``run.json``."""
+    """``run.json``; of a run on several machines ``machine`` and what belongs to it are those of the first."""
 
     schema_: Literal["joulemark.run/1"] = Field(default=RUN_SCHEMA, alias="schema")
     run_id: str
@@ -168,6 +179,8 @@ class RunHeader(Record):
     meters: tuple[MeterInfo, ...]
     idle: Idle
     invocations: tuple[Invocation, ...] = ()
+    stations: tuple[Station, ...] = ()
+    """All machines of a run that has several, the first included; empty where ``machine`` is the only one."""
     raised_from: tuple[int, ...] = ()
     """Repeats that were planned, and reached, before ``--resume --repeats`` planned more: each may have been a look."""
     carbon: Carbon | None = None

@@ -1,0 +1,1 @@
+"""Reading what other tools measured: a module for each format."""
