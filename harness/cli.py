@@ -26,8 +26,10 @@ COMMANDS = {
     "compare": ("joulemark.reports.commands:compare", "Two models on the same questions: differences, with intervals."),
     "gate": ("joulemark.reports.gatecommands:gate", "Pass or fail: does a candidate take more, or answer worse?"),
     "report": ("joulemark.reports.commands:report", "Report, pictures and data of one or more runs."),
+    "export": ("joulemark.reports.exportcommand:export", "A run for other tools: lm-eval's JSON, CSV and others."),
     "soak": ("joulemark.harness.soakcommands:soak", "Sustained load on one model: does its energy drift?"),
     "leaderboard": ("joulemark.leaderboard.commands:leaderboard", "A public board: submissions, checks, the site."),
+    "import": ("joulemark.harness.importcommand:import_results", "Results of other tools, as a run of their own."),
     "remeter": ("joulemark.harness.commands:remeter", "Take a run's energy anew from a recorded power trace."),
 }
 """Command -> where it is, and its line in ``joulemark --help``."""

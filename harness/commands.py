@@ -146,7 +146,10 @@ def _grid(
     type=click.Choice(["interleaved", "abba", "blocked"]),
     help="Shuffled anew each repeat; models there and back; or model after model.",
 )
-@click.option("--executor", type=click.Choice(["local"]), help="Where cells run.")
+@click.option("--executor", metavar="local|ray[:ADDRESS]", show_default="local",
+              help="Where cells run: here, or on all machines of a Ray cluster.")  # fmt: skip
+@click.option("--place", "placement", multiple=True, metavar="[MODEL:]KEY=VALUE",
+              help="Only machines with this label measure, or measure that model; may be repeated.")  # fmt: skip
 @click.option("--seed", type=int, help="Of the random order.")
 @click.option("--carbon", metavar="G_PER_KWH|COUNTRY", shell_complete=_complete_countries,
               help="Also tell grams of CO2 equivalent, by so many a kWh or a country's mean.")  # fmt: skip

@@ -8,13 +8,13 @@ from __future__ import annotations
 import secrets
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
@@ -36,10 +36,13 @@ from .record import Carbon, Cell, Idle, Invocation, RunHeader
 from .said import one_line
 from .schedule import CellPlan
 from .session import Session, describe_this_machine, meter_infos
-from .store import RunWriter, resume_command, seal
+from .store import resume_command, seal
 from .worker import Worker, WorkerFailed
 
-__all__ = ["Measuring", "Progress", "interruptible", "make_header"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Keeper", "Measuring", "Progress", "interruptible", "make_header", "refuse_changed"]
 
 TRACE_S = 1.0
 """How often power is looked at inside a window, where a meter sees it."""
@@ -62,8 +65,8 @@ SEEN_BY = {"cpu": {"package", "soc", "platform", "wall"}, "gpu": {"gpu", "soc", 
 class Progress:
     """What is told while measuring; this one keeps silent."""
 
-    def begin(self, cells: int, done: int, choice: Choice) -> None:
-        """Measuring is about to begin; ``done`` cells are there already."""
+    def begin(self, cells: int, done: int, choice: Choice | None) -> None:
+        """Measuring is about to begin; ``done`` cells are there already; no choice: each machine has its own."""
 
     def say(self, text: str) -> None:
         """Something that is not a cell: loading, idle power, a warning."""
@@ -73,6 +76,29 @@ class Progress:
 
     def done(self, plan: CellPlan, cell: Cell) -> None:
         """A cell was stored."""
+
+
+class Keeper(Protocol):
+    """What keeps the record: a run directory's `RunWriter`, or what hands all on to one elsewhere."""
+
+    @property
+    def path(self) -> Path:
+        """The run directory."""
+
+    def write_header(self, header: RunHeader) -> None:
+        """As `RunWriter` does."""
+
+    def append(
+        self,
+        cell: Cell,
+        items: pd.DataFrame | None = None,
+        power: pd.DataFrame | None = None,
+        samples: Sequence[str] | None = None,
+    ) -> Cell:
+        """As `RunWriter` does."""
+
+    def keep_log(self, cell_id: str, text: str) -> str | None:
+        """As `RunWriter` does."""
 
 
 @dataclass
@@ -87,7 +113,7 @@ class Measuring:
     """
 
     session: Session
-    writer: RunWriter
+    writer: Keeper
     header: RunHeader
     progress: Progress
     known: dict[str, Cell]
@@ -208,7 +234,7 @@ class Measuring:
                 outside=self._computes_outside(worker, plan),
                 company=meter.company,
             )
-            self._refuse_changed(cell)
+            refuse_changed(cell, self.known.values())
             # What cannot be written as JSON must fail here, and fail this cell alone.
             seal(cell)
         except MeterLost as problem:
@@ -257,22 +283,6 @@ class Measuring:
         answered["told"] = worker.facts | answered["memory"] | {"peak_rss_mb": peak_mb}
         return meter, answered
 
-    def _refuse_changed(self, cell: Cell) -> None:
-        """Cells of one task and of one model belong together only where its questions and its weights stayed the same.
-
-        Raises:
-            UsageError: They did not.
-        """
-        for other in self.known.values():
-            if other.status != "ok" or other.cell_id == cell.cell_id:
-                continue
-            if other.task == cell.task and other.task_hash != cell.task_hash:
-                raise UsageError(f"{cell.task} has other questions than when this run began; {_ANEW}")
-            ours, theirs = cell.model_info.sha256, other.model_info.sha256
-            same = other.model == cell.model and other.setting.get("dtype") == cell.setting.get("dtype")
-            if same and ours and theirs and ours != theirs:
-                raise UsageError(f"{cell.model} has other weights than when this run began; {_ANEW}")
-
     def _computes_outside(self, worker: Worker, plan: CellPlan) -> bool:
         """Whether the model computes out of the meters' sight."""
         summed, seen_by = self.session.choice.summed, plan.spec.seen_by
@@ -288,6 +298,20 @@ class Measuring:
         self.progress.say(f"Heat held the clock down: waiting for up to {MOST_S:.0f} s until it is cool ...")
         with self._recorder(worker) as recorder:
             return round(cool_down(recorder.conditions), 1)
+
+    def prepare_caps(self, todo: Sequence[CellPlan]) -> None:
+        """Take over the GPUs' power caps where cells ask for some; raises UsageError where one is impossible."""
+        caps = {cell.setting["power_cap_w"] for cell in todo if "power_cap_w" in cell.setting}
+        if caps and self.limits is None:
+            self.limits = PowerLimits()
+        for watts in sorted(caps):
+            assert self.limits is not None
+            self.limits.refuse_impossible(watts)
+
+    def restore_caps(self) -> None:
+        """Put the GPUs' own caps back."""
+        if self.limits is not None:
+            self.limits.close()
 
     def _recorder(self, worker: Worker) -> Recorder:
         choice = self.session.choice
@@ -311,6 +335,23 @@ def interruptible(path: Path) -> Iterator[None]:
     finally:
         for number, handler in zip(signals, previous, strict=True):
             signal.signal(number, handler)
+
+
+def refuse_changed(cell: Cell, known: Iterable[Cell]) -> None:
+    """Cells of one task and of one model belong together only where its questions and its weights stayed the same.
+
+    Raises:
+        UsageError: They did not.
+    """
+    for other in known:
+        if other.status != "ok" or other.cell_id == cell.cell_id:
+            continue
+        if other.task == cell.task and other.task_hash != cell.task_hash:
+            raise UsageError(f"{cell.task} has other questions than when this run began; {_ANEW}")
+        ours, theirs = cell.model_info.sha256, other.model_info.sha256
+        same = other.model == cell.model and other.setting.get("dtype") == cell.setting.get("dtype")
+        if same and ours and theirs and ours != theirs:
+            raise UsageError(f"{cell.model} has other weights than when this run began; {_ANEW}")
 
 
 def make_header(session: Session, plan: dict[str, Any], carbon: Carbon | None = None) -> RunHeader:

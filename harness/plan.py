@@ -6,7 +6,7 @@ import difflib
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -52,7 +52,8 @@ class Plan(BaseModel):
         meters: Meters to use, by id or ``NAME=KIND:key=value,...``; None chooses the best that works here.
         order: ``interleaved``: each repeat in a random order of its own; ``abba``: models forwards,
             then backwards; ``blocked``: one model after the other.
-        executor: Where cells run; only ``local`` so far.
+        executor: Where cells run: ``local``, or ``ray`` or ``ray:ADDRESS`` for all machines of a Ray cluster.
+        placement: Labels that machines of a cluster need to measure, ``KEY=VALUE``; ``MODEL:KEY=VALUE``: that model.
         seed: Of the random order.
         idle_s: Seconds for which the idle power is measured, before and after.
         timeout_s: Seconds that a cell may take; None: as long as it takes.
@@ -84,7 +85,8 @@ class Plan(BaseModel):
     log_samples: bool = False
     meters: tuple[str, ...] | None = None
     order: Order = "interleaved"
-    executor: Literal["local"] = "local"
+    executor: str = Field(default="local", pattern=r"^(local|ray(:\S+)?)$")
+    placement: tuple[Annotated[str, Field(pattern=r"^([^\s:=]+:)?[^\s:=]+=\S+$")], ...] = ()
     seed: int = Field(default=0, ge=0)
     idle_s: float = Field(default=3.0, ge=0.5, le=600)
     timeout_s: float | None = Field(default=None, gt=0)
@@ -92,6 +94,11 @@ class Plan(BaseModel):
     trust_remote_code: bool = False
     allow_unsafe_code: bool = False
     allow_power_cap: bool = False
+
+    @property
+    def on_cluster(self) -> bool:
+        """Whether the machines of a cluster measure, and not this one."""
+        return self.executor != "local"
 
     @field_validator("precision", mode="before", json_schema_input_type=float | str | None)
     @classmethod

@@ -43,6 +43,7 @@ _EXAMPLES: dict[str, Any] = {
     "timeout_s": 600,
     "meters": ["rapl"],
     "carbon": "FRA",
+    "placement": ["gpu=h100"],
 }
 """For keys that are unset, or have nothing in them, unless somebody sets them."""
 
@@ -52,6 +53,7 @@ _GROUPS = {
     "How it is computed": ("batch_size", "concurrency", "threads", "dtype", "sweep"),
     "How often, and in which order": ("repeats", "precision", "max_repeats", "order", "seed", "timeout_s"),
     "What it takes, and what is kept": ("meters", "idle_s", "carbon", "log_samples"),
+    "Where it is measured": ("executor", "placement"),
     "What has to be allowed": ("trust_remote_code", "allow_unsafe_code", "allow_power_cap"),
 }
 _FURTHER = "Further"

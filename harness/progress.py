@@ -59,11 +59,14 @@ class Shown(Progress):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
 
-    def begin(self, cells: int, done: int, choice: Choice) -> None:
+    def begin(self, cells: int, done: int, choice: Choice | None) -> None:
         """Say what is measured by what."""
         self._total, self._done = cells, done
         again = f", {done} of them there already" if done else ""
         what = "1 cell" if cells == 1 else f"{cells} cells"
+        if choice is None:
+            self._print(f"Measuring {what}{again}.")
+            return
         meters = ", ".join(domain.id for domain in choice.summed)
         self._print(f"Measuring {what}{again}. Energy: {choice.grade} ({meters}), scope {choice.scope}.")
         if self._note:

@@ -13,6 +13,7 @@ from joulemark.meters.types import Grade, ScopeKind
 
 __all__ = [
     "CELL_SCHEMA",
+    "IMPORTED",
     "ITEM_COLUMNS",
     "RUN_SCHEMA",
     "Accelerator",
@@ -27,6 +28,7 @@ __all__ = [
     "Machine",
     "MeterInfo",
     "ModelInfo",
+    "NO_ITEMS",
     "Phases",
     "Record",
     "RunHeader",
@@ -37,6 +39,12 @@ __all__ = [
 
 RUN_SCHEMA: Final = "joulemark.run/1"
 CELL_SCHEMA: Final = "joulemark.cell/1"
+
+IMPORTED: Final = "imported"
+"""The key of a plan that says which files a run was imported from, and the flag of its cells."""
+
+NO_ITEMS: Final = "no_items"
+"""The flag of a finished cell of which no outcome of a single question is known, so that it has no rows of items."""
 
 ITEM_COLUMNS = {
     "doc_id": "int64",
@@ -75,15 +83,18 @@ class Accelerator(Record):
 
 
 class Machine(Record):
-    """Where a run was measured. ``hostname_hash`` tells machines apart without naming them."""
+    """Where a run was measured. ``hostname_hash`` tells machines apart without naming them.
+
+    What an imported file does not tell of it is ``unknown``, and None where it is a number.
+    """
 
     machine_id: str
     hostname_hash: str
     os: str
     kernel: str
     cpu_model: str
-    cpu_count: int
-    memory_gb: float
+    cpu_count: int | None
+    memory_gb: float | None
     accelerators: tuple[Accelerator, ...] = ()
     driver: str | None = None
     virtualised: bool | None = None
@@ -91,7 +102,7 @@ class Machine(Record):
 
 
 class MeterInfo(Record):
-    """One domain that the run's energy comes from."""
+    """One domain that the run's energy comes from; its errors are None where an imported file does not tell them."""
 
     id: str
     grade: Grade
@@ -99,9 +110,9 @@ class MeterInfo(Record):
     provenance: str
     resolution_j: float | None
     update_s: float | None
-    rel_u: float
-    rel_u_scale: float
-    rel_u_workload: float
+    rel_u: float | None
+    rel_u_scale: float | None
+    rel_u_workload: float | None
     source: str
     summed: bool = True
 
@@ -131,7 +142,7 @@ class Idle(Record):
 
     before_w: float | None
     after_w: float | None
-    duration_s: float
+    duration_s: float | None
     before: Span | None = None
     after: Span | None = None
 
@@ -173,7 +184,7 @@ class RunHeader(Record):
     created_at: str
     joulemark_version: str
     plan: dict[str, Any]
-    seed: int
+    seed: int | None
     machine: Machine
     software: dict[str, str]
     meters: tuple[MeterInfo, ...]
@@ -204,13 +215,14 @@ class Energy(Record):
     """Standard uncertainty (k=1) of ``gross_j`` that is independent from cell to cell."""
     u_net_j: float | None = Field(default=None, ge=0, lt=1e15)
     """The same of ``net_j``: that of the idle window, over the same time, is added."""
-    rel_u_scale: float = Field(ge=0, lt=1e3)
-    rel_u_workload: float = Field(ge=0, lt=1e3)
+    rel_u_scale: float | None = Field(ge=0, lt=1e3)
+    rel_u_workload: float | None = Field(ge=0, lt=1e3)
+    """None: of unknown error, as an imported file has it; then nothing is ranked by it."""
     grade: Grade
     scope: str
     domains: dict[str, float]
     idle_w: float | None
-    window_s: float = Field(gt=0)
+    window_s: float | None = Field(gt=0)
     loops: int = Field(ge=1)
     carbon_g: float | None = None
     """Grams of CO2 equivalent of ``gross_j`` by the run's ``carbon``; None where either is missing."""
@@ -272,6 +284,8 @@ class Cell(Record):
     run_id: str
     cell_id: str
     machine_id: str
+    node: str | None = None
+    """Of a run on a cluster: the node that measured it, by the start of its id there."""
     model: str
     model_args: str
     task: str
@@ -313,5 +327,5 @@ class Cell(Record):
     other_cpu_cores: float | None = None
     """Cores that worked for other processes during the windows, on average."""
     started_at: str
-    duration_s: float
+    duration_s: float | None
     sha256: str = ""

@@ -20,7 +20,7 @@ from joulemark.meters.types import Domain, EnergyRecord
 from .cells import NO_JOULES, energy_of, phases_of
 from .measuring import SEEN_BY
 from .models import ModelSpec
-from .record import Cell, Energy, Phases, RunHeader, Span
+from .record import IMPORTED, Cell, Energy, Phases, RunHeader, Span
 from .recording import Recording, find_recording
 from .session import meter_infos
 from .store import LOGS, Run, RunWriter, read_run, refuse_used
@@ -72,6 +72,8 @@ def remeter(path: Path, meter: str, out: Path) -> Remetered:
     """
     refuse_used(out)
     run = read_run(path)
+    if IMPORTED in run.header.plan:
+        raise UsageError(f"{path} was imported, and does not say when its windows were; give a run of `joulemark run`.")
     if path.resolve() in out.resolve().parents:
         raise UsageError(f"{out} lies in the run itself; choose another folder with --out.")
     again = _Again(run, find_recording(meter))
@@ -210,7 +212,7 @@ def _refuse_set_clock(cell: Cell) -> None:
     started_s = datetime.fromisoformat(cell.started_at).timestamp()
     for span in cell.windows:
         after_s = datetime.fromisoformat(span.began_at).timestamp() - started_s
-        if after_s < -_CLOCK_STEP_S or after_s + span.window_s > cell.duration_s + _CLOCK_STEP_S:
+        if after_s < -_CLOCK_STEP_S or after_s + span.window_s > (cell.duration_s or 0.0) + _CLOCK_STEP_S:
             raise MeterLost("the wall clock was set while it was measured, so its windows cannot be found in a trace")
 
 

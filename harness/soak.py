@@ -18,10 +18,10 @@ from joulemark.meters.totals import min_window_s
 from joulemark.meters.types import Domain
 
 from .alone import measuring_alone
+from .course import RunResult
 from .measuring import Measuring, Progress, interruptible, make_header
 from .plan import Plan
 from .progress import Shown
-from .run import RunResult
 from .schedule import schedule
 from .session import prepare
 from .store import RunWriter, refuse_used
@@ -81,6 +81,7 @@ class Countdown(Shown):
 class _Soaking(Measuring):
     """Measures one model's cells, one after the other, until the time is up."""
 
+    writer: RunWriter
     minutes: float = 0.0
     began: float = 0.0
 
@@ -120,8 +121,9 @@ class _Soaking(Measuring):
             self.failed += [(plan, cell)] if in_a_row else []
             if lost:
                 return self._ended("ended", f": {lost}")
-            if self.tried == 1 and cell.energy and cell.energy.window_s > 2 * self.window_s:
-                self._tell_how_long(cell.energy.window_s)
+            length_s = cell.energy.window_s if cell.energy else None
+            if self.tried == 1 and length_s is not None and length_s > 2 * self.window_s:
+                self._tell_how_long(length_s)
         return self._ended("ended", f": {self.failed[-1][1].error}") if in_a_row == 2 else None
 
     def _tell_how_long(self, seconds: float) -> None:

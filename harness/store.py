@@ -14,7 +14,7 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .items import COMPACTED, ITEMS, compact, gather, resume_command, stream
-from .record import Cell, Record, RunHeader
+from .record import NO_ITEMS, Cell, Record, RunHeader, Station
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,9 +61,23 @@ class Run:
     cells: tuple[Cell, ...]
     notes: tuple[str, ...] = ()
 
+    @property
+    def parts(self) -> tuple[Run, ...]:
+        """A run for each machine that measured it, with that machine's cells and meters; itself where there is one."""
+        if not self.header.stations:
+            return (self,)
+        own: dict[str, list[Cell]] = {station.machine.machine_id: [] for station in self.header.stations}
+        for cell in self.cells:
+            own.setdefault(cell.machine_id, []).append(cell)
+        return tuple(
+            replace(self, header=_of_station(self.header, station), cells=tuple(own[station.machine.machine_id]))
+            for station in self.header.stations
+            if own[station.machine.machine_id]
+        )
+
     def items(self) -> pd.DataFrame:
-        """Rows of all finished cells: ``cell_id`` and the columns of `ITEM_COLUMNS`."""
-        finished = [cell.cell_id for cell in self.cells if cell.status == "ok"]
+        """Rows of all finished cells that have any: ``cell_id`` and the columns of `ITEM_COLUMNS`."""
+        finished = _with_items(self.cells)
         compacted = self.path / COMPACTED
         if compacted.exists():
             frame = pd.read_parquet(compacted)
@@ -73,7 +87,7 @@ class Run:
 
     def item_batches(self, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:
         """The same rows in a stream, whatever their number; see `items.stream`, whose errors it raises."""
-        return stream(self.path, [cell.cell_id for cell in self.cells if cell.status == "ok"], columns)
+        return stream(self.path, _with_items(self.cells), columns)
 
     def samples(self, cell_id: str) -> list[dict[str, Any]] | None:
         """What was asked and answered, item by item; None where the run keeps none (``--log-samples``)."""
@@ -82,6 +96,16 @@ class Run:
             return None
         # Texts may hold what Python, and not JSON, takes for the end of a line.
         return [json.loads(line) for line in file.read_bytes().split(b"\n") if line]
+
+
+def _with_items(cells: Sequence[Cell]) -> list[str]:
+    """The ids of those cells that have rows of items."""
+    return [cell.cell_id for cell in cells if cell.status == "ok" and NO_ITEMS not in cell.flags]
+
+
+def _of_station(header: RunHeader, station: Station) -> RunHeader:
+    own = {name: getattr(station, name) for name in Station.model_fields}
+    return header.model_copy(update={**own, "stations": ()})
 
 
 @contextmanager
@@ -281,7 +305,7 @@ class RunWriter:
 
     def compact(self) -> None:
         """Gather all items of finished cells in one file, which is what `rank` starts from."""
-        finished = [cell.cell_id for cell in read_run(self.path).cells if cell.status == "ok"]
+        finished = _with_items(read_run(self.path).cells)
         if finished:
             with self._disk(), _replacing(self.path / COMPACTED) as file:
                 compact(self.path, finished, file)

@@ -104,15 +104,20 @@ def _named(meters: object) -> dict[str, str]:
     return {match[1]: match[2] for match in found if match}
 
 
+def _errors_of(meter: MeterInfo) -> tuple[float, float, float]:
+    """Its whole error, scale and workload; a submission's are all told (`submission`)."""
+    return meter.rel_u or 0.0, meter.rel_u_scale or 0.0, meter.rel_u_workload or 0.0
+
+
 def _check_kind(meter: MeterInfo, kind: _Kind, at: str) -> Iterator[Finding]:
     if meter.grade not in kind.grades or (kind.scopes and meter.scope not in kind.scopes):
         message = f"such a meter gives no {meter.grade} joules of the {meter.scope}; pack the run as it was measured."
         yield Finding(code="claim-grade", path=f"{at}.grade", message=message)
-    parts = (meter.rel_u, meter.rel_u_scale, meter.rel_u_workload)
-    if min(parts) < 0 or abs(meter.rel_u - math.hypot(*parts[1:])) > 1e-6:
+    whole, *parts = _errors_of(meter)
+    if min(whole, *parts) < 0 or abs(whole - math.hypot(*parts)) > 1e-6:
         message = "the parts of its error do not make the whole; pack the run again."
         yield Finding(code="claim-error", path=f"{at}.rel_u", message=message)
-    elif kind.errors and all(abs(meter.rel_u - error) > 1e-6 for error in kind.errors):
+    elif kind.errors and all(abs(whole - error) > 1e-6 for error in kind.errors):
         message = f"such a meter states {' or '.join(f'{error:.3g}' for error in kind.errors)}; pack the run again."
         yield Finding(code="claim-error", path=f"{at}.rel_u", message=message)
 
@@ -139,7 +144,8 @@ def _check_modelled(meter: MeterInfo, machine: Machine, watts: float, at: str) -
         message = f"its watts are not those of {machine.cpu_model or 'this CPU'}; pack the run as it was measured."
         yield Finding(code="claim-machine", path=f"{at}.source", message=message)
     expected = U_TOTAL_DEFAULT if by_default else U_TOTAL_KNOWN
-    if abs(meter.rel_u - expected) > 1e-6 or abs(meter.rel_u_workload - U_WORKLOAD) > 1e-6:
+    whole, _, workload = _errors_of(meter)
+    if abs(whole - expected) > 1e-6 or abs(workload - U_WORKLOAD) > 1e-6:
         message = f"for such watts it states {expected:g}; pack the run again."
         yield Finding(code="claim-error", path=f"{at}.rel_u", message=message)
 
@@ -152,5 +158,5 @@ def check_machine(sent: Submission) -> Iterator[Finding]:
     if machine.machine_id != digest.hexdigest()[:12]:
         message = "it is not the id of such a machine; pack the run as it was measured."
         yield Finding(code="claim-machine", path="run.machine.machine_id", message=message)
-    if not 1 <= machine.cpu_count <= 100_000 or not 0 < machine.memory_gb <= 1e6:
+    if not 1 <= (machine.cpu_count or 0) <= 100_000 or not 0 < (machine.memory_gb or 0.0) <= 1e6:
         yield Finding(code="claim-machine", path="run.machine", message="no machine has such threads or memory.")

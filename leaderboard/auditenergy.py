@@ -9,7 +9,7 @@ from joulemark.meters.types import SCOPE_KINDS
 
 from .auditscores import TOLERANCE
 from .findings import Finding
-from .submission import Submission
+from .submission import Submission, length_s
 
 __all__ = ["check_energy"]
 
@@ -30,7 +30,7 @@ def check_energy(sent: Submission) -> Iterator[Finding]:
         yield from _check_errors(sent, energy, meters, f"{at}.energy")
         yield from _check_phases(cell, energy, energy.gross_j, f"{at}.phases")
         yield from _check_carbon(sent, energy, energy.gross_j, f"{at}.energy.carbon_g")
-        if cell.windows and _differ(sum(span.window_s for span in cell.windows), energy.window_s, energy.window_s):
+        if cell.windows and _differ(sum(span.window_s for span in cell.windows), length_s(energy), length_s(energy)):
             message = "the windows do not add up to energy.window_s; pack the run again."
             yield Finding(code="sum-windows", path=f"{at}.windows", message=message)
 
@@ -48,7 +48,7 @@ def _check_net(cell: Cell, energy: Energy, gross_j: float, at: str) -> Iterator[
     if _differ(energy.net_j + energy.idle_j, gross_j, gross_j):
         message = f"net_j and idle_j add up to {energy.net_j + energy.idle_j:.9g}, not to gross_j; pack the run again."
         yield Finding(code="sum-net", path=f"{at}.gross_j", message=message)
-    if _differ(energy.idle_w * energy.window_s, energy.idle_j, gross_j):
+    if _differ(energy.idle_w * length_s(energy), energy.idle_j, gross_j):
         message = "it is not the idle power over the window; pack the run again."
         yield Finding(code="sum-idle", path=f"{at}.idle_j", message=message)
     if energy.u_j is not None and energy.u_net_j < energy.u_j * (1 - TOLERANCE):

@@ -14,7 +14,7 @@ from joulemark.meters.naming import meter_name
 
 from .findings import Finding
 from .knownhardware import known_gpu
-from .submission import Submission
+from .submission import Submission, length_s
 
 __all__ = ["LEAST_J_PER_FLOP", "check_power", "check_work", "watts_a_thread"]
 
@@ -50,7 +50,7 @@ def check_power(sent: Submission) -> Iterator[Finding]:
         for name, joules in energy.domains.items():
             if name not in meters:
                 continue
-            power_w, most_w = joules / energy.window_s, _most_w(meters[name], machine, cell)
+            power_w, most_w = joules / length_s(energy), _most_w(meters[name], machine, cell)
             if power_w > most_w:
                 message = (
                     f"{power_w:,.4g} W in the window, and such hardware takes at most {most_w:,.4g} W; measure again."
@@ -65,11 +65,11 @@ def _most_w(meter: MeterInfo, machine: Machine, cell: Cell) -> float:
         return _OVER_CAP * max(caps)
     if (thread_w := watts_a_thread(meter)) is not None:
         # Its source has three digits of the watts.
-        return 1.02 * BUSY_SHARE * thread_w * max(1, machine.cpu_count)
+        return 1.02 * BUSY_SHARE * thread_w * max(1, machine.cpu_count or 0)
     if meter.scope == "gpu" and (gpu := known_gpu(meter.provenance)) is not None:
         return _OVER_CAP * gpu.most_w
     if meter.scope == "package" and meter_name(meter.id) in _OWN_PACKAGE:
-        return min(MOST_W["package"], PACKAGE_BASE_W + MOST_W_A_THREAD * machine.cpu_count)
+        return min(MOST_W["package"], PACKAGE_BASE_W + MOST_W_A_THREAD * (machine.cpu_count or 0))
     return MOST_W[meter.scope]
 
 
@@ -88,8 +88,8 @@ def _check_idle(sent: Submission, energy: Energy, at: str) -> Iterator[Finding]:
     idle_w = energy.idle_w
     if idle_w is None or energy.gross_j is None:
         return
-    if energy.gross_j / energy.window_s < _BELOW_IDLE * idle_w - 3 * (energy.u_j or 0.0) / energy.window_s:
-        mean_w = energy.gross_j / energy.window_s
+    if energy.gross_j / length_s(energy) < _BELOW_IDLE * idle_w - 3 * (energy.u_j or 0.0) / length_s(energy):
+        mean_w = energy.gross_j / length_s(energy)
         message = f"a mean power of {mean_w:.4g} W is below the idle power of {idle_w:.4g} W; measure again."
         yield Finding(code="power-low", path=f"{at}.gross_j", message=message)
     least_w = _least_idle_w(sent)
@@ -117,7 +117,7 @@ def check_work(sent: Submission) -> Iterator[Finding]:
     The rule of two operations a parameter and token is that of arXiv 2001.08361.
     """
     machine = sent.run.machine
-    most_flops = MOST_FLOPS_A_THREAD * machine.cpu_count + MOST_FLOPS_A_GPU * len(machine.accelerators)
+    most_flops = MOST_FLOPS_A_THREAD * (machine.cpu_count or 0) + MOST_FLOPS_A_GPU * len(machine.accelerators)
     for number, cell in enumerate(sent.cells):
         at, info = f"cells[{number}]", cell.model_info
         for name in ("params", "active_params", "bytes", "peak_rss_mb", "peak_gpu_mb"):
@@ -136,9 +136,9 @@ def check_work(sent: Submission) -> Iterator[Finding]:
                 f"{energy.gross_j / flop:.2g} J an operation is less than any machine of today takes; measure again."
             )
             yield Finding(code="energy-floor", path=f"{at}.energy.gross_j", message=message)
-        if sees_all(sent) and flop / energy.window_s > most_flops:
+        if sees_all(sent) and flop / length_s(energy) > most_flops:
             message = (
-                f"{flop / energy.window_s:.2g} operations a second are more than such hardware does; measure again."
+                f"{flop / length_s(energy):.2g} operations a second are more than such hardware does; measure again."
             )
             yield Finding(code="too-fast", path=f"{at}.energy.window_s", message=message)
 

@@ -11,7 +11,7 @@ from joulemark.harness.record import Cell, Latency
 
 from .audittasks import MOST_TOKENS, is_ours
 from .findings import Finding
-from .submission import Submission
+from .submission import Submission, length_s
 
 __all__ = ["TOLERANCE", "check_scores", "check_tokens"]
 
@@ -92,7 +92,7 @@ def check_tokens(sent: Submission) -> Iterator[Finding]:
         if cap is not None and generated is not None and generated > cap * cell.n_items:
             message = f"{cell.n_items:,} answers of at most {cap} tokens cannot have {generated:,}; pack the run again."
             yield Finding(code="tokens", path=f"{at}.tokens.generated", message=message)
-        window_s = cell.energy.window_s if cell.energy is not None else cell.duration_s
+        window_s = length_s(cell.energy) if cell.energy is not None else cell.duration_s or 0.0
         for name in ("latency_s", "ttft_s"):
             if not _is_possible(getattr(cell, name), window_s):
                 message = "its middle, its 95th percentile and the window do not ascend; pack the run again."

@@ -10,7 +10,7 @@ from joulemark.meters.naming import meter_name
 
 from .auditpower import watts_a_thread
 from .findings import Finding
-from .submission import Submission
+from .submission import Submission, length_s
 
 __all__ = ["check_busy", "check_steps"]
 
@@ -55,7 +55,7 @@ def check_busy(sent: Submission) -> Iterator[Finding]:
     cells = [cell for cell in sent.cells if cell.model_args.startswith("ref:")]
     spent_s = possible_s = 0.0
     for cell in cells:
-        busy_s, could_s = _cpu_s(cell, watts[0], sent.run.machine.cpu_count)
+        busy_s, could_s = _cpu_s(cell, watts[0], sent.run.machine.cpu_count or 0)
         spent_s, possible_s = spent_s + busy_s, possible_s + could_s
     if spent_s < _LEAST_BUSY * possible_s:
         message = (
@@ -72,4 +72,4 @@ def _cpu_s(cell: Cell, thread_w: float, threads: int) -> tuple[float, float]:
         return 0.0, 0.0
     granted = energy.idle_w / (IDLE_SHARE * thread_w)
     free = min(1.0, granted, max(0.0, threads - cell.other_cpu_cores))
-    return energy.net_j / ((BUSY_SHARE - IDLE_SHARE) * thread_w), free * energy.window_s
+    return energy.net_j / ((BUSY_SHARE - IDLE_SHARE) * thread_w), free * length_s(energy)

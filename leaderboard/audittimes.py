@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from joulemark.harness.record import Cell
 
 from .findings import Finding
-from .submission import Submission
+from .submission import Submission, length_s
 
 __all__ = ["check_times"]
 
@@ -53,10 +53,10 @@ def _check_cell(
     cell: Cell, at: str, started: datetime, number: int, spans: list[tuple[datetime, datetime, int]]
 ) -> Iterator[Finding]:
     """A cell's windows lie in the time that it took; they are noted in ``spans``."""
-    if not 0 <= cell.duration_s < 1e9:
+    if not 0 <= (cell.duration_s or 0.0) < 1e9:
         yield Finding(code="time-window", path=f"{at}.duration_s", message="no cell takes so long; pack the run again.")
         return
-    if cell.energy is not None and cell.energy.window_s > cell.duration_s + SLACK_S:
+    if cell.energy is not None and length_s(cell.energy) > (cell.duration_s or 0.0) + SLACK_S:
         message = "the windows are longer than the cell took; pack the run again."
         yield Finding(code="time-window", path=f"{at}.energy.window_s", message=message)
     for place, span in enumerate(cell.windows):
@@ -64,7 +64,7 @@ def _check_cell(
         if opened is None:
             yield _unreadable(f"{at}.windows[{place}].began_at")
         elif not 0 < span.window_s < 1e9 or (
-            _s(opened, started) < -SLACK_S or _s(opened, started) + span.window_s > cell.duration_s + SLACK_S
+            _s(opened, started) < -SLACK_S or _s(opened, started) + span.window_s > (cell.duration_s or 0.0) + SLACK_S
         ):
             message = "the window does not lie in the time that the cell took; pack the run again."
             yield Finding(code="time-window", path=f"{at}.windows[{place}]", message=message)

@@ -25,7 +25,7 @@ from pydantic import (
     field_validator,
 )
 
-from joulemark.harness.record import Cell, DeviceState, Energy, RunHeader, Span
+from joulemark.harness.record import IMPORTED, Cell, DeviceState, Energy, RunHeader, Span
 from joulemark.harness.store import Run, canonical_json, nothing_freed
 from joulemark.meters.errors import Incomparable, UsageError
 
@@ -34,7 +34,7 @@ from .outcomes import HEX, MOST_CELLS, MOST_ENTRANTS, MOST_OUTCOMES, Items, Part
 from .reading import parse_json, read_bytes
 from .references import MOST_SHARED, Number, SentSpan, check_references, put_together, share
 
-__all__ = ["SCHEMA", "Submission", "digest", "pack", "parse_submission", "read_submission"]
+__all__ = ["SCHEMA", "Submission", "digest", "length_s", "pack", "parse_submission", "read_submission"]
 
 SCHEMA = "joulemark.submission/1"
 _DIGITS, _FEW_DIGITS = 9, 6
@@ -129,8 +129,18 @@ def pack(run: Run) -> bytes:
 
     Raises:
         Incomparable: It has no finished cell.
-        UsageError: The items of a finished cell cannot be read.
+        UsageError: It was imported, or the items of a finished cell cannot be read.
     """
+    if IMPORTED in run.header.plan:
+        raise UsageError(
+            f"{run.path} was imported, and nobody can check what was measured elsewhere; pack a run that "
+            "`joulemark run` measured."
+        )
+    if run.header.stations:
+        raise UsageError(
+            f"{run.path} was measured on {len(run.header.stations)} machines, and a submission is one machine's: run "
+            "what is to be sent on one, such as by `--place` and its label."
+        )
     finished = [cell for cell in run.cells if cell.status == "ok"]
     if not finished:
         raise Incomparable(f"{run.path} has no finished cell, so there is nothing to submit.")
@@ -143,6 +153,12 @@ def pack(run: Run) -> bytes:
         "items": _pack_items(finished, run.items()),
     }
     return _in_order({**content, "sha256": digest(content)}).encode()
+
+
+def length_s(energy: Energy) -> float:
+    """Seconds of a cell's windows; every submission tells them (`_refuse_untold`)."""
+    assert energy.window_s is not None
+    return energy.window_s
 
 
 def digest(content: Mapping[str, Any]) -> str:
@@ -180,6 +196,7 @@ def parse_submission(sent: bytes, *, known: bool = False) -> Submission:
         refuse("not-json", "", "a text has half of a surrogate pair, which is no character; send the file as packed.")
     except ValidationError as problem:
         _refuse_wrong(problem)
+    _refuse_untold(found)
     _check_outcomes(found)
     check_references(found)
     with nothing_freed():
@@ -209,6 +226,24 @@ def _refuse_wrong(problem: ValidationError) -> NoReturn:
     error = problem.errors(include_input=False, include_url=False)[0]
     what = error["msg"].removeprefix("Value error, ")[:_SHOWN]
     refuse("schema", _path(error["loc"]), f"{what}; pack the run again.")
+
+
+def _refuse_untold(sent: Submission) -> None:
+    """Only what was measured can be checked: of imported runs numbers may be missing that a measured one has."""
+    told = {"run.seed": sent.run.seed, "run.idle.duration_s": sent.run.idle.duration_s}
+    machine = sent.run.machine
+    told |= {"run.machine.cpu_count": machine.cpu_count, "run.machine.memory_gb": machine.memory_gb}
+    for where, own in [(f"run.meters[{at}]", meter) for at, meter in enumerate(sent.run.meters)]:
+        told |= {f"{where}.{name}": getattr(own, name) for name in ("rel_u", "rel_u_scale", "rel_u_workload")}
+    for at, cell in enumerate(sent.cells):
+        told[f"cells[{at}].duration_s"] = cell.duration_s
+        if cell.energy is not None:
+            energy = cell.energy
+            names = ("rel_u_scale", "rel_u_workload", "window_s")
+            told |= {f"cells[{at}].energy.{name}": getattr(energy, name) for name in names}
+    for where, value in told.items():
+        if value is None:
+            refuse("schema", where, "a measured run tells this number; pack the run again.")
 
 
 def _check_outcomes(sent: Submission) -> None:
@@ -318,6 +353,8 @@ def _public_header(header: RunHeader) -> Any:
     # What is asked stands in each cell's setting as it is, and a board compares the two.
     asked = {key: content["plan"][key] for key in ("gen_kwargs", "system_instruction") if key in content["plan"]}
     plan = _without_folders(content["plan"]) | asked
+    # Where a cluster is, is nobody's business either.
+    plan |= {"executor": plan["executor"].partition(":")[0]} if "executor" in plan else {}
     # What a meter was told, such as an address and a password, is nobody's business; its kind is.
     if isinstance(meters := plan.get("meters"), list):
         plan["meters"] = [text.partition(":")[0] if "=" in text.partition(":")[0] else text for text in meters]

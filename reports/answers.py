@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.harness.record import Cell
+from joulemark.harness.record import NO_ITEMS, Cell
 from joulemark.harness.store import Run
 from joulemark.meters.errors import UsageError
 
@@ -71,13 +71,24 @@ class Answered:
     mean_finished: float | None
 
 
+_NOTHING = Answered(
+    asked=Asked(docs=np.zeros(0, dtype=np.int64), clusters=np.zeros(0, dtype=np.str_), levels={}),
+    scores=np.zeros(0),
+    truncated=None,
+    mean_finished=None,
+)
+
+
 def read_answers(run: Run, groups: Mapping[Key, Sequence[Cell]]) -> dict[Key, Answered]:
     """What each group of finished cells answered; the cells of a group are the repeats of one task.
+
+    Of one whose cells have no items nothing is known item by item.
 
     Raises:
         UsageError: The items of one of these cells cannot be read.
     """
-    folds = _Folds(groups)
+    known = {key: [cell for cell in cells if NO_ITEMS not in cell.flags] for key, cells in groups.items()}
+    folds = _Folds({key: cells for key, cells in known.items() if cells})
     try:
         for batch in run.item_batches(_COLUMNS):
             folds.take(batch)
@@ -85,7 +96,7 @@ def read_answers(run: Run, groups: Mapping[Key, Sequence[Cell]]) -> dict[Key, An
         raise UsageError(f"{run.path}: the items of a finished cell cannot be read: {problem}") from problem
     if lost := folds.lost():
         raise UsageError(f"{run.path}: the items of cell {lost} are missing; run it again with --resume.")
-    return folds.answered()
+    return dict.fromkeys(groups, _NOTHING) | folds.answered()
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,10 @@ _MANY_CUT = 0.01
 _WORDS = {
     "made_up": "answered although the key was absent",
     "over_refusal": "refused although the key was there",
+    "energy_wh": "energy of it all, Wh",
 }
+_UNITS = ("_j", "_s", "_w", "_wh", "_kwh")
+"""What names of metrics end with that are no shares."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -247,7 +250,8 @@ def _items(rows: Sequence[Row]) -> str:
 def _metric(view: View, name: str) -> Callable[[Row], str]:
     """How the values of a metric are written: all alike, since 0.8 of a metric up to 100 is no share."""
     values = [row.other_metrics[name] for row in view.rows if name in row.other_metrics]
-    write = share if len(view.tasks) == 1 and all(0 <= value <= 1 for value in values) else number
+    is_share = len(view.tasks) == 1 and all(0 <= value <= 1 for value in values) and not name.endswith(_UNITS)
+    write = share if is_share else number
     return lambda row: write(row.other_metrics.get(name))
 
 

@@ -26,7 +26,7 @@ def caveats(view: View, before: Sequence[View] = ()) -> list[str]:
         before: Views that stand above it on the same page: what was told there of runs and cells is not told again.
     """
     sentences = _unranked(view) + _below_floor(view) + _at_the_floor(view)
-    single = [row for row in view.rows if row.repeats == 1 and row.energy_wh_per_1k is not None]
+    single = [row for row in view.rows if row.repeats == 1 and row.rel_u is not None]
     if single and not unrepeated(view):
         sentences.append(f"{_all(single, view)}: one repeat: no interval.")
     sentences += _short_of_repeats(view)
@@ -105,13 +105,15 @@ def _why_unranked(view: View, row: Row) -> str | None:
     if row.energy_wh_per_1k is None or (row.quality is None and not view.unscored):
         if missing := in_words([f for f in row.flags if f.startswith(("no_finished_cell:", "failed:"))]):
             return "; ".join(missing)
-        told = in_words([f for f in row.flags if f.startswith(("no_", "outside_meter"))])
+        told = in_words([f for f in row.flags if f.startswith(("no_", "ungraded:", "uncounted:", "outside_meter"))])
         return "; ".join(told) or f"no {'energy' if row.energy_wh_per_1k is None else 'quality'}"
     if row.quality is None:
         return None
     if row.quality_high is not None and row.quality_high < 0:
         return _WORSE
-    return _GUESSING if row.quality_low is None or row.quality_low <= 0 else None
+    if row.quality_low is None or row.quality_low <= 0:
+        return _GUESSING
+    return None if row.rel_u is not None else "; ".join(in_words(["unknown_error"]))
 
 
 def _from_to(values: Sequence[float]) -> str:

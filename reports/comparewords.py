@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, TextIO
 
@@ -228,7 +227,7 @@ def _may_be_otherwise(found: Comparison, each: Contrast) -> str:
 
 
 def _factor(found: Comparison) -> float:
-    return workload_factor(max(found.whole.a.workload, found.whole.b.workload))
+    return workload_factor(max(found.whole.a.workload or 0.0, found.whole.b.workload or 0.0))
 
 
 def _of_grade(found: Comparison) -> list[str]:
@@ -376,7 +375,7 @@ def _spread(name: str, told: Estimate | None) -> dict[str, float | None]:
 
 def _wh(figures: Figures) -> Estimate | None:
     """With the meter's own error, as an absolute figure has it."""
-    return energy(figures.log, math.hypot(figures.scale, figures.workload)) if figures.log else None
+    return energy(figures.log, figures.rel_u) if figures.log else None
 
 
 def json_text(found: Sequence[dict[str, Any]]) -> str:

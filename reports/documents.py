@@ -33,6 +33,7 @@ __all__ = [
     "as_csv",
     "as_json",
     "as_markdown",
+    "csv_cell",
     "cut_note",
     "first_rows",
     "json_text",
@@ -88,7 +89,7 @@ def as_csv(views: Sequence[View]) -> str:
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow([*fixed, *names])
     for view in views:
-        first = [[_cell(getattr(view, name))] * len(view.rows) for name in fixed]
+        first = [[csv_cell(getattr(view, name))] * len(view.rows) for name in fixed]
         columns = [*first, *map(_column, zip(*view.rows, strict=True))]
         writer.writerows(zip(*columns, strict=True))
     return out.getvalue()
@@ -235,10 +236,11 @@ def _total(counts: Sequence[int | None]) -> int | None:
 
 def _column(values: Sequence[Any]) -> Sequence[Any]:
     """Cells of a column; most are numbers, which are written as they are."""
-    return values if {*map(type, values)} <= _AS_IT_IS else list(map(_cell, values))
+    return values if {*map(type, values)} <= _AS_IT_IS else list(map(csv_cell, values))
 
 
-def _cell(value: Any) -> Any:
+def csv_cell(value: Any) -> Any:
+    """A value as a CSV file has it: mappings as JSON; text that a spreadsheet would run gets an apostrophe."""
     if type(value) in _AS_IT_IS:
         return value
     if isinstance(value, bool):
@@ -319,7 +321,7 @@ def _md_meters(runs: Sequence[Run]) -> list[str]:
     heads = ["Meter", "Grade", "Scope", "Error (95 %)", "Of it, shared by all models", "In the total", "Read from"]
     lines = ["| " + " | ".join(heads) + " |", "|---|---|---|--:|--:|---|---|"]
     for meter in used:
-        errors = [reach(meter.rel_u), reach(meter.rel_u_scale)]
+        errors = ["not known" if u is None else reach(u) for u in (meter.rel_u, meter.rel_u_scale)]
         cells = [meter.id, meter.grade, meter.scope, *errors, "yes" if meter.summed else "no", meter.provenance]
         lines.append("| " + " | ".join(map(_md, cells)) + " |")
     return ["## Meters", "\n".join(lines)]

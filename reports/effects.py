@@ -86,8 +86,11 @@ def of_quality(a: Figures, b: Figures) -> Effect:
 
 
 def of_energies(a: Figures, b: Figures, *, together: bool) -> Energies | None:
-    """Energy per item of both, repeat by repeat where they were measured together; None where one has none."""
-    if not a.log or not b.log:
+    """Energy per item of both, repeat by repeat where they were measured together.
+
+    None where one has none, or nobody knows how far off it may be.
+    """
+    if not a.log or not b.log or a.scale is None or b.scale is None:
         return None
     common = sorted(set(a.repeats) & set(b.repeats)) if together else []
     of_a, of_b = (common, common) if len(common) > 1 else (a.repeats, b.repeats)

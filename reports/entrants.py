@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from joulemark.harness.record import Carbon, Cell, Machine, MeterInfo, ModelInfo
+from joulemark.harness.record import IMPORTED, Carbon, Cell, Machine, MeterInfo, ModelInfo
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.types import Grade
 
 from .answers import read_answers
+from .origin import imported_from, is_imported
 from .progress import planned_repeats
 from .samples import ASKED, Sample, has_energy, make_sample, what_is_asked, without_quality
 
@@ -32,6 +33,7 @@ class Entrant:
         model: Its name.
         run_id: Its run.
         run_name: The name of the run's folder, which its owner chose.
+        imported: Where its run was imported from, and what is not known of it; None where Joulemark measured.
         remetered_from: The run whose answers these are, where the energy was taken anew from a trace.
         setting: The whole setting of its cells, what is asked included.
         machine: Where it ran.
@@ -51,6 +53,7 @@ class Entrant:
     run_id: str
     run_name: str
     remetered_from: str | None
+    imported: str | None
     setting: Mapping[str, Any]
     machine: Machine
     grade: Grade | None
@@ -67,9 +70,10 @@ class Entrant:
     @cached_property
     def hardware(self) -> str:
         """What the machine computes with, in words."""
-        parts = [f"{self.machine.cpu_model}, {self.machine.cpu_count} threads"]
+        cpu, threads = self.machine.cpu_model, self.machine.cpu_count
+        parts = [] if cpu == "unknown" else [f"{cpu}, {threads} threads" if threads is not None else cpu]
         parts += sorted(gpu.name for gpu in self.machine.accelerators)
-        return sys.intern(" + ".join(parts))
+        return sys.intern(" + ".join(parts) or "unknown hardware")
 
     @cached_property
     def yardstick(self) -> str:
@@ -100,7 +104,7 @@ def tried(runs: Sequence[Run]) -> list[Entrant]:
     Raises:
         UsageError: The items of a finished cell cannot be read.
     """
-    return in_order(entrant for run in runs for entrant in _of_run(run))
+    return in_order(entrant for run in runs for part in run.parts for entrant in _of_run(part))
 
 
 def in_order(entrants: Iterable[Entrant]) -> list[Entrant]:
@@ -135,7 +139,8 @@ def without_quality_in(questions: set[tuple[str, str]], entrant: Entrant) -> Ent
 
 
 def _of_run(run: Run) -> list[Entrant]:
-    planned = planned_repeats(run) or len({cell.repeat for cell in run.cells})
+    # Nobody planned how often files from elsewhere would have a figure.
+    planned = planned_repeats(run) or (1 if is_imported(run) else len({cell.repeat for cell in run.cells}))
     by_trait: dict[Trait, list[Cell]] = defaultdict(list)
     split = _asked_twice(run.cells)
     usual, invocations = _usual_meter(run), run.header.invocations
@@ -188,6 +193,7 @@ def _entrant(
         run_id=run.header.run_id,
         run_name=run.path.resolve().name,
         remetered_from=run.header.remetered_from,
+        imported=imported_from(run),
         setting=first.setting,
         machine=run.header.machine,
         grade=grade,
@@ -234,6 +240,7 @@ def _usual_meter(run: Run) -> tuple[Grade | None, str | None]:
 def _by_task(cells: list[Cell]) -> dict[str, list[Cell]]:
     tasks: dict[str, list[Cell]] = defaultdict(list)
     for cell in sorted(cells, key=lambda c: (c.task, c.repeat)):
-        if cell.status == "ok" and cell.n_items:
+        # What was imported may be the energy of nobody knows how many answers.
+        if cell.status == "ok" and (cell.n_items or IMPORTED in cell.flags):
             tasks[cell.task].append(cell)
     return tasks

@@ -47,6 +47,11 @@ _GRADES = {
     "counter": "read from hardware counters",
     "polled": "summed from polled power readings",
 }
+_NO_QUALITY = {
+    "ungraded": "no answers were graded",
+    "no_items": "what came of single questions is not known, nor an interval of their mean",
+    "no_chance": "what a guesser scores is not known",
+}
 _SYSFS = re.compile(r"(.+?)/(?:class/(?:powercap|power_supply|hwmon)|bus/event_source/devices)/")
 """Where a figure that Linux shows in files is read: the tree, and a place in it."""
 
@@ -97,6 +102,11 @@ def grade_sentence(view: View) -> str:
         return "Energy: of several kinds, named in each row; the kinds are not comparable."
     known = [row for row in view.rows if row.rel_u is not None]
     if not known or view.grade is None:
+        if any(row.energy_wh_per_1k is not None for row in view.rows):
+            return f"Energy: {_how(view)}; how far off it may be is not known, so it has no interval and ranks nothing."
+        if any(flag.startswith("uncounted") for row in view.rows for flag in row.flags):
+            how = f"{view.grade}, " if view.grade else ""
+            return f"Energy: {how}of whole runs; of how many answers is not known, so there is none per answer."
         if any(flag.startswith(("no_energy", "no_finished_cell")) for row in view.rows for flag in row.flags):
             return "Energy: no entrant has it for every task of this view, so nothing is ranked."
         return "Energy: none was measured, so nothing is ranked."
@@ -109,9 +119,13 @@ def grade_sentence(view: View) -> str:
         )
         true = f"the true value lies within {reach(rel_u)} (95 %)"
         return f"Energy: modelled from {view.modelled_by}, not measured joules; {true}.{between if factor > 1 else ''}"
+    return f"Energy: {_how(view)}; the true value lies within {reach(rel_u)} (95 %)."
+
+
+def _how(view: View) -> str:
+    """How its joules were obtained, and the meters."""
     names = joined([safe(meter.id) for meter in view.meters]) if view.meters else "an unnamed meter"
-    how = f"{_GRADES.get(view.grade, view.grade)} ({names}{_elsewhere(view.meters)})"
-    return f"Energy: {how}; the true value lies within {reach(rel_u)} (95 %)."
+    return f"{_GRADES.get(view.grade or '', view.grade)} ({names}{_elsewhere(view.meters)})"
 
 
 def _elsewhere(meters: Sequence[MeterInfo]) -> str:
@@ -131,7 +145,8 @@ def interval_sentence(view: View) -> str:
     if all(row.energy_wh_per_1k is None for row in view.rows):
         return f"Intervals are 95 %, of {quality}." if quality else ""
     if all(row.energy_wh_per_1k_low is None for row in view.rows):
-        none = "energy has none: one repeat: no interval."
+        unknown = all(row.rel_u is None for row in view.rows if row.energy_wh_per_1k is not None)
+        none = f"energy has none: {'its error is not known' if unknown else 'one repeat: no interval'}."
         return f"Intervals are 95 %, of {quality}; {none}" if quality else none.capitalize()
     energy = f"energy over {max(row.repeats for row in view.rows)} repeats"
     return (
@@ -177,12 +192,18 @@ def _qualified(view: View, text: str) -> str:
 
 
 def _nothing_ranked(view: View) -> str:
+    if view.unscored and (why := _NO_QUALITY.get("".join(set(view.lacking.values())))):
+        return f"Nothing is ranked: {why}, so there is no quality."
+    if view.unscored and set(view.lacking.values()) != {"no_quality"}:
+        return "Nothing is ranked: nobody has quality here."
     if view.metric:
         return f"Nothing is ranked: {safe(view.metric)} is no share of right answers, so there is no quality."
     if view.unscored:
         return "Nothing is ranked: the metrics here are no shares of right answers, so there is no quality."
     if all(row.energy_wh_per_1k is None for row in view.rows):
         return "Nothing is ranked: no entrant has energy for every task of this view."
+    if all(row.rel_u is None for row in view.rows):
+        return "Nothing is ranked: how far off the energy may be is not known."
     return f"Nothing is ranked: no entrant with energy reaches the quality floor of {view.quality_floor:g} points."
 
 

@@ -8,7 +8,10 @@ from collections.abc import Sequence
 from .rows import Row
 from .wording import joined, safe
 
-__all__ = ["flags_of", "in_words"]
+__all__ = ["WHY_NO_QUALITY", "flags_of", "in_words"]
+
+WHY_NO_QUALITY = ("no_quality", "ungraded", "no_items", "no_chance")
+"""Flags that say why there is no quality in the task whose name they end with."""
 
 _WORDS = {
     "imprecise": "energy is known less well than the plan asked for, after the most repeats allowed",
@@ -18,15 +21,25 @@ _WORDS = {
     "outside_meter": "computing goes on where the meter does not look, so that the energy is unknown",
     "busy_machine": "other programs worked meanwhile: energy may be too high, and scatters",
     "idle_drifted": "idle power changed by more while measuring than was taken above idle, so there is no net energy",
+    "measured_again": "its first measurement was lost with the process or the machine of a cluster that made it",
     "throttled": "heat held the device's clock down: answers took longer, at another power, than they would when cool",
     "no_idle": "the idle power before measuring is not known, so there is no net energy",
+    "imported": "imported from another tool's files, and not measured by Joulemark",
+    "whole_process": "the energy is that of the whole process: loading the model and scoring are in it",
+    "steady_state": "the energy is that of a server in its steady state, by token: filling and draining are left out",
+    "some_failed": "some requests failed; their energy is in that of the others",
+    "unknown_error": "how far off the energy may be is not known, so it has no interval and no rank",
     "net_unresolved": "what is taken above idle is no larger than the error, so there is no net energy",
 }
 _OF_TASKS = {
     "failed": "every cell tried on {} failed",
     "no_finished_cell": "not finished yet: {}",
     "no_energy": "no energy for {}",
+    "uncounted": "no energy per answer for {} (of how many answers it is, is not known)",
     "no_quality": "no quality for {} (the metric is no share of right answers)",
+    "ungraded": "no quality for {} (no answers were graded)",
+    "no_items": "no quality for {} (nothing is known question by question, so that it would have no interval)",
+    "no_chance": "no quality for {} (what a guesser scores is not known)",
 }
 
 

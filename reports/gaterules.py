@@ -159,7 +159,7 @@ def _quality_rule(name: str, task: str, a: Figures, b: Figures, most: float) -> 
 
 def _bounds(name: str, task: str, f: Figures, limits: Limits) -> list[Tested]:
     """Absolute bounds, which hold the meter's own error as well."""
-    rel_u, found = math.hypot(f.scale, f.workload), []
+    rel_u, found = f.rel_u, []
     if limits.max_wh_per_1k is not None:
         found.append(_log_bound(name, "max_wh_per_1k", task, f, limits.max_wh_per_1k, rel_u))
     if limits.min_quality is not None:

@@ -280,7 +280,7 @@ def _of_grade(gate: Gate, sides: Sequence[Side]) -> list[str]:
     named = joined(meters) if meters else "an unnamed meter"
     if "modelled" not in grades:
         return [f"Energy: {joined(grades)} ({named}); the meter's own scale cancels between the two."]
-    workload = max(meter.rel_u_workload for entrant in entrants for meter in entrant.meters)
+    workload = max(meter.rel_u_workload or 0.0 for entrant in entrants for meter in entrant.meters)
     return [
         f"Energy: modelled ({named}), not measured joules. A change of less than about "
         f"{times(workload_factor(workload))} between different models may come from the power model, which is in no "

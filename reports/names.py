@@ -46,9 +46,12 @@ def name_entrants(entrants: Sequence[Entrant], beside: Sequence[Entrant] = ()) -
         same[entrant.model].append(entrant)
     names = [_name(entrant, same[entrant.model]) for entrant in entrants]
     full, short = Counter(name.full for name in names), Counter(name.short for name in names)
+    in_run = Counter((name.full, entrant.run_id) for name, entrant in zip(names, entrants, strict=True))
     told = []
     for name, entrant in zip(names, entrants, strict=True):
-        whole = name.full if full[name.full] == 1 else f"{name.full} [{entrant.run_id}]"
+        # What one run has twice was measured on two machines.
+        apart = entrant.run_id if in_run[name.full, entrant.run_id] == 1 else entrant.machine.machine_id
+        whole = name.full if full[name.full] == 1 else f"{name.full} [{apart}]"
         told.append(Name(whole, name.short if short[name.short] == 1 else whole))
     return told
 

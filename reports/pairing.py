@@ -15,7 +15,7 @@ from .entrants import Entrant, gather, tried
 from .names import name_entrants
 from .wording import few
 
-__all__ = ["Side", "names_of", "pair_up", "read_side"]
+__all__ = ["Side", "names_of", "pair_up", "read_side", "side_of"]
 
 _NAMED = 4
 
@@ -49,11 +49,16 @@ def read_side(text: str, *, finished: bool = True) -> Side:
         Incomparable: It has no finished cell.
     """
     path, model = _split(text)
-    run = read_run(path)
+    return side_of(read_run(path), model, text=text, finished=finished)
+
+
+def side_of(run: Run, model: str | None, *, text: str = "", finished: bool = True) -> Side:
+    """What is meant by a model's name in a run; as `read_side`, whose errors it raises."""
     found = (gather if finished else tried)([run])
     if not found:
         notes = f" ({run.notes[0]})" if run.notes else ""
-        raise Incomparable(f"{path} has no finished cell{notes}; `joulemark run --resume {path}` goes on with it.")
+        more = f"`joulemark run --resume {run.path}` goes on with it."
+        raise Incomparable(f"{run.path} has no finished cell{notes}; {more}")
     names = {name.full: entrant for name, entrant in zip(name_entrants(found), found, strict=True)}
     if model is None:
         return Side(text=text, run=run, entrants=names, is_named=False)
@@ -61,10 +66,10 @@ def read_side(text: str, *, finished: bool = True) -> Side:
     if not meant:
         close = difflib.get_close_matches(model, names, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"it has {few(list(names), _NAMED)}."
-        raise UsageError(f"{path} has no model {model!r}; {hint}")
+        raise UsageError(f"{run.path} has no model {model!r}; {hint}")
     if len(meant) > 1:
         told = few([repr(name) for name in meant], _NAMED)
-        raise UsageError(f"{path} has {model} in {len(meant)} settings; name one: {told}.")
+        raise UsageError(f"{run.path} has {model} in {len(meant)} settings; name one: {told}.")
     return Side(text=text, run=run, entrants=meant, is_named=True)
 
 

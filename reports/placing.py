@@ -49,8 +49,11 @@ def place(figures: Sequence[Figures], rows: Sequence[Row], by: By, floor: float)
         by: What ranks go by.
         floor: Points of quality below which nothing is ranked.
     """
+    # Energy of unknown error ranks nothing.
     sure = [
-        i for i, row in enumerate(rows) if row.energy_wh_per_1k and row.quality_low is not None and row.quality_low > 0
+        i
+        for i, row in enumerate(rows)
+        if row.energy_wh_per_1k and row.rel_u is not None and row.quality_low is not None and row.quality_low > 0
     ]
     if not sure:
         return list(rows), None
@@ -145,7 +148,7 @@ def entries_of(figures: Sequence[Figures]) -> Entries:
         log_energy=np.array([log.mean for log in logs]),
         energy_var=np.array([np.nan if log.var is None else log.var for log in logs]),
         energy_df=np.array([log.df for log in logs]),
-        scale_var=np.array([f.scale**2 for f in figures]),
+        scale_var=np.array([(f.scale or 0.0) ** 2 for f in figures]),
         yardstick=np.array([meters[f.entrant.yardstick] for f in figures], dtype=np.int64),
         items=tables_of(figures),
     )

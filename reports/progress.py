@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from joulemark.harness.models import parse_models
 from joulemark.harness.plan import Plan
-from joulemark.harness.record import Cell
+from joulemark.harness.record import IMPORTED, Cell
 from joulemark.harness.schedule import settings
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
@@ -72,8 +72,8 @@ def progress(run: Run) -> Progress | None:
 
 
 def _counted(run: Run) -> Progress:
-    if run.header.plan.get(_SOAK):
-        return _soaked(run)
+    if run.header.plan.get(_SOAK) or IMPORTED in run.header.plan:
+        return _all_there(run)
     models, tasks, repeats = _names(run, "models"), set(_names(run, "tasks")), planned_repeats(run)
     if not models or not tasks or repeats is None:
         return _unknown(run, _NOT_NAMED)
@@ -95,8 +95,8 @@ def _counted(run: Run) -> Progress:
     )
 
 
-def _soaked(run: Run) -> Progress:
-    """A soak plans no number of repeats: what it measured in its time is all of it."""
+def _all_there(run: Run) -> Progress:
+    """A soak plans no number of repeats, and imported files no cells: what is there is all of it."""
     done = sum(cell.status == "ok" for cell in run.cells)
     return Progress(run_id=run.header.run_id, path=str(run.path), finished=done, planned=done)
 

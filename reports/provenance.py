@@ -31,6 +31,7 @@ _OPTIONS = (
     "dtype",
     "timeout_s",
     "order",
+    "executor",
     "seed",
     "carbon",
 )
@@ -39,13 +40,15 @@ _SWITCHES = ("log_samples", "apply_chat_template", "trust_remote_code", "allow_u
 
 def machines(runs: Sequence[Run]) -> list[tuple[str, list[tuple[str, str]]]]:
     """Each machine's id, and facts about it by name."""
-    known = {run.header.machine.machine_id: run.header.machine for run in runs}
+    headers = [part.header for run in runs for part in run.parts]
+    known = {header.machine.machine_id: header.machine for header in headers}
     return [(safe(name), _machine(known[name])) for name in sorted(known)]
 
 
 def meters(runs: Sequence[Run]) -> list[MeterInfo]:
     """The meters of these runs, each once."""
-    known = {canonical_json(meter.model_dump(mode="json")): meter for run in runs for meter in run.header.meters}
+    headers = [part.header for run in runs for part in run.parts]
+    known = {canonical_json(meter.model_dump(mode="json")): meter for header in headers for meter in header.meters}
     return [known[key] for key in sorted(known)]
 
 
@@ -64,14 +67,14 @@ def again(runs: Sequence[Run]) -> list[str]:
 def describe_run(run: Run, far: Progress | None) -> dict[str, Any]:
     """What a reader may ask about a run, and how far it is if it is unfinished (`progress`), as text by name."""
     header, done = run.header, [cell for cell in run.cells if cell.status == "ok"]
-    windows = [cell.energy.window_s for cell in done if cell.energy]
+    windows = [cell.energy.window_s for cell in done if cell.energy and cell.energy.window_s is not None]
     loops = [cell.energy.loops for cell in done if cell.energy]
     failed = len(run.cells) - len(done)
     return {
         "id": safe(header.run_id),
         "path": safe(str(run.path)),
         "created": safe(_created(header)),
-        "seed": header.seed,
+        "seed": "not told" if header.seed is None else header.seed,
         "version": safe(header.joulemark_version),
         "software": [(safe(name), safe(version)) for name, version in sorted(header.software.items())],
         "cells": _cells(len(done), failed, far),
@@ -115,6 +118,7 @@ def _measure(run: Run) -> str | None:
     for name, values in (plan.get("sweep") or {}).items():
         words += ["--sweep", f"{name}={','.join(map(str, values))}"]
     words += [word for folder in plan.get("include_path") or () for word in ("--include-path", str(folder))]
+    words += [word for label in plan.get("placement") or () for word in ("--place", str(label))]
     words += [word for meter in plan.get("meters") or () for word in ("--meter", str(meter))]
     words += [f"--{name.replace('_', '-')}" for name in _SWITCHES if plan.get(name)]
     return " ".join(shlex.quote(safe(word)) for word in words)
@@ -147,9 +151,9 @@ def _machine(machine: Machine) -> list[tuple[str, str]]:
     accelerators = ", ".join(map(_accelerator, machine.accelerators)) or "none"
     virtual = {True: "yes", False: "no", None: "unknown"}[machine.virtualised]
     facts = [
-        ("Processor", f"{machine.cpu_model}, {machine.cpu_count} threads"),
+        ("Processor", f"{machine.cpu_model}, {machine.cpu_count or 'unknown'} threads"),
         ("Accelerators", accelerators),
-        ("Memory", f"{number(machine.memory_gb)} GB"),
+        ("Memory", "unknown" if machine.memory_gb is None else f"{number(machine.memory_gb)} GB"),
         ("System", f"{machine.os} {machine.kernel}"),
         ("Virtual", virtual),
         ("Frequency governor", machine.governor or "unknown"),

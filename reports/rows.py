@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from joulemark.harness.record import NO_ITEMS
+
 from .entrants import Entrant
-from .samples import Sample
+from .samples import NO_CHANCE, Sample
 from .stats import Estimate, LogEnergy, Share, accuracy, combine, energy, log_energy, quality, right_per_wh
 
 __all__ = ["Figures", "Row", "measure", "plain_row"]
@@ -129,7 +131,8 @@ class Level:
 class Figures:
     """An entrant's figures over the tasks of a view; None where a task lacks what they need.
 
-    ``whole`` is whether it finished a cell of every task; ``samples`` are of those that it did.
+    ``whole`` is whether it finished a cell of every task; ``samples`` are of those that it did. ``scale`` and
+    ``workload`` are None where the error of the energy is not known; then it has no variance either.
     """
 
     entrant: Entrant
@@ -139,12 +142,17 @@ class Figures:
     log: LogEnergy | None
     net: float | None
     repeats: tuple[int, ...]
-    scale: float
-    workload: float
+    scale: float | None
+    workload: float | None
     levels: Mapping[int, Level]
     metric: str | None
     other_metrics: Mapping[str, float]
     flags: tuple[str, ...]
+
+    @property
+    def rel_u(self) -> float:
+        """The meter's whole relative standard uncertainty; 0 where it is not known, and no interval holds it."""
+        return math.hypot(self.scale or 0.0, self.workload or 0.0)
 
 
 def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
@@ -156,13 +164,17 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
     flags |= {f"no_finished_cell:{task}" for task in unfinished}
     flags |= {f"failed:{cell.task}" for cell in entrant.failed if cell.task in unfinished}
     points = [s.points for s in samples if s.points is not None]
-    flags |= {f"no_quality:{s.task}" for s in samples if s.chance is None}
-    flags |= {f"no_energy:{s.task}" for s in samples if not s.energy_wh}
+    # What cells say of one task is said with its name.
+    flags = (flags - {NO_ITEMS, NO_CHANCE}) | {f"{s.lacks}:{s.task}" for s in samples if s.lacks}
+    flags |= {f"{'uncounted' if s.uncounted else 'no_energy'}:{s.task}" for s in samples if not s.energy_wh}
     common = sorted(set.intersection(*(set(s.energy_wh) for s in samples))) if whole and samples else []
     done = min((s.repeats for s in samples), default=0) if not common else len(common)
     if done < entrant.planned:
         flags.add(f"{done} of {entrant.planned} repeats")
     log = _log_energy(samples, common) if common else None
+    scale, workload = _greatest([s.rel_u_scale for s in samples]), _greatest([s.rel_u_workload for s in samples])
+    if log and scale is None:
+        log = replace(log, var=None, df=0.0)
     if log and entrant.precision and not _is_within(log, entrant.precision):
         flags.add("imprecise")
     return Figures(
@@ -173,8 +185,8 @@ def measure(entrant: Entrant, tasks: Sequence[str]) -> Figures:
         log=log,
         net=_net(samples, common),
         repeats=tuple(common),
-        scale=max((s.rel_u_scale for s in samples), default=0.0),
-        workload=max((s.rel_u_workload for s in samples), default=0.0),
+        scale=scale,
+        workload=workload,
         levels=_levels(samples) if whole else {},
         metric=samples[0].metric if whole and len(tasks) == 1 else None,
         other_metrics=_other_metrics(samples) if whole else {},
@@ -232,7 +244,7 @@ def _net(samples: Sequence[Sample], repeats: Sequence[int]) -> float | None:
 
 def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
     """Figures and intervals of an entrant, without a place; named so, and for narrow places by the short label."""
-    entrant, rel_u = f.entrant, math.hypot(f.scale, f.workload)
+    entrant, rel_u = f.entrant, f.rel_u
     done = f.samples if f.whole else ()
     values: dict[str, Any] = {}
     if f.quality:
@@ -246,7 +258,8 @@ def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
         if entrant.carbon:
             values["carbon_g_per_kwh"] = entrant.carbon.g_per_kwh
             values["carbon_g_per_1k"] = values["energy_wh_per_1k"] / 1000 * entrant.carbon.g_per_kwh
-        values |= {"rel_u": rel_u, "rel_u_scale": f.scale, "rel_u_workload": f.workload}
+        if f.scale is not None:
+            values |= {"rel_u": rel_u, "rel_u_scale": f.scale, "rel_u_workload": f.workload}
     if f.quality and f.log and (ratio := right_per_wh(f.quality, f.log, rel_u)):
         values |= _spread("correct_per_wh", ratio, right_per_wh(f.quality, f.log))
         values["wh_per_correct"] = 1 / ratio.value
@@ -262,7 +275,7 @@ def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
         hardware=entrant.hardware,
         scope=entrant.scope,
         grade=entrant.grade,
-        items=sum(len(s.docs) for s in f.samples),
+        items=sum(s.items for s in f.samples),
         repeats=len(f.repeats) or min((s.repeats for s in f.samples), default=0),
         repeats_planned=entrant.planned,
         tokens_per_item=_mean([s.tokens_per_item for s in done]),
@@ -323,6 +336,12 @@ def _mean_wh(sample: Sample, repeats: Sequence[int]) -> float:
 def _shares(f: Figures) -> dict[str, float]:
     parts = {s.task: math.fsum(s.energy_wh[k] for k in f.repeats) for s in f.samples}
     return {task: part / math.fsum(parts.values()) for task, part in parts.items()}
+
+
+def _greatest(errors: Sequence[float | None]) -> float | None:
+    """The largest; None where one is not known."""
+    known = [error for error in errors if error is not None]
+    return max(known, default=0.0) if len(known) == len(errors) else None
 
 
 def _most(values: Sequence[float | None]) -> float | None:

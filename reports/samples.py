@@ -5,20 +5,29 @@ from __future__ import annotations
 import math
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.harness.record import Cell, Computed, Invocation
+from joulemark.harness.record import NO_ITEMS, Cell, Computed, Energy, Invocation
 from joulemark.harness.store import canonical_json
 
 from .answers import Answered, Asked
 from .stats import Floats, Share, accuracy, quality
 
-__all__ = ["ASKED", "Sample", "has_energy", "make_sample", "question_of", "what_is_asked", "without_quality"]
+__all__ = [
+    "ASKED",
+    "NO_CHANCE",
+    "Sample",
+    "has_energy",
+    "make_sample",
+    "question_of",
+    "what_is_asked",
+    "without_quality",
+]
 
 ASKED = frozenset(
     [
@@ -38,6 +47,9 @@ ASKED = frozenset(
     ]
 )
 """Keys of a cell's ``setting`` that say what is asked; all others say how it is computed."""
+NO_CHANCE = "no_chance"
+"""The flag of a cell of which it is not known what a guesser scores."""
+
 _AS_USUAL = Computed()
 """Of all that choose nothing: a board has tens of thousands."""
 
@@ -54,13 +66,16 @@ class Sample:
         metric: Name of the task's headline metric; None where its cells do not tell.
         is_share: Whether every cell has an accuracy, so that the metric may be a share of right answers.
         headline: Its value by its name, where it is an accuracy.
-        asked: The items that it was asked.
+        asked: The items that it was asked; none where only figures over all of them are known.
+        told_items: How many these were, as its cells say.
         scores: Mean score of each item over the repeats, 0..1.
         energy_wh: Gross watt-hours per 1,000 items, by repeat; empty where there is none.
         net_wh: Net watt-hours per 1,000 items, by repeat.
         independent_u: Relative standard uncertainty that differs from cell to cell, by repeat.
-        rel_u_scale: Relative standard uncertainty shared by all of this meter and machine.
+        rel_u_scale: Relative standard uncertainty shared by all of this meter and machine; None where the error of the
+            energy is not known.
         rel_u_workload: The same of what differs between kinds of code.
+        uncounted: Whether it has energy, and of how many answers is not known.
         tokens_per_item: Prompt and generated tokens of an item; None where not counted.
         latency_s_p50: Median seconds of a request, mean over repeats.
         latency_s_p95: What one request in twenty takes longer than, mean over repeats.
@@ -87,12 +102,14 @@ class Sample:
     is_share: bool
     headline: Mapping[str, float]
     asked: Asked
+    told_items: int
     scores: Floats
     energy_wh: Mapping[int, float]
     net_wh: Mapping[int, float]
     independent_u: Mapping[int, float]
-    rel_u_scale: float
-    rel_u_workload: float
+    rel_u_scale: float | None
+    rel_u_workload: float | None
+    uncounted: bool
     tokens_per_item: float | None
     latency_s_p50: float | None
     latency_s_p95: float | None
@@ -116,6 +133,20 @@ class Sample:
         return None if self.chance is None else quality(accuracy(self.scores, self.asked.codes), self.chance)
 
     @property
+    def lacks(self) -> str:
+        """The flag that says why it has no quality; empty where it has."""
+        if self.chance is not None:
+            return ""
+        if self.metric is None:
+            return "ungraded"
+        return next((name for name in (NO_ITEMS, NO_CHANCE) if name in self.flags), "no_quality")
+
+    @property
+    def items(self) -> int:
+        """How many items it was asked."""
+        return len(self.docs) or self.told_items
+
+    @property
     def docs(self) -> NDArray[np.int64]:
         """Numbers of its items, ascending, shape (items,)."""
         return self.asked.docs
@@ -131,29 +162,32 @@ def make_sample(task: str, cells: Sequence[Cell], items: Answered, invocations: 
         invocations: Of the run.
     """
     energies = {cell.repeat: cell for cell in cells if has_energy(cell) and cell.n_items}
-    defined = all(c.chance is not None and c.quality is not None for c in cells) and bool(
-        ((items.scores >= 0) & (items.scores <= 1)).all()
-    )
     flags = {flag for cell in cells for flag in cell.flags}
+    scored = NO_ITEMS not in flags and bool(((items.scores >= 0) & (items.scores <= 1)).all())
+    defined = scored and all(c.chance is not None and c.quality is not None for c in cells)
     net = {repeat: cell for repeat, cell in energies.items() if cell.energy and cell.energy.net_j is not None}
     clear = {repeat: cell for repeat, cell in net.items() if _above_drift(cell, invocations)}
     if len(clear) < len(net):
         flags.add("idle_drifted")
+    unknown = any(_is_unknown(cell.energy) for cell in energies.values())
+    flags |= {"unknown_error"} if unknown else set()
     headline = _headline(cells)
     return Sample(
         task=task,
         question=question_of(cells),
         chance=cells[0].chance if defined and cells[0].chance != 1 else None,
         metric=cells[0].metric,
-        is_share=all(cell.accuracy is not None for cell in cells),
+        is_share=all(cell.accuracy is not None or cell.metric is None for cell in cells),
         headline=headline,
         asked=items.asked,
+        told_items=max(cell.n_items for cell in cells),
         scores=items.scores,
         energy_wh={repeat: _wh_per_1k(cell, net=False) for repeat, cell in energies.items()},
         net_wh={repeat: _wh_per_1k(cell, net=True) for repeat, cell in clear.items()},
         independent_u={r: _relative_u(c) for r, c in energies.items()},
-        rel_u_scale=max((c.energy.rel_u_scale for c in energies.values() if c.energy), default=0.0),
-        rel_u_workload=max((c.energy.rel_u_workload for c in energies.values() if c.energy), default=0.0),
+        rel_u_scale=None if unknown else _greatest(c.energy.rel_u_scale for c in energies.values() if c.energy),
+        rel_u_workload=None if unknown else _greatest(c.energy.rel_u_workload for c in energies.values() if c.energy),
+        uncounted=not energies and any(has_energy(cell) for cell in cells),
         tokens_per_item=_mean([_tokens(cell) for cell in cells]),
         latency_s_p50=_mean([cell.latency_s.p50 for cell in cells]),
         latency_s_p95=_mean([cell.latency_s.p95 for cell in cells]),
@@ -177,6 +211,15 @@ def without_quality(sample: Sample) -> Sample:
     """The same where another's values show that the metric is no share: its headline is one metric among others."""
     others = {**sample.headline, **sample.other_metrics}
     return replace(sample, chance=None, accuracy_finished=None, other_metrics=others)
+
+
+def _is_unknown(energy: Energy | None) -> bool:
+    """Whether nobody tells how far off the joules may be."""
+    return energy is not None and None in (energy.rel_u_scale, energy.rel_u_workload)
+
+
+def _greatest(errors: Iterable[float | None]) -> float:
+    return max((error or 0.0 for error in errors), default=0.0)
 
 
 def _above_drift(cell: Cell, invocations: Sequence[Invocation]) -> bool:
@@ -277,11 +320,6 @@ def what_is_asked(cell: Cell) -> str:
 def question_of(cells: Sequence[Cell]) -> str:
     """The task's hash and how it was asked; cells of one sample are asked in one way."""
     known = sorted({str(cell.task_hash or cell.task_version or "") for cell in cells})
-    task = tuple(known) if len(known) > 1 else cells[0].task_hash or cells[0].task_version
-    return _question(task, what_is_asked(cells[0]))
-
-
-@lru_cache(maxsize=4096)
-def _question(task: str | tuple[str, ...] | None, asked: str) -> str:
-    """One text for all models of a run."""
-    return sys.intern(canonical_json([task, asked]))
+    task = known if len(known) > 1 else cells[0].task_hash or cells[0].task_version
+    # One text for all models of a run.
+    return sys.intern(canonical_json([task, what_is_asked(cells[0])]))

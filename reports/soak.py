@@ -194,8 +194,8 @@ def _beginnings_s(cells: Sequence[Cell]) -> list[float]:
     by_clock = [at - times[0] for at in times]
     by_durations, passed_s = [], 0.0
     for cell in cells:
-        by_durations.append(passed_s + cell.duration_s - _length_s(cell))
-        passed_s += cell.duration_s
+        by_durations.append(passed_s + (cell.duration_s or 0.0) - _length_s(cell))
+        passed_s += cell.duration_s or 0.0
     by_durations = [at - by_durations[0] for at in by_durations]
     # What is between two cells is short, so from one to the next the two tell nearly the same.
     alike = all(

@@ -23,6 +23,7 @@ from .apart import work_apart
 from .contest import By
 from .entrants import Entrant, asked_of, belied, in_order, without_quality_in
 from .filters import Filters
+from .flags import WHY_NO_QUALITY
 from .hypervolume import Hypervolume
 from .losses import left_out, losses
 from .names import ALL, LISTED, Name, name_entrants
@@ -98,17 +99,20 @@ class View:
 
     @cached_property
     def metric(self) -> str | None:
-        """The headline metric of its one task, where that is no share of right answers and stands for quality."""
+        """The headline metric of its one task, where nobody has quality and it stands for that."""
         names = {row.metric for row in self.rows if row.metric in row.other_metrics}
         return names.pop() if self.unscored and len(names) == 1 else None
 
     @cached_property
     def unscored(self) -> bool:
-        """Whether the metrics of all its tasks are no shares of right answers, so that nobody has quality."""
-        flags = {flag for row in self.rows for flag in row.flags}
-        return all(f"no_quality:{task}" in flags for task in self.tasks) and not any(
-            row.quality is not None for row in self.rows
-        )
+        """Whether nobody has quality in any of its tasks, whose metrics are no shares, for instance."""
+        return not any(row.quality is not None for row in self.rows) and len(self.lacking) == len(self.tasks)
+
+    @cached_property
+    def lacking(self) -> dict[str, str]:
+        """Why there is no quality, by task, as the flag that says so; of a task without for an entrant."""
+        told = {flag for row in self.rows for flag in row.flags}
+        return {task: why for task in self.tasks for why in WHY_NO_QUALITY if f"{why}:{task}" in told}
 
     @property
     def modelled_by(self) -> str | None:
@@ -230,6 +234,7 @@ def views_of(
             + notes
             + _apart(group, key, unscored)
             + _no_shares(key, wrong, unscored)
+            + _imported(group)
             + _remetered(group)
             + _same_answers(group)
             + (() if mixed else _apart_in_time([f.entrant for f in figures])),
@@ -286,9 +291,14 @@ def _apart(entrants: Sequence[Entrant], key: _Key, unscored: Mapping[tuple[str, 
     if key.task != ALL or not unscored:
         return ()
     asked = {question for entrant in entrants for question in entrant.questions.items()} - set(key.asked)
-    names = [f"{task} ({unscored[task, text] or 'no metric'})" for task, text in sorted(asked & set(unscored))]
+    left = asked & set(unscored)
+    names = [f"{task} ({unscored[task, text] or 'no metric'})" for task, text in sorted(left)]
     if not names:
         return ()
+    found = {s.lacks for e in entrants for s in e.samples.values() if (s.task, s.question) in left}
+    if found != {"no_quality"}:
+        which = joined([task for task, _ in sorted(left)])
+        return (f"{which} {'is' if len(left) == 1 else 'are'} in no figure over all tasks: nobody has quality there.",)
     metric = "its metric is no share" if len(names) == 1 else "their metrics are no shares"
     verb = "is" if len(names) == 1 else "are"
     return (f"{joined(names)} {verb} in no figure over all tasks: {metric} of right answers beyond guessing.",)
@@ -345,6 +355,12 @@ def _rows(
         stands = {at: number for number, at in enumerate(best_first)}
         judged = replace(judged, rows=tuple(stands[at] for at in judged.rows))
     return tuple(figures[at] for at in best_first), tuple(rows[at] for at in best_first), judged, notes
+
+
+def _imported(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """A sentence or more for each run that Joulemark did not measure."""
+    told = {entrant.run_name: entrant.imported for entrant in entrants if entrant.imported is not None}
+    return tuple(f"{name} was imported from {where}" for name, where in sorted(told.items()))
 
 
 def _remetered(entrants: Sequence[Entrant]) -> tuple[str, ...]:

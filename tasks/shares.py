@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["is_share"]
+__all__ = ["MEANS", "is_share", "sounds_like_share"]
 
-_MEANS = frozenset({"mean", "nanmean", "f1_score", "acc_all"})
+MEANS = frozenset({"mean", "nanmean", "f1_score", "acc_all"})
 """Of lm-eval's ways to make one number of all items those that make a share of shares; bits per byte or BLEU do not."""
 
 _ACCURACY = re.compile(r"(?<![a-z])(acc|accuracy)(?![a-z])")
@@ -39,14 +39,24 @@ def _is_share_of(task: Any, metric: str) -> bool:
         return False
     metadata = task.get_config("metadata")
     said = metadata.get("share") if isinstance(metadata, dict) else None
-    return said if isinstance(said, bool) else _sounds_so(metric.lower(), task.aggregation().get(metric))
+    return said if isinstance(said, bool) else sounds_like_share(metric, _is_mean(task.aggregation().get(metric)))
 
 
-def _sounds_so(name: str, way: Any) -> bool:
+def _is_mean(way: Any) -> bool | None:
     by_lm_eval = getattr(way, "__module__", "").partition(".")[0] in ("lm_eval", "numpy")
-    is_mean = by_lm_eval and getattr(way, "__name__", "") in _MEANS
-    if _CHANGED.search(name) or (by_lm_eval and not is_mean):
+    return getattr(way, "__name__", "") in MEANS if by_lm_eval else None
+
+
+def sounds_like_share(metric: str, is_mean: bool | None) -> bool:
+    """Whether a metric's name says so, where more is better.
+
+    Args:
+        metric: Its name.
+        is_mean: Whether the items are put together by one of `MEANS`; None: in a way of the task's own.
+    """
+    name = metric.lower()
+    if _CHANGED.search(name) or is_mean is False:
         return False
     if _ACCURACY.search(name):
         return True
-    return is_mean and bool(_MATCHES.search(name)) and not _LIKENESS.search(name)
+    return is_mean is True and bool(_MATCHES.search(name)) and not _LIKENESS.search(name)

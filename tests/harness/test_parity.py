@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import tiny
 
+from joulemark.harness.formats.lmeval import read as read_lmeval
 from joulemark.harness.store import read_run
 
 from .conftest import COMMAND
@@ -84,6 +85,19 @@ def test_lm_evals_own_command_and_ours_agree_on_every_task_and_item(
     assert our_items == their_items
     # Some right and some wrong, or nothing would be said.
     assert any(len({score for _, score in items}) == 2 for items in our_items.values())
+    what_is_imported_is_what_was_measured(theirs_in, ours_in, limited="--limit" in theirs)
+
+
+def what_is_imported_is_what_was_measured(theirs_in: Path, ours_in: Path, *, limited: bool) -> None:
+    """Their files, imported, have the figures of our own cells; but for chance, where not all was asked."""
+    ours = {cell.task: cell for cell in read_run(ours_in).cells}
+    found = {result.task: result for result in read_lmeval([*theirs_in.rglob("results_*.json")]).results}
+    assert len(ours.keys() & found.keys()) > 1
+    for task in ours.keys() & found.keys():
+        own, their = ours[task], found[task]
+        assert (their.metric, their.accuracy, their.n_items) == (own.metric, own.accuracy, own.n_items)
+        assert (their.chance, their.quality) == ((None, None) if limited else (own.chance, own.quality))
+        assert dict(their.other_metrics) == own.other_metrics
 
 
 def start(command: Sequence[str | Path], folder: Path) -> subprocess.Popen[bytes]:

@@ -76,6 +76,17 @@ def _changed(valid: bytes, change: Callable[[Content], object]) -> bytes:
         return json.dumps(content).encode()
 
 
+def test_a_number_that_only_an_imported_run_lacks_is_missed(valid: bytes, codes: Callable[[bytes], list[str]]) -> None:
+    places: tuple[Callable[[Content], Content], ...] = (
+        lambda sent: sent["run"]["machine"],
+        lambda sent: sent["run"]["meters"][0],
+        lambda sent: sent["cells"][0]["energy"],
+        lambda sent: sent["cells"][0],
+    )
+    for place, name in zip(places, ("cpu_count", "rel_u", "window_s", "duration_s"), strict=True):
+        assert codes(_changed(valid, lambda sent, at=place, key=name: at(sent).update({key: None}))) == ["schema"]
+
+
 def test_a_run_is_packed_and_told_as_valid(run: Run, tmp_path: Path) -> None:
     packed = CliRunner().invoke(cli, ["leaderboard", "pack", str(run.path), "-o", str(tmp_path / "s.json")])
     assert packed.exit_code == 0, packed.output

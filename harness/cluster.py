@@ -1,0 +1,321 @@
+"""A run on all machines of a Ray cluster: each measures some of the models, and all cells come into one run directory.
+
+A model stays on one machine, with all its cells: figures of two machines are never averaged into one. On each machine
+one station measures at a time, which holds all CPUs and GPUs that Ray has there, and the machine's own resource against
+a second driver; where meters of GPUs alone were asked for, there is a station for each GPU.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from joulemark.meters.carbon import carbon_intensity
+from joulemark.meters.errors import JoulemarkError, UsageError
+
+from .course import Course, RunResult
+from .measuring import Progress, interruptible, refuse_changed
+from .models import parse_models
+from .plan import Plan
+from .posts import ClusterLost, Post, Posts
+from .record import Carbon, Cell, RunHeader, Station
+from .schedule import CellPlan
+from .station import Described, Parcel
+from .store import Run, RunWriter, refuse_used
+
+__all__ = ["AGAIN", "measure_on_cluster", "resume_on_cluster"]
+
+_LOST = ("its process", "no process could be started")
+"""How the errors begin of cells whose model's process was lost: they are tried once more."""
+AGAIN = "measured_again"
+"""Flag of a cell whose first measurement was lost with the process or the machine that made it."""
+
+
+def measure_on_cluster(plan: Plan, out: Path, progress: Progress) -> RunResult:
+    """Measure a plan on the machines of a Ray cluster, into a new run directory here.
+
+    Raises:
+        UsageError: There is no such cluster, no machine in it may measure, or as `run.measure`.
+        MeasuringFailed: As `run.measure`.
+    """
+    refuse_used(out)
+    carbon = None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
+    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+    with Posts(plan, carbon, run_id, {}, progress.say) as posts:
+        described = posts.get_ready()
+        with RunWriter(out) as writer:
+            return _ClusterRun(writer, progress, posts, None, {}).run(described)
+
+
+def resume_on_cluster(plan: Plan, header: RunHeader, before: Run, writer: RunWriter, progress: Progress) -> RunResult:
+    """Go on with a run; a model whose machine is not here is measured from the start on another one.
+
+    Raises:
+        UsageError, MeasuringFailed: As `measure_on_cluster`.
+    """
+    known = {cell.cell_id: cell for cell in before.cells}
+    with Posts(plan, header.carbon, header.run_id, _stations(header), progress.say) as posts:
+        return _ClusterRun(writer, progress, posts, header, known).run(posts.get_ready())
+
+
+@dataclass
+class _ClusterRun(Course):
+    """The driver's side.
+
+    Attributes:
+        home: The station that measures a model, by the model's name.
+        every: All cells that this invocation has to see to, in the order of measuring.
+        fine: Ids of those that are measured, or failed, where they are to be.
+        again: Ids of those whose measurement was lost.
+        lost: How often that was, of those that are not stored yet.
+    """
+
+    writer: RunWriter
+    progress: Progress
+    posts: Posts
+    header: RunHeader | None
+    known: dict[str, Cell]
+    tried: int = 0
+    failed: list[tuple[CellPlan, Cell]] = field(default_factory=list)
+    home: dict[str, Post] = field(default_factory=dict)
+    every: list[CellPlan] = field(default_factory=list)
+    fine: set[str] = field(default_factory=set)
+    again: set[str] = field(default_factory=set)
+    lost: Counter[str] = field(default_factory=Counter)
+
+    def run(self, described: Sequence[Described]) -> RunResult:
+        """Measure what is left, on the machines that are there."""
+        with interruptible(self.writer.path):
+            plan = self._write_header(described)
+            specs = [spec.trusting() if plan.trust_remote_code else spec for spec in parse_models(plan.models)]
+            self._deal([spec.name for spec in specs])
+            problem = self.follow(plan, specs)
+            self._end_all()
+            if not self.tried:
+                self.progress.say("Every cell is measured already; nothing is left to do.")
+        self.writer.compact()
+        return RunResult(self.writer.path, problem or self.what_failed())
+
+    def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
+        """Measure those of these cells that are not there yet, all stations side by side."""
+        self.every += cells
+        self._note_fine(cells)
+        done = sum(cell.cell_id in self.fine for cell in cells)
+        if done == len(cells):
+            return None
+        self.progress.begin(len(cells), done, None)
+        try:
+            for post in self.posts.able:
+                self._go_on(post)
+            while self.posts.busy:
+                for post, parcel in self.posts.finished():
+                    self._take(post, parcel)
+        except ClusterLost as problem:
+            return f"{problem}. {self.how_to_resume()}"
+        return None
+
+    def _write_header(self, described: Sequence[Described]) -> Plan:
+        """Begin the run, or go on with it on these machines; its plan, with groups of tasks taken apart."""
+        first = described[0]
+        if self.header is None:
+            self.header = first.header
+        for each in described:
+            _refuse_other(each, self.header)
+            self._note(_station(each.header))
+        return first.plan
+
+    def _note(self, station: Station) -> None:
+        """Keep what is known of a machine now. A run on a single one has a header as a local one has."""
+        assert self.header is not None
+        stations = _stations(self.header)
+        known = stations.get(station.machine.machine_id)
+        stations[station.machine.machine_id] = _together(known, station) if known else station
+        several = tuple(stations.values()) if len(stations) > 1 else ()
+        first = next(iter(stations.values()))
+        own = {name: getattr(first, name) for name in Station.model_fields}
+        self.header = self.header.model_copy(update={**own, "stations": several})
+        self.writer.write_header(self.header)
+
+    def _deal(self, models: Sequence[str]) -> None:
+        """Give each model a station: where its cells are already, or else in turn."""
+        measured: dict[str, dict[str, int]] = {}
+        for cell in self.known.values():
+            own = measured.setdefault(cell.model, {})
+            own[cell.machine_id] = own.get(cell.machine_id, 0) + (cell.status == "ok")
+        for model in models:
+            there = measured.get(model, {})
+            post = self._find_home(model, there)
+            if there and not there.get(post.machine_id):
+                self.progress.say(
+                    f"{model} is measured from the start on {post.name}: the machine that began it is not here."
+                )
+        self.progress.say("\n".join(self._who_measures_what(models)))
+
+    def _find_home(self, model: str, there: Mapping[str, int]) -> Post:
+        able = self.posts.fit_for(model)
+        loads = {post.key: sum(home is post for home in self.home.values()) for post in able}
+        self.home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.key], post.key))
+        return self.home[model]
+
+    def _who_measures_what(self, models: Sequence[str]) -> Iterable[str]:
+        for post in self.posts.able:
+            own = [model for model in models if self.home[model] is post]
+            yield f"{post.name} measures {', '.join(own) or 'nothing, and stands by'}."
+
+    def _note_fine(self, cells: Iterable[CellPlan]) -> None:
+        """What need not be measured: it is there, and from the machine that has the model now."""
+        for plan in cells:
+            cell = self.known.get(plan.cell_id)
+            here = cell is not None and cell.machine_id == self.home[plan.spec.name].machine_id
+            if here and self.is_fine(plan):
+                self.fine.add(plan.cell_id)
+
+    def _go_on(self, post: Post) -> None:
+        """Give a station its next piece of work, if there is any."""
+        todo = [cell for cell in self.every if self.home[cell.spec.name] is post and cell.cell_id not in self.fine]
+        if not todo:
+            return
+        if not post.begun:
+            post.begin(todo)
+            return
+        self.tried += 1
+        cell_id, before = todo[0].cell_id, self.known.get(todo[0].cell_id)
+        self.progress.cell(todo[0])
+        post.measure(todo[0], 1 + (before.attempt if before else 0) + self.lost[cell_id])
+
+    def _take(self, post: Post, parcel: Any) -> None:
+        """Keep what a station hands over, or see to its work where it was lost.
+
+        Raises:
+            UsageError, MeasuringFailed: What a station says cannot be measured.
+        """
+        if isinstance(parcel, JoulemarkError):
+            raise parcel
+        if isinstance(parcel, Described):
+            post.told = parcel
+            self._go_on(post)
+            return
+        if parcel is None:
+            self._make_good(post)
+            return
+        for sentence in parcel.said:
+            self.progress.say(f"{post.name}: {sentence}")
+        for cell_id, text in parcel.logs.items():
+            self.writer.keep_log(cell_id, text)
+        if parcel.stored:
+            self._store(post, parcel)
+        self._note(parcel.station)
+        if parcel.lost:
+            self._move(post, parcel.lost)
+        else:
+            self._go_on(post)
+
+    def _store(self, post: Post, parcel: Parcel) -> None:
+        plan = post.cell
+        assert plan is not None
+        for each in parcel.stored:
+            flags = (*each.cell.flags, AGAIN) if plan.cell_id in self.again else each.cell.flags
+            cell = each.cell.model_copy(update={"node": post.node, "flags": flags})
+            kept = each.items, each.power, each.samples
+            try:
+                refuse_changed(cell, self.known.values())
+            except UsageError as problem:
+                cell, kept = _failed(cell, str(problem)), (None, None, None)
+            self.known[plan.cell_id] = self.writer.append(cell, *kept)
+            self.lost[plan.cell_id] = 0
+        cell = self.known[plan.cell_id]
+        if (cell.error or "").startswith(_LOST) and plan.cell_id not in self.again:
+            self.again.add(plan.cell_id)
+            return
+        self.fine.add(plan.cell_id)
+        self.progress.done(plan, cell)
+        if cell.status != "ok":
+            self.failed.append((plan, cell))
+
+    def _make_good(self, post: Post) -> None:
+        """A station's process was lost: start it anew where its machine is still there, or move its models."""
+        if post.cell is not None:
+            self.again.add(post.cell.cell_id)
+            self.lost[post.cell.cell_id] += 1
+        if post.start_again():
+            self.progress.say(f"{post.name}: its process was lost; it is started again.")
+        else:
+            self._move(post, "the cluster lost it")
+
+    def _move(self, post: Post, why: str) -> None:
+        """Measure a lost station's models elsewhere, all their cells: no figure is of two machines."""
+        self.posts.give_up(post)
+        for model in [name for name, home in self.home.items() if home is post]:
+            if not self.posts.fit_for(model, needed=False):
+                raise ClusterLost(f"{post.name}: {why}, and no other machine may measure {model}")
+            new = self._find_home(model, {})
+            self.progress.say(f"{post.name}: {why}; {new.name} measures {model}.")
+            own = [cell.cell_id for cell in self.every if cell.spec.name == model]
+            if new.machine_id != post.machine_id:
+                self.again |= {cell_id for cell_id in own if cell_id in self.fine}
+                self.fine -= set(own)
+            if not new.working:
+                self._go_on(new)
+
+    def _end_all(self) -> None:
+        """The idle power after measuring, on every machine that measured."""
+        for post in self.posts.able:
+            if post.begun:
+                post.end()
+        while self.posts.busy:
+            for post, parcel in self.posts.finished():
+                if not isinstance(parcel, Parcel):
+                    lost = "its process was lost" if parcel is None else parcel
+                    self.progress.say(f"{post.name}: the idle power after measuring is not known: {lost}")
+                    continue
+                for sentence in parcel.said:
+                    self.progress.say(f"{post.name}: {sentence}")
+                self._note(parcel.station)
+
+
+def _stations(header: RunHeader) -> dict[str, Station]:
+    every = header.stations or (_station(header),)
+    return {station.machine.machine_id: station for station in every}
+
+
+def _station(header: RunHeader) -> Station:
+    return Station(**{name: getattr(header, name) for name in Station.model_fields})
+
+
+def _together(known: Station, now: Station) -> Station:
+    """Invocations of both: several nodes may stand on one machine."""
+    every = {each.before.began_at: each for each in (*known.invocations, *now.invocations)}
+    return now.model_copy(update={"invocations": tuple(every[at] for at in sorted(every))})
+
+
+def _refuse_other(each: Described, header: RunHeader) -> None:
+    """A machine that the run knows must measure as it did then, and with this version."""
+    if each.version != version("joulemark"):
+        raise UsageError(
+            f"a machine of the cluster has Joulemark {each.version}, and here it is {version('joulemark')}; "
+            "install the same on all."
+        )
+    known, now = _stations(header).get(each.header.machine.machine_id), each.header
+    if known is None:
+        return
+    meters: list[Any] = [{meter.id: meter.provenance for meter in own.meters} for own in (known, now)]
+    for what, then, here in (("by other meters", *meters), ("with other versions", known.software, now.software)):
+        if then != here:
+            raise UsageError(f"the run was measured {what} ({then}, now {here}); start one of its own with --out.")
+
+
+def _failed(cell: Cell, reason: str) -> Cell:
+    kept = {name: getattr(cell, name) for name in _IDENTITY}
+    return Cell(**kept, status="failed", error=reason)
+
+
+_IDENTITY = (
+    "run_id", "cell_id", "machine_id", "node", "model", "model_args", "task", "setting", "repeat", "order", "attempt",
+    "started_at", "duration_s",
+)  # fmt: skip

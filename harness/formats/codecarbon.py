@@ -1,0 +1,230 @@
+"""codecarbon's ``emissions.csv``: energy of whole processes, of which nobody says what they answered."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from joulemark.meters.errors import UsageError
+from joulemark.meters.types import ScopeKind
+
+from ..record import Energy, MeterInfo, Station
+from .foreign import (
+    J_PER_KWH,
+    J_PER_WH,
+    Gathering,
+    amount,
+    count,
+    each,
+    energy_of,
+    meter_of,
+    read_text,
+    station_of,
+    text,
+)
+from .found import Found, Result
+
+__all__ = ["UNKNOWN_ERROR", "WHOLE_PROCESS", "Emissions", "read", "read_emissions"]
+
+WHOLE_PROCESS = "whole_process"
+_SCOPES: Mapping[str, ScopeKind] = {"cpu_energy": "package", "ram_energy": "dram", "gpu_energy": "gpu"}
+_NEEDED = ("timestamp", "run_id", "duration", "energy_consumed", *_SCOPES)
+UNKNOWN_ERROR = (
+    "codecarbon's file does not say how far off its energy may be, nor whether it was read from counters or estimated: "
+    "it counts as modelled, of unknown error, and ranks nothing."
+)
+_WHOLE = "The energy is that of a whole process, its loading included, and nothing was taken off for idle power."
+_UNCOUNTED = "What the process answered, and how often, is not told: there is neither quality nor energy per answer."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Emissions:
+    """A row: one process that was tracked.
+
+    Attributes:
+        project, run_id: As it was named.
+        energy: Its joules; None where there are none in the row.
+        duration_s: Seconds.
+        ended_at: Local time of the machine, ISO 8601, without a zone.
+        station: The machine.
+        setting: How it was tracked.
+    """
+
+    project: str
+    run_id: str
+    energy: Energy | None
+    duration_s: float | None
+    ended_at: str | None
+    station: Station
+    setting: Mapping[str, str]
+
+
+def read(files: Sequence[Path]) -> Found:
+    """Each process of ``emissions.csv`` files as a result with energy alone.
+
+    Raises:
+        UsageError: A file is none that codecarbon writes, or is cut short.
+    """
+    gathering = Gathering("codecarbon")
+    for sentence in (UNKNOWN_ERROR, _WHOLE, _UNCOUNTED):
+        gathering.lack(sentence)
+    for file in each(files):
+        rows, missing = read_emissions(file)
+        for sentence in missing:
+            gathering.lack(sentence)
+        for row in rows:
+            if row.energy is None:
+                gathering.lack(f"{file.name}: run {row.run_id} of {row.project} has no energy; left out.")
+                continue
+            gathering.add(_result(row, gathering.place(row.station)))
+    return gathering.found()
+
+
+def _result(row: Emissions, machine_id: str) -> Result:
+    assert row.energy is not None
+    assert row.energy.gross_j is not None
+    return Result(
+        model=row.project,
+        task="codecarbon/process",
+        setting={**row.setting, "run": row.run_id},
+        machine_id=machine_id,
+        other_metrics={"energy_wh": row.energy.gross_j / J_PER_WH},
+        energy=row.energy,
+        flags=(WHOLE_PROCESS,),
+        started_at=row.ended_at,
+        duration_s=row.duration_s,
+    )
+
+
+def read_emissions(file: Path) -> tuple[list[Emissions], list[str]]:
+    """The rows of a file, and what is missing in them.
+
+    codecarbon writes a further row of a run each time it is asked how far it is, with all so far: the last one counts.
+
+    Raises:
+        UsageError: It is none that codecarbon writes, or is cut short.
+    """
+    rows, missing = _rows_of(file)
+    last: dict[str, dict[str, str]] = {}
+    for number, row in enumerate(rows, 1):
+        name = text(row.get("run_id")) or f"row {number}"
+        if name in last:
+            missing.append(f"{file.name}: of run {name} only the longest row counts, which holds the others.")
+        if name not in last or (amount(row.get("duration")) or 0.0) >= (amount(last[name].get("duration")) or 0.0):
+            last[name] = row
+    found = [_emissions(row, name, f"{file.name}: run {name}", missing) for name, row in last.items()]
+    return found, list(dict.fromkeys(missing))
+
+
+def _rows_of(file: Path) -> tuple[list[dict[str, str]], list[str]]:
+    written = read_text(file)
+    try:
+        lines = [line for line in csv.reader(io.StringIO(written, newline=""), strict=True) if line]
+    except csv.Error as problem:
+        raise UsageError(f"{file}: it is no whole CSV file ({problem}).") from problem
+    heads = lines[0] if lines else []
+    if lost := [name for name in _NEEDED if name not in heads]:
+        raise UsageError(f"{file}: it is no emissions.csv of codecarbon: it has no column {', '.join(lost)}.")
+    if len(set(heads)) < len(heads):
+        raise UsageError(f"{file}: two of its columns have one name.")
+    if len(lines) > 1 and not written.endswith(("\n", "\r")):
+        raise UsageError(f"{file}: its last line has no end, so it was cut short; give the whole file.")
+    for number, line in enumerate(lines[1:], 1):
+        if len(line) != len(heads):
+            raise UsageError(f"{file}: row {number} has {len(line)} cells and not {len(heads)}; was it cut short?")
+    return [dict(zip(heads, line, strict=True)) for line in lines[1:]], []
+
+
+def _emissions(row: Mapping[str, str], name: str, where: str, missing: list[str]) -> Emissions:
+    meters, joules = [], {}
+    version = text(row.get("codecarbon_version"))
+    for column, scope in _SCOPES.items():
+        if kwh := amount(row.get(column)):
+            meter = _meter(scope, version)
+            meters.append(meter)
+            joules[meter.id] = kwh * J_PER_KWH
+    seconds = amount(row.get("duration"))
+    energy = _energy(joules, meters, seconds, amount(row.get("energy_consumed")), where, missing)
+    if energy is not None and (pue := _pue(row)) != 1:
+        energy = _scaled(energy, 1 / pue)
+        missing.append(f"{where}: the data centre's factor of {pue:g} (PUE) was taken off again.")
+    tracked = text(row.get("tracking_mode"))
+    if tracked and tracked != "machine":
+        missing.append(f"{where}: the {tracked} alone was tracked, as codecarbon makes it out, and not the machine.")
+    return Emissions(
+        project=text(row.get("project_name")) or "unnamed project",
+        run_id=name,
+        energy=energy,
+        duration_s=seconds,
+        ended_at=_time(row.get("timestamp")),
+        station=_station(row, meters, version),
+        setting={"tracking_mode": tracked} if tracked else {},
+    )
+
+
+def _energy(
+    joules: Mapping[str, float],
+    meters: Sequence[MeterInfo],
+    seconds: float | None,
+    total_kwh: float | None,
+    where: str,
+    missing: list[str],
+) -> Energy | None:
+    """All parts together; what the row calls the total must be their sum."""
+    gross_j = math.fsum(joules.values())
+    if not meters or total_kwh is None:
+        return None
+    if not math.isclose(gross_j, total_kwh * J_PER_KWH, rel_tol=1e-3):
+        missing.append(f"{where}: its parts do not add up to energy_consumed, so nobody knows which is right.")
+        return None
+    made = energy_of(gross_j, meter=meters[0], window_s=seconds, scope="+".join(meter.scope for meter in meters))
+    return made.model_copy(update={"domains": dict(joules)}) if made else None
+
+
+def _scaled(energy: Energy, factor: float) -> Energy:
+    assert energy.gross_j is not None
+    domains = {name: joules * factor for name, joules in energy.domains.items()}
+    return energy.model_copy(update={"gross_j": energy.gross_j * factor, "domains": domains})
+
+
+def _pue(row: Mapping[str, str]) -> float:
+    """What codecarbon multiplied all energy by, as it was told of a data centre; at least 1."""
+    return max(1.0, amount(row.get("pue")) or 1.0)
+
+
+def _meter(scope: ScopeKind, version: str | None) -> MeterInfo:
+    name = {"package": "cpu", "dram": "ram", "gpu": "gpu"}[scope]
+    told = f"codecarbon {version}" if version else "codecarbon"
+    return meter_of(f"codecarbon:{name}", grade="modelled", scope=scope, provenance=f"emissions.csv of {told}")
+
+
+def _station(row: Mapping[str, str], meters: Sequence[MeterInfo], version: str | None) -> Station:
+    gpus = count(row.get("gpu_count")) or 0
+    model = text(row.get("gpu_model"))
+    # "2 x NAME" is how codecarbon writes several of a kind.
+    name = model.partition(" x ")[2] or model if model else "unknown GPU"
+    software = {"codecarbon": version} if version else {}
+    if python := text(row.get("python_version")):
+        software["python"] = python
+    memory = amount(row.get("ram_total_size"))
+    return station_of(
+        gpus=[name] * min(gpus, 1024),
+        meters=meters,
+        cpu_model=text(row.get("cpu_model")),
+        cpu_count=count(row.get("cpu_count")) or None,
+        memory_gb=None if memory is None else round(memory, 1),
+        system=text(row.get("os")),
+        software=software,
+    )
+
+
+def _time(told: str | None) -> str | None:
+    try:
+        return datetime.fromisoformat(told or "").isoformat()
+    except ValueError:
+        return None

@@ -1,0 +1,108 @@
+"""Our own block in results of lm-eval's form: what these have no room for, written by ``joulemark export lm-eval``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Final
+
+import pandas as pd
+from pydantic import ValidationError
+
+from joulemark.meters.errors import UsageError
+
+from ..record import ITEM_COLUMNS, Cell, Station
+from ..store import canonical_json
+from .found import Result
+
+__all__ = ["BLOCK", "BLOCK_SCHEMA", "CELL_KEYS", "Block", "items_of", "read_block"]
+
+BLOCK: Final = "joulemark"
+BLOCK_SCHEMA: Final = "joulemark.lm-eval/1"
+CELL_KEYS = tuple(field.name for field in fields(Result) if field.name in Cell.model_fields)
+"""What the block has of a cell: all that a `Result` holds but its items, which are in the samples."""
+
+_MADE_UP = {"run_id": "", "cell_id": "", "order": 0, "status": "ok"}
+"""What a cell has in its own run alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """What the block holds.
+
+    Attributes:
+        results: One for each cell, without items.
+        stations: The machines that they ran on.
+        created_at: When the run began, UTC, ISO 8601.
+    """
+
+    results: tuple[Result, ...]
+    stations: tuple[Station, ...]
+    created_at: str | None
+
+
+def read_block(results: Mapping[str, Any], file: str) -> Block | None:
+    """The block of a file of lm-eval's results; None where it has none.
+
+    Args:
+        results: The file's content.
+        file: Its name, for errors.
+
+    Raises:
+        UsageError: It is of another version, or not as we write it.
+    """
+    block = results.get(BLOCK)
+    if not isinstance(block, Mapping):
+        return None
+    if block.get("schema") != BLOCK_SCHEMA:
+        raise UsageError(f"{file}: its block {BLOCK!r} is not {BLOCK_SCHEMA}; another version of Joulemark reads it.")
+    cells, stations = (block.get(name) for name in ("cells", "stations"))
+    try:
+        if not (isinstance(cells, list) and isinstance(stations, list) and cells and stations):
+            raise ValueError("it has no cells, or no stations")
+        ran_on = tuple(Station.model_validate(station) for station in stations)
+        done = tuple(_result(Cell.model_validate({**dict(cell), **_MADE_UP})) for cell in cells)
+        stray = {result.machine_id for result in done} - {station.machine.machine_id for station in ran_on}
+        if stray:
+            raise ValueError("a cell ran on a machine that is not among its stations")
+    except (ValidationError, ValueError, TypeError) as problem:
+        raise UsageError(f"{file}: its block {BLOCK!r} cannot be read: {_in_a_line(problem)}.") from problem
+    created_at = block.get("created_at")
+    return Block(results=done, stations=ran_on, created_at=created_at if isinstance(created_at, str) else None)
+
+
+def items_of(samples: Iterable[Mapping[str, Any]], repeat: int) -> pd.DataFrame | None:
+    """The items of one repeat from a task's samples, with columns of `ITEM_COLUMNS`; None where one lacks them.
+
+    Raises:
+        ValueError: They are not as we write them.
+    """
+    rows = []
+    for sample in samples:
+        told = sample.get(BLOCK)
+        own = told.get("items") if isinstance(told, Mapping) else None
+        mine = [row for row in own if isinstance(row, Mapping) and row.get("repeat") == repeat] if own else []
+        if len(mine) != 1:
+            return None
+        rows.append({name: mine[0].get(name) for name in ITEM_COLUMNS})
+    try:
+        return pd.DataFrame(rows, columns=list(ITEM_COLUMNS)).astype(ITEM_COLUMNS) if rows else None
+    except (TypeError, OverflowError) as problem:
+        raise ValueError(f"its items cannot be read: {problem}") from problem
+
+
+def _result(cell: Cell) -> Result:
+    """As a result.
+
+    Raises:
+        ValueError: A setting is a number that JSON does not have.
+    """
+    canonical_json(cell.setting)
+    return Result(**{name: getattr(cell, name) for name in CELL_KEYS})
+
+
+def _in_a_line(problem: Exception) -> str:
+    if isinstance(problem, ValidationError):
+        first = problem.errors()[0]
+        return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+    return " ".join(str(problem).split())

@@ -1,0 +1,189 @@
+"""Results of other tools as a run directory, with all that their files do not say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from importlib.metadata import EntryPoint, entry_points, version
+from pathlib import Path
+
+import pandas as pd
+from pydantic import ValidationError
+
+from joulemark.meters.errors import UsageError
+
+from .formats.found import Found, Read, Result
+from .record import IMPORTED, ITEM_COLUMNS, NO_ITEMS, Cell, RunHeader
+from .store import RunWriter, canonical_json, refuse_used
+
+__all__ = ["formats", "import_files", "reader", "write_run"]
+
+_GROUP = "joulemark.importers"
+
+
+def formats() -> list[str]:
+    """The names of all formats that can be imported."""
+    return sorted(_readers())
+
+
+def reader(name: str) -> Read:
+    """What reads files of a format.
+
+    Raises:
+        UsageError: There is no such format.
+    """
+    known = _readers()
+    if name not in known:
+        raise UsageError(f"unknown format {name!r}; there are {', '.join(sorted(known))}.")
+    found: Read = known[name].load()
+    return found
+
+
+def _readers() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=_GROUP)}
+
+
+def import_files(name: str, files: Sequence[Path], out: Path) -> Found:
+    """Read files of a format into a new run directory; nothing is written where they cannot be read.
+
+    Raises:
+        UsageError: There is no such format, a file is not of it or cut short, or ``out`` is used.
+    """
+    read = reader(name)
+    refuse_used(out)
+    once = list(dict.fromkeys(files))
+    try:
+        found = read(once)
+    except RecursionError as problem:
+        raise UsageError(f"{once[0]} has values that lie too deep in one another.") from problem
+    write_run(found, once, out, name=name)
+    return found
+
+
+def write_run(found: Found, files: Sequence[Path], out: Path, *, name: str) -> None:
+    """Write what was found as a run directory.
+
+    Args:
+        found: What the files hold.
+        files: These files.
+        out: The directory.
+        name: Of the format.
+
+    Raises:
+        UsageError: There is nothing in them, a figure in them is none, or the directory cannot be written.
+    """
+    if not found.results:
+        raise UsageError(f"{', '.join(map(str, files))}: there are no results in it; nothing was written.")
+    try:
+        header = _header(found, files, name)
+        cells = [
+            (_cell(header, result, order), _as_stored(result.items))
+            for order, result in enumerate(_numbered(found.results))
+        ]
+        for cell, _ in cells:
+            # What JSON or UTF-8 cannot hold, such as half of a character, is found before anything is written.
+            canonical_json(cell.model_dump(mode="json")).encode()
+    except ValidationError as problem:
+        error = problem.errors()[0]
+        where = ".".join(map(str, error["loc"]))
+        raise UsageError(f"{files[0]}: {where} is {error['msg'][:1].lower()}{error['msg'][1:]}.") from problem
+    except ValueError as problem:
+        raise UsageError(f"{files[0]}: a value in it is no number or text that can be kept.") from problem
+    with RunWriter(out) as writer:
+        writer.write_header(header)
+        for cell, items in cells:
+            writer.append(cell, items)
+        writer.compact()
+
+
+def _header(found: Found, files: Sequence[Path], name: str) -> RunHeader:
+    first = found.stations[0]
+    prints = [_fingerprint(file) for file in files]
+    told = {"format": name, "files": prints, "missing": list(found.missing)}
+    # The same files make the same run.
+    run_id = hashlib.sha256(json.dumps([name, [each["sha256"] for each in prints]]).encode()).hexdigest()[:12]
+    return RunHeader(
+        run_id=f"imported-{run_id}",
+        created_at=found.created_at or datetime.now(UTC).isoformat(timespec="milliseconds"),
+        joulemark_version=version("joulemark"),
+        plan={IMPORTED: told},
+        seed=None,
+        machine=first.machine,
+        software=first.software,
+        meters=first.meters,
+        idle=first.idle,
+        invocations=first.invocations,
+        stations=found.stations if len(found.stations) > 1 else (),
+    )
+
+
+def _fingerprint(file: Path) -> dict[str, object]:
+    content = file.read_bytes()
+    return {"name": file.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+
+
+def _numbered(results: Sequence[Result]) -> list[Result]:
+    """With repeats that differ where all else is the same."""
+    taken: set[tuple[str, int]] = set()
+    found = []
+    for result in results:
+        who, repeat = _who(result), result.repeat
+        while (who, repeat) in taken:
+            repeat += 1
+        taken.add((who, repeat))
+        found.append(replace(result, repeat=repeat))
+    return found
+
+
+def _who(result: Result) -> str:
+    """What is the same in all repeats."""
+    return json.dumps(
+        [result.model, result.model_args, result.machine_id, result.task, dict(result.setting)],
+        sort_keys=True,
+        default=str,
+    )
+
+
+def _cell(header: RunHeader, result: Result, order: int) -> Cell:
+    facts = {name: getattr(result, name) for name in Cell.model_fields if name in Result.__dataclass_fields__}
+    flags = (IMPORTED, *result.flags, *(() if result.items is not None else (NO_ITEMS,)))
+    return Cell(
+        **facts
+        | {
+            "run_id": header.run_id,
+            "cell_id": _cell_id(result),
+            "setting": dict(result.setting),
+            "other_metrics": dict(result.other_metrics),
+            "order": order,
+            "status": "ok",
+            "flags": tuple(dict.fromkeys(flags)),
+            "started_at": result.started_at or header.created_at,
+        }
+    )
+
+
+def _cell_id(result: Result) -> str:
+    """The same for the same model, task, setting, machine and repeat; fit for a file name."""
+    digest = hashlib.sha256(json.dumps([_who(result), result.repeat]).encode()).hexdigest()[:8]
+    readable = re.sub(r"[^A-Za-z0-9._]+", "-", f"{result.model}-{result.task}")[:80].strip("-.")
+    return f"{readable or 'cell'}-r{result.repeat}-{digest}"
+
+
+def _as_stored(items: pd.DataFrame | None) -> pd.DataFrame | None:
+    """The columns of items in their own types; those that a file does not tell are missing."""
+    if items is None:
+        return None
+    return pd.DataFrame(
+        {
+            name: pd.Series(items.get(name), index=items.index, dtype=kind)
+            for name, kind in ITEM_COLUMNS.items()
+            if name in items or name in _NEEDED
+        }
+    )
+
+
+_NEEDED = ("doc_id", "doc_hash", "score", "correct", "energy_j", "latency_s", "cluster", "level", "truncated")

@@ -1,0 +1,345 @@
+"""The stations of a Ray cluster, from the driver's side: started, given work, heard from, and found lost."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any
+
+from joulemark.meters.errors import JoulemarkError, UsageError
+from joulemark.meters.naming import meter_name
+
+from .plan import Plan
+from .record import Carbon, Station
+from .schedule import CellPlan
+from .station import AtWork, Described
+
+__all__ = ["ClusterLost", "Post", "Posts"]
+
+_LOOK_EVERY_S = 1.0
+"""Ctrl-C is heard so often; a driver that waits takes next to nothing."""
+_WAIT_S = 30.0
+"""Stations that are not ready so long after the first one stand by: work is dealt without them."""
+_PATIENCE_S = 5.0
+_STARTS = 3
+"""Times that a station's process is started on a node that still lives."""
+_NODE = 12
+"""Letters of a node's id."""
+_GPU_METERS = ("nvml", "nvml-power", "zeus", "amdsmi")
+
+
+class ClusterLost(Exception):
+    """No machine is left that may measure something."""
+
+
+@dataclass
+class Post:
+    """A station, as the driver sees it.
+
+    Attributes:
+        key: Tells it from the others.
+        node: Its node's id in Ray, the start of it.
+        name: For people.
+        labels: Of its node.
+        working: What it is at; None while it waits for work.
+        cell: Which cell it is measuring.
+        begun: Whether it has loaded models.
+    """
+
+    key: str
+    node: str
+    name: str
+    labels: Mapping[str, str]
+    start: Callable[[], Any]
+    lives: Callable[[], bool]
+    actor: Any = None
+    working: Any = None
+    cell: CellPlan | None = None
+    begun: bool = False
+    starts: int = 0
+    told: Described | None = None
+
+    @property
+    def described(self) -> Described:
+        """What it said when it was ready."""
+        assert self.told is not None
+        return self.told
+
+    @property
+    def machine_id(self) -> str:
+        """Its machine's fingerprint."""
+        return self.described.header.machine.machine_id
+
+    def open(self) -> None:
+        """Start its process."""
+        self.actor, self.begun, self.cell = self.start(), False, None
+        self.starts += 1
+        self.working = self.actor.get_ready.remote()
+
+    def begin(self, cells: Sequence[CellPlan]) -> None:
+        """Have it load the models of these cells and measure the idle power."""
+        self.begun, self.cell, self.working = True, None, self.actor.begin.remote(list(cells))
+
+    def measure(self, cell: CellPlan, attempt: int) -> None:
+        """Have it measure a cell."""
+        self.cell, self.working = cell, self.actor.measure.remote(cell, attempt)
+
+    def end(self) -> None:
+        """Have it measure the idle power after all, and end."""
+        self.cell, self.working = None, self.actor.end.remote()
+
+    def start_again(self) -> bool:
+        """Start its process again, if its node lives and that was not tried too often."""
+        if not self.lives() or self.starts >= _STARTS:
+            return False
+        self.open()
+        return True
+
+
+class Posts:
+    """All stations of a run; leaving ends them.
+
+    Args:
+        plan: What is measured, and on which cluster.
+        carbon: What a kilowatt-hour stands for.
+        run_id: Of the run.
+        known: Machines that the run knows, by their ids.
+        say: Tells people.
+
+    Raises:
+        UsageError: There is no such cluster, or no machine in it may measure.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        carbon: Carbon | None,
+        run_id: str,
+        known: Mapping[str, Station],
+        say: Callable[[str], None],
+    ) -> None:
+        self._plan, self._say = plan, say
+        self._given = plan, carbon, run_id, dict(known)
+        self._rules = [_rule(text) for text in plan.placement]
+        self.able: list[Post] = []
+        _connect(plan.executor)
+
+    def __enter__(self) -> Posts:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        import ray
+
+        for post in self.able:
+            if post.actor is not None:
+                ray.kill(post.actor)
+        ray.shutdown()
+
+    @property
+    def busy(self) -> bool:
+        """Whether any of them is at something."""
+        return any(post.working is not None for post in self.able)
+
+    def get_ready(self) -> list[Described]:
+        """Start a station wherever one may measure, and hear who is there.
+
+        Raises:
+            UsageError: Nowhere, or the plan cannot be measured there.
+        """
+        self.able = list(self._posts())
+        if not self.able:
+            raise UsageError(f"no machine of the cluster may measure: {_wanted(self._rules)}; there are {_there()}.")
+        for post in self.able:
+            post.open()
+        began, first, told = time.monotonic(), None, False
+        while late := [post for post in self.able if post.told is None]:
+            if not told and time.monotonic() - began > _PATIENCE_S:
+                told = True
+                names = ", ".join(post.name for post in late)
+                self._say(f"Waiting for {names}: other work may hold what Ray has there.")
+            if first and time.monotonic() - first > _WAIT_S:
+                for post in late:
+                    self._say(f"{post.name} is left out: it was not free within {_WAIT_S:.0f} s.")
+                    self.give_up(post)
+            for post, answer in self.finished():
+                first = first or time.monotonic()
+                self._hear(post, answer)
+        return [post.described for post in self.able]
+
+    def _hear(self, post: Post, answer: Any) -> None:
+        """What a new station says of itself; one where nothing can be measured is done without, unless it is the last.
+
+        Raises:
+            UsageError: It knows a model or task not, which the others will not either, or nobody is left.
+            MeasuringFailed: No meter works on the last one.
+        """
+        if isinstance(answer, Described):
+            post.told = answer
+            for sentence in answer.said:
+                self._say(f"{post.name}: {sentence}")
+            return
+        if isinstance(answer, UsageError) or (isinstance(answer, JoulemarkError) and len(self.able) == 1):
+            raise answer
+        if len(self.able) == 1:
+            raise UsageError(f"{post.name}: its process did not start; is Joulemark installed there as it is here?")
+        self._say(f"{post.name} is left out: {answer or 'its process did not start'}")
+        self.give_up(post)
+
+    def finished(self) -> Iterator[tuple[Post, Any]]:
+        """Those that have finished what they were at, each with what it hands over.
+
+        That is a JoulemarkError where it says that something cannot be measured, and None where it was lost.
+        """
+        import ray
+
+        waiting = {post.working: post for post in self.able if post.working is not None}
+        ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOK_EVERY_S)
+        for reference in ready:
+            post = waiting[reference]
+            post.working = None
+            yield post, _result(reference)
+
+    def fit_for(self, model: str, *, needed: bool = True) -> list[Post]:
+        """Those that may measure a model.
+
+        Raises:
+            UsageError: None may, and one is needed.
+        """
+        own = [(key, value) for name, key, value in self._rules if name == model]
+        fit = [post for post in self.able if all(post.labels.get(key) == value for key, value in own)]
+        if needed and not fit:
+            labels = ", ".join(f"{key}={value}" for key, value in own)
+            raise UsageError(f"no machine that may measure {model} is there: it needs {labels}; there are {_there()}.")
+        return fit
+
+    def give_up(self, post: Post) -> None:
+        """Do without a station from now on."""
+        import ray
+
+        self.able.remove(post)
+        ray.kill(post.actor)
+
+    def _posts(self) -> Iterator[Post]:
+        for node in _nodes():
+            if _may_measure(node, self._rules):
+                gpus = int(node["Resources"].get("GPU", 0))
+                many = max(1, gpus) if self._by_gpu_alone() else 1
+                yield from (self._post(node, number, many) for number in range(many))
+
+    def _by_gpu_alone(self) -> bool:
+        """Whether only meters of GPUs were asked for, so that each GPU may measure by itself."""
+        return bool(self._plan.meters) and all(meter_name(name) in _GPU_METERS for name in self._plan.meters or ())
+
+    def _post(self, node: dict[str, Any], number: int, many: int) -> Post:
+        import ray
+        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+        held = node["Resources"]
+        own = next(name for name in held if name.startswith("node:") and name != "node:__internal_head__")
+        actor = ray.remote(AtWork).options(
+            num_cpus=held["CPU"] / many,
+            num_gpus=held.get("GPU", 0) / many,
+            resources={own: 1 / many},
+            max_restarts=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
+        )
+        short = str(node["NodeID"])[:_NODE]
+        name = f"{node['NodeManagerHostname']} ({short}{f', GPU {number}' if many > 1 else ''})"
+        return Post(
+            key=f"{short}-{number}",
+            node=short,
+            name=name,
+            labels=_labels(node),
+            start=lambda: actor.remote(*self._given),
+            lives=lambda: _lives(node["NodeID"]),
+        )
+
+
+def _result(reference: Any) -> Any:
+    """What a station hands over; a JoulemarkError where that is what it raised, None where it was lost."""
+    import ray
+
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as problem:
+        if isinstance(problem.cause, JoulemarkError):
+            return problem.cause
+        raise
+    except ray.exceptions.RayError:
+        return None
+
+
+def _connect(executor: str) -> None:
+    """Raises UsageError where there is no Ray, or no cluster."""
+    try:
+        import ray
+    except ImportError as problem:
+        raise UsageError("Ray is not installed: `pip install 'joulemark[ray]'`, on all machines.") from problem
+    address = executor.partition(":")[2] or "auto"
+    try:
+        _knock(address)
+        with warnings.catch_warnings():
+            # Of what a later release will do.
+            warnings.simplefilter("ignore", FutureWarning)
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except (OSError, ValueError, RuntimeError) as problem:
+        where = "is running here" if address == "auto" else f"answers at {address}"
+        raise UsageError(
+            f"no Ray cluster {where} ({str(problem).splitlines()[0]}); start one by `ray start --head`, and on each "
+            "further machine `ray start --address=HEAD:6379`."
+        ) from problem
+
+
+def _knock(address: str) -> None:
+    """Raises OSError where nobody answers, which Ray itself takes minutes to say."""
+    host, _, port = address.rpartition("/")[2].rpartition(":")
+    if port.isdecimal():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
+
+
+def _rule(text: str) -> tuple[str, str, str]:
+    """Model, or nothing for all, key and value."""
+    key, _, value = text.partition("=")
+    model, _, own = key.rpartition(":")
+    return model, own, value
+
+
+def _may_measure(node: Mapping[str, Any], rules: Sequence[tuple[str, str, str]]) -> bool:
+    labels = _labels(node)
+    common = [(key, value) for model, key, value in rules if not model]
+    return node["Resources"].get("CPU", 0) >= 1 and all(labels.get(key) == value for key, value in common)
+
+
+def _labels(node: Mapping[str, Any]) -> dict[str, str]:
+    """A node's labels, Ray's own without their prefix."""
+    return {str(key).removeprefix("ray.io/"): str(value) for key, value in (node.get("Labels") or {}).items()}
+
+
+def _wanted(rules: Sequence[tuple[str, str, str]]) -> str:
+    common = [f"{key}={value}" for model, key, value in rules if not model]
+    return f"none has {', '.join(common)} and a CPU" if common else "none has a CPU for Ray"
+
+
+def _there() -> str:
+    told = []
+    for node in _nodes():
+        labels = [f"{key}={value}" for key, value in _labels(node).items() if key != "node-id"]
+        told.append(f"{node['NodeManagerHostname']} ({', '.join(labels) or 'no labels'})")
+    return "; ".join(told)
+
+
+def _lives(node_id: str) -> bool:
+    return any(node["NodeID"] == node_id for node in _nodes())
+
+
+def _nodes() -> list[dict[str, Any]]:
+    """Those that live, by their ids."""
+    import ray
+
+    every: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
+    return sorted((node for node in every if node["Alive"]), key=lambda node: str(node["NodeID"]))

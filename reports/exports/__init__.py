@@ -1,0 +1,1 @@
+"""Writing a run for other tools: a module for each format."""

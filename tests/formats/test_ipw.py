@@ -1,0 +1,106 @@
+"""Intelligence per Watt's accuracies and joules become a row; its ratios and what it fills in do not."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mangled import mangled, mangled_json, sound_or_refused
+
+from joulemark.harness.formats.ipw import read
+from joulemark.meters.errors import UsageError
+
+# Made by hand after HazyResearch/intelligence-per-watt (analysis/accuracy.py at 0aa941d, execution/runner.py).
+DATA = Path(__file__).parent / "data/ipw"
+GRADED, SUMMARY = DATA / "accuracy.json", DATA / "summary.json"
+
+
+def graded(folder: Path, **energy: object) -> Path:
+    """The accuracies, with other energies."""
+    told = json.loads(GRADED.read_text())
+    told["data"]["efficiency"]["made-1b"]["energy"] |= energy
+    file = folder / "accuracy.json"
+    file.write_text(json.dumps(told))
+    return file
+
+
+def on(folder: Path, **gpu: str) -> Path:
+    """The summary, of another GPU."""
+    told = json.loads(SUMMARY.read_text())
+    told["gpu_info"] |= gpu
+    file = folder / "summary.json"
+    file.write_text(json.dumps(told))
+    return file
+
+
+def joules(*files: Path) -> Any:
+    energy = read(files).results[0].energy
+    return energy and energy.gross_j
+
+
+def test_accuracy_and_the_sum_of_joules_are_taken_without_those_that_were_filled_in() -> None:
+    found = read([SUMMARY, GRADED])
+    (result,) = found.results
+    assert (result.model, result.task, result.n_items) == ("made-1b", "intelligence-per-watt/mmlu-pro", 100)
+    assert (result.accuracy, result.chance, result.quality) == (0.42, None, None)
+    assert result.energy is not None
+    assert result.energy.gross_j == pytest.approx(5000 - 4 * 30)
+    assert found.created_at == "2026-01-02T03:04:05+00:00"
+    assert any("4 of 100 queries have 0 J" in sentence for sentence in found.missing)
+
+
+@pytest.mark.parametrize(
+    ("backend", "grade", "scope"),
+    [("NVML", "polled", "gpu"), ("AMDSMI", "polled", "gpu"), ("powermetrics", "modelled", "soc")],
+)
+def test_grade_and_scope_are_those_of_what_its_monitor_asks(
+    backend: str, grade: str, scope: str, tmp_path: Path
+) -> None:
+    energy = read([on(tmp_path, backend=backend), GRADED]).results[0].energy
+    assert energy is not None
+    assert (energy.grade, energy.scope) == (grade, scope)
+
+
+def test_without_knowing_what_was_measured_there_is_accuracy_alone(tmp_path: Path) -> None:
+    alone = read([GRADED])
+    assert (alone.results[0].energy, alone.results[0].accuracy) == (None, 0.42)
+    assert any("no summary.json of made-1b was named" in sentence for sentence in alone.missing)
+    assert joules(on(tmp_path, backend="other"), GRADED) is None
+
+
+def test_joules_of_some_queries_are_no_energy_of_all(tmp_path: Path) -> None:
+    assert joules(SUMMARY, graded(tmp_path, count=90)) is None
+    assert joules(SUMMARY, graded(tmp_path, imputed_count=100, imputed_from_power=50.0, zero_values=100)) is None
+    assert joules(SUMMARY, graded(tmp_path, total=None)) is None
+    assert joules(SUMMARY, graded(tmp_path, imputed_count=0, zero_values=0)) == 5000
+
+
+def test_what_is_none_of_its_files_is_one_clear_line(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"A summary\.json alone holds no results"):
+        read([SUMMARY])
+    other = tmp_path / "regression.json"
+    other.write_text('{"analysis": "regression", "summary": {}}')
+    with pytest.raises(UsageError, match=r"regression\.json: it is neither"):
+        read([other])
+    other.write_text('{"analysis": "accuracy", "summary": {"model": "made-1b", "correct": 7, "total_scored": 5}}')
+    with pytest.raises(UsageError, match="how many of how many answers were right"):
+        read([other])
+    other.write_bytes(GRADED.read_bytes()[:-20])
+    with pytest.raises(UsageError, match="cut short"):
+        read([other])
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    accuracy=st.one_of(mangled(GRADED.read_bytes()), mangled_json(json.loads(GRADED.read_text()))),
+    summary=st.one_of(st.just(SUMMARY.read_bytes()), mangled_json(json.loads(SUMMARY.read_text()))),
+)
+def test_whatever_the_files_hold_there_are_sound_rows_or_one_line(
+    accuracy: bytes, summary: bytes, tmp_path: Path
+) -> None:
+    files = [tmp_path / "accuracy.json", tmp_path / "summary.json"]
+    for file, content in zip(files, (accuracy, summary), strict=True):
+        file.write_bytes(content)
+    sound_or_refused(read, files)

@@ -1,0 +1,220 @@
+"""lm-eval's results become quality without energy; with codecarbon's file beside them, energy that ranks nothing."""
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lmfiles import STAMP, write_emissions, write_lmeval
+from mangled import mangled, mangled_json
+
+from joulemark.harness.formats.lmeval import read
+from joulemark.harness.importing import import_files
+from joulemark.harness.store import read_run
+from joulemark.meters.errors import UsageError
+from joulemark.reports.views import make_views
+
+MIXED = {"sums": [True] * 30 + [False] * 10, "counts": [True] * 5 + [False] * 15}
+
+
+def test_accuracy_chance_and_quality_are_those_that_a_run_of_ours_would_have(tmp_path: Path) -> None:
+    [result] = read([write_lmeval(tmp_path, {"sums": [True] * 30 + [False] * 10})]).results
+    assert (result.model, result.model_args, result.task) == ("made/small", "hf:pretrained=made/small", "sums")
+    assert (result.accuracy, result.chance, result.quality) == (0.75, 0.25, pytest.approx(100 * 2 / 3))
+    assert (result.metric, result.other_metrics, result.n_items) == ("acc", {"acc_norm": 0.5}, 40)
+    assert result.setting == {"limit": None, "batch_size": 4, "num_fewshot": 0, "dtype": "float32"}
+    assert result.energy is None
+    assert result.items is not None
+    assert result.items["score"].tolist() == [1.0] * 30 + [0.0] * 10
+
+
+def test_a_constant_answer_that_is_right_more_often_than_one_in_four_is_chance(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path, {"sums": [True] * 6})
+    # Of six questions two are answered by the first choice, and so are two by the second.
+    assert read([file]).results[0].chance == pytest.approx(2 / 6)
+
+
+def test_the_machine_is_what_the_file_tells_of_it_and_no_more(tmp_path: Path) -> None:
+    [station] = read([write_lmeval(tmp_path)]).stations
+    machine = station.machine
+    assert (machine.cpu_model, machine.cpu_count, machine.memory_gb) == ("Some CPU", 8, None)
+    assert [gpu.name for gpu in machine.accelerators] == ["NVIDIA L4"]
+    assert station.software == {"lm_eval": "0.4.13", "torch": "2.13.0+cpu", "python": "3.11.7"}
+    [bare] = read([write_lmeval(tmp_path / "bare", change={"pretty_env_info": None})]).stations
+    assert (bare.machine.cpu_model, bare.machine.cpu_count, bare.machine.accelerators) == ("unknown", None, ())
+
+
+def test_what_is_imported_reads_back_with_the_same_figures(tmp_path: Path) -> None:
+    found = import_files("lm-eval", [write_lmeval(tmp_path / "theirs", MIXED)], tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    assert not run.notes
+    for result, cell in zip(found.results, run.cells, strict=True):
+        for name in ("task", "task_hash", "accuracy", "chance", "quality", "metric", "n_items", "energy", "repeat"):
+            assert getattr(cell, name) == getattr(result, name)
+        assert dict(cell.setting) == dict(result.setting)
+        items = run.items()
+        own = items[items["cell_id"] == cell.cell_id]
+        assert result.items is not None
+        assert own["score"].tolist() == result.items["score"].tolist()
+
+
+def test_quality_without_energy_stands_in_the_table_with_its_interval_and_without_rank(tmp_path: Path) -> None:
+    import_files("lm-eval", [write_lmeval(tmp_path / "theirs", MIXED)], tmp_path / "run")
+    view = make_views([read_run(tmp_path / "run")])[0]
+    [row] = view.rows
+    assert row.quality == pytest.approx((100 * 2 / 3 + 0) / 2)
+    assert row.quality_low is not None
+    assert row.quality_low < row.quality
+    assert row.energy_wh_per_1k is row.rank is row.frontier is None
+    assert any("imported from files of lm-eval" in note and "measures no energy" in note for note in view.notes)
+
+
+def test_without_samples_the_accuracy_is_shown_as_a_metric_and_there_is_no_quality(tmp_path: Path) -> None:
+    import_files("lm-eval", [write_lmeval(tmp_path / "theirs", MIXED, samples=False)], tmp_path / "run")
+    whole, *_, sums = make_views([read_run(tmp_path / "run")])
+    [row] = sums.rows
+    assert (sums.task, sums.metric, row.other_metrics["acc"], row.items) == ("sums", "acc", 0.75, 40)
+    assert row.quality is row.accuracy is row.rank is None
+    assert {"imported", "no_items:sums"} <= set(row.flags)
+    assert whole.unscored
+
+
+def test_some_of_the_questions_do_not_tell_what_a_guesser_scores_on_all(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path / "theirs", {"sums": [True] * 30 + [False] * 10}, original=500)
+    found = import_files("lm-eval", [file], tmp_path / "run")
+    assert (found.results[0].accuracy, found.results[0].chance, found.results[0].quality) == (0.75, None, None)
+    [row] = make_views([read_run(tmp_path / "run")], task="sums")[0].rows
+    assert row.quality is None
+    assert "no_chance:sums" in row.flags
+
+
+def test_a_metric_that_is_no_share_has_no_quality(tmp_path: Path) -> None:
+    change = {
+        "results": {"sums": {"alias": "sums", "word_perplexity,none": 0.7}},
+        "higher_is_better": {"sums": {"word_perplexity": False}},
+    }
+    [result] = read([write_lmeval(tmp_path, samples=False, change=change)]).results
+    assert (result.accuracy, result.quality, result.other_metrics) == (None, None, {"word_perplexity": 0.7})
+
+
+def test_a_group_is_taken_apart(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path, MIXED)
+    content = json.loads(file.read_text())
+    content["results"]["both"] = {"alias": "both", "acc,none": 0.6}
+    content |= {"groups": {"both": {}}, "group_subtasks": {"both": ["sums", "counts"]}}
+    file.write_text(json.dumps(content))
+    found = read([file])
+    assert [result.task for result in found.results] == ["sums", "counts"]
+    assert any("both is taken apart" in sentence for sentence in found.missing)
+
+
+def test_two_runs_of_one_model_are_two_repeats_in_the_order_of_time(tmp_path: Path) -> None:
+    first = write_lmeval(tmp_path / "a", {"sums": [True] * 30 + [False] * 10}, change={"date": 1772359200.5})
+    later = write_lmeval(
+        tmp_path / "b",
+        {"sums": [True] * 20 + [False] * 20},
+        change={"date": 1772369200.5},
+        stamp="2026-03-01T13-00-00.1",
+    )
+    import_files("lm-eval", [later, first], tmp_path / "run")
+    assert [(cell.repeat, cell.accuracy) for cell in read_run(tmp_path / "run").cells] == [(1, 0.75), (2, 0.5)]
+    [row] = make_views([read_run(tmp_path / "run")], task="sums")[0].rows
+    assert (row.repeats, row.items) == (2, 40)
+
+
+def test_energy_of_the_process_of_one_task_is_that_cells_and_ranks_nothing(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path / "theirs", {"sums": [True] * 30 + [False] * 10})
+    import_files("lm-eval", [file, write_emissions(tmp_path)], tmp_path / "run")
+    [cell] = read_run(tmp_path / "run").cells
+    assert cell.energy is not None
+    assert (cell.energy.gross_j, cell.energy.net_j, cell.energy.u_j) == (pytest.approx(1080), None, None)
+    assert (cell.energy.grade, cell.energy.scope) == ("modelled", "package+dram")
+    assert "whole_process" in cell.flags
+    view = make_views([read_run(tmp_path / "run")])[0]
+    [row] = view.rows
+    assert (row.energy_wh_per_1k, row.quality) == (pytest.approx(0.3 / 40 * 1000), pytest.approx(100 * 2 / 3))
+    assert row.energy_wh_per_1k_low is row.rel_u is row.rank is row.frontier is row.correct_per_wh_low is None
+    assert "unknown_error" in row.flags
+
+
+def test_energy_of_several_tasks_is_not_shared_out(tmp_path: Path) -> None:
+    found = read([write_lmeval(tmp_path, MIXED), write_emissions(tmp_path)])
+    *tasks, whole = found.results
+    assert [result.energy for result in tasks] == [None, None]
+    assert whole.energy is not None
+    assert (whole.quality, whole.n_items, whole.energy.gross_j) == (None, 60, pytest.approx(1080))
+    assert any("cannot be shared out" in sentence for sentence in found.missing)
+
+
+@pytest.mark.parametrize(
+    ("rows", "said"),
+    [
+        (({"duration": "3.0"},), "it covers 3 s, and lm-eval took 20.5 s"),
+        (({}, {"run_id": "another"}), "it has 2 runs"),
+        (({"cpu_energy": "0", "ram_energy": "0", "energy_consumed": "0"},), "its run has no energy"),
+    ],
+)
+def test_emissions_that_are_not_those_of_the_results_are_refused(
+    rows: tuple[dict[str, str], ...], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        read([write_lmeval(tmp_path), write_emissions(tmp_path, *rows)])
+
+
+def test_files_that_are_cut_short_or_of_others_are_one_clear_line(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path, MIXED)
+    samples = tmp_path / f"samples_sums_{STAMP}.jsonl"
+    whole = samples.read_text()
+    samples.write_text(whole[: len(whole) // 2])
+    with pytest.raises(UsageError, match="line 21 is no whole JSON object; was it cut short"):
+        read([file])
+    samples.write_text("".join(line + "\n" for line in whole.splitlines()[:30]))
+    with pytest.raises(UsageError, match="it has 30 of 40 questions; was it cut short"):
+        read([file])
+    samples.write_text(whole.replace('"acc": 0.0', '"acc": 1.0'))
+    with pytest.raises(UsageError, match="its mean is not that of results_"):
+        read([file])
+    with pytest.raises(UsageError, match="name the results"):
+        read([samples])
+    (tmp_path / "other.json").write_text('{"schema": "another"}')
+    with pytest.raises(UsageError, match=r"other\.json: it is no file of lm-eval's results"):
+        read([tmp_path / "other.json"])
+    file.write_text(file.read_text()[:-20])
+    with pytest.raises(UsageError, match="cut short"):
+        read([file])
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_whatever_is_in_a_file_it_is_imported_and_ranked_or_refused_in_one_line(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    file, table = write_lmeval(folder), write_emissions(folder)
+    which = data.draw(st.sampled_from(["results", "bytes", "samples", "emissions"]))
+    if which == "results":
+        file.write_bytes(data.draw(mangled_json(json.loads(file.read_text()))))
+    elif which == "samples":
+        samples = folder / f"samples_sums_{STAMP}.jsonl"
+        lines = samples.read_bytes().splitlines()
+        samples.write_bytes(b"\n".join([data.draw(mangled_json(json.loads(lines[0]))), *lines[1:]]))
+    else:
+        changed = file if which == "bytes" else table
+        changed.write_bytes(data.draw(mangled(changed.read_bytes())))
+    try:
+        import_files("lm-eval", [file, table] if which == "emissions" else [file], folder / "run")
+    except UsageError as problem:
+        refused = str(problem)
+    else:
+        refused = ""
+    if refused:
+        assert "\n" not in refused
+        return
+    run = read_run(folder / "run")
+    assert run.cells
+    assert not run.notes
+    for row in (row for view in make_views([run]) for row in view.rows):
+        assert row.rank is None
+        assert row.quality is None or math.isfinite(row.quality)

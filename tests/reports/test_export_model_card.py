@@ -1,0 +1,100 @@
+"""The block of a model card, read by the hub's own library."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import ModelCard
+
+from joulemark.harness.record import Carbon, Cell
+from joulemark.harness.store import Run, read_run
+from joulemark.reports.exports.modelcard import as_model_card
+from joulemark.reports.views import make_views
+
+EVIL = "a: [b]\n---\n# <script>x</script> | c"
+
+
+def card_of(run: Run, entrant: str | None = None) -> ModelCard:
+    return ModelCard(as_model_card(run, entrant).decode())
+
+
+def told_by(card: ModelCard) -> dict[tuple[str, str], Any]:
+    """Results by task and metric."""
+    return {(each.dataset_type, each.metric_type): each for each in card.data.eval_results}
+
+
+def with_carbon(run: Run) -> Run:
+    header = json.loads((run.path / "run.json").read_text(encoding="utf-8"))
+    header["carbon"] = Carbon(g_per_kwh=56.0, source="a table", year=2023).model_dump()
+    (run.path / "run.json").write_text(json.dumps(header), encoding="utf-8")
+    return read_run(run.path)
+
+
+def test_the_hub_reads_back_the_figures_of_the_table(make_run: Callable[..., Run]) -> None:
+    run = make_run()
+    results = told_by(card_of(run, "dense-60k"))
+    for view in make_views([run]):
+        [row] = [row for row in view.rows if row.model == "dense-60k"]
+        energy = results[view.task, "energy_wh_per_1k"]
+        assert results[view.task, "quality"].metric_value == pytest.approx(row.quality, rel=1e-5)
+        assert energy.metric_value == pytest.approx(row.energy_wh_per_1k, rel=1e-5)
+        assert energy.metric_args["low_95"] == pytest.approx(row.energy_wh_per_1k_low, rel=1e-5)
+        assert (energy.metric_args["grade"], energy.metric_args["scope"]) == ("modelled", "package")
+    assert results["dates", "exact_match"].metric_value == pytest.approx(
+        next(cell.accuracy for cell in run.cells if (cell.model, cell.task) == ("dense-60k", "dates"))
+    )
+
+
+def test_the_hubs_library_writes_the_same_index_again(make_run: Callable[..., Run]) -> None:
+    card = card_of(make_run(), "dense-60k")
+    again = ModelCard(f"---\n{card.data.to_yaml()}\n---\n")
+    assert again.data.eval_results == card.data.eval_results
+    assert card.data.model_name == "dense-60k"
+
+
+def test_carbon_is_told_only_where_the_run_was_told_what_a_kilowatt_hour_stands_for(
+    make_run: Callable[..., Run],
+) -> None:
+    run = make_run()
+    assert "co2" not in as_model_card(run, "dense-60k").decode()
+    told = card_of(with_carbon(run), "dense-60k").data.co2_eq_emissions
+    [row] = [row for row in make_views([run], task="all")[0].rows if row.model == "dense-60k"]
+    assert told["emissions"] == pytest.approx(row.energy_wh_per_1k / 1000 * 56.0, rel=1e-5)
+    assert "not for training" in told["source"]
+    assert "a table" in told["source"]
+
+
+def test_what_is_missing_is_left_out_and_said_below(make_run: Callable[..., Run]) -> None:
+    def change(cell: Cell) -> Cell:
+        lost = {"energy": None} if cell.model == "ngram" else {"chance": None, "quality": None, "accuracy": None}
+        return cell.model_copy(update=lost)
+
+    run = make_run(change=change, repeats=1)
+    kinds = {kind for _, kind in told_by(card_of(run, "dense-60k"))}
+    assert "energy_wh_per_1k" in kinds
+    assert not kinds & {"quality", "correct_per_wh", "exact_match"}
+    text = as_model_card(run, "dense-60k").decode()
+    assert "Energy has no interval: one repeat" in text
+    assert "no quality for" in text
+    kinds = {kind for _, kind in told_by(card_of(run, "ngram"))}
+    assert not kinds & {"energy_wh_per_1k", "correct_per_wh"}
+    assert "no energy for" in as_model_card(run, "ngram").decode()
+
+
+def test_no_name_can_break_out_of_the_block_or_the_table(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    def change(cell: Cell) -> Cell:
+        return cell.model_copy(update={"model": EVIL, "task": EVIL + cell.task})
+
+    text = as_model_card(make_run(models={"mine": (0.7, 0.001, 1)}, change=change)).decode()
+    (tmp_path / "README.md").write_text(text, encoding="utf-8")
+    card = ModelCard.load(tmp_path / "README.md")
+    assert card.data.model_name == EVIL.replace("\n", "\ufffd")
+    assert text.splitlines().count("---") == 2
+    below = text.rpartition("---\n")[2]
+    assert "<script>" not in below
+    rows = [line for line in below.splitlines() if line.startswith("|")]
+    assert {line.count("|") for line in rows} == {6}
