@@ -147,7 +147,9 @@ def interval_sentence(view: View) -> str:
     if all(row.energy_wh_per_1k_low is None for row in view.rows):
         unknown = all(row.rel_u is None for row in view.rows if row.energy_wh_per_1k is not None)
         none = f"energy has none: {'its error is not known' if unknown else 'one repeat: no interval'}."
-        return f"Intervals are 95 %, of {quality}; {none}" if quality else none.capitalize()
+        # That its error is not known says the sentence on its grade.
+        alone = "" if unknown else none.capitalize()
+        return f"Intervals are 95 %, of {quality}; {none}" if quality else alone
     energy = f"energy over {max(row.repeats for row in view.rows)} repeats"
     return (
         f"Intervals are 95 %: {', '.join(filter(None, (quality, energy)))}. "
