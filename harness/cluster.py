@@ -2,7 +2,7 @@
 
 A model stays on one machine, with all its cells: figures of two machines are never averaged into one. On each machine
 one station measures at a time, which holds all CPUs and GPUs that Ray has there, and the machine's own resource against
-a second driver; where meters of GPUs alone were asked for, there is a station for each GPU.
+a second driver.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from joulemark.meters.carbon import carbon_intensity
-from joulemark.meters.errors import JoulemarkError, UsageError
+from joulemark.meters.errors import JoulemarkError, MeasuringFailed, MeterLost, UsageError
 
 from .course import Course, RunResult
 from .measuring import Progress, interruptible, refuse_changed
@@ -116,7 +116,10 @@ class _ClusterRun(Course):
             while self.posts.busy:
                 for post, parcel in self.posts.finished():
                     self._take(post, parcel)
+                for post in [post for post in self.posts.able if post.stuck]:
+                    self._move(post, "other work holds what Ray has there")
         except ClusterLost as problem:
+            self._keep_what_is_under_way()
             return f"{problem}. {self.how_to_resume()}"
         return None
 
@@ -152,6 +155,7 @@ class _ClusterRun(Course):
             there = measured.get(model, {})
             post = self._find_home(model, there)
             if there and not there.get(post.machine_id):
+                self.again |= {cell.cell_id for cell in self.known.values() if cell.model == model}
                 self.progress.say(
                     f"{model} is measured from the start on {post.name}: the machine that began it is not here."
                 )
@@ -193,8 +197,12 @@ class _ClusterRun(Course):
         """Keep what a station hands over, or see to its work where it was lost.
 
         Raises:
-            UsageError, MeasuringFailed: What a station says cannot be measured.
+            UsageError: A station says that something cannot be measured anywhere.
+            ClusterLost: No other machine is left.
         """
+        if isinstance(parcel, MeasuringFailed | MeterLost):
+            self._move(post, str(parcel).rstrip("."))
+            return
         if isinstance(parcel, JoulemarkError):
             raise parcel
         if isinstance(parcel, Described):
@@ -204,6 +212,13 @@ class _ClusterRun(Course):
         if parcel is None:
             self._make_good(post)
             return
+        self._keep(post, parcel)
+        if parcel.lost:
+            self._move(post, parcel.lost)
+        else:
+            self._go_on(post)
+
+    def _keep(self, post: Post, parcel: Parcel) -> None:
         for sentence in parcel.said:
             self.progress.say(f"{post.name}: {sentence}")
         for cell_id, text in parcel.logs.items():
@@ -211,10 +226,15 @@ class _ClusterRun(Course):
         if parcel.stored:
             self._store(post, parcel)
         self._note(parcel.station)
-        if parcel.lost:
-            self._move(post, parcel.lost)
-        else:
-            self._go_on(post)
+
+    def _keep_what_is_under_way(self) -> None:
+        """Cells that others are at when the run has to end; nobody gets new work."""
+        while self.posts.busy:
+            for post, parcel in self.posts.finished():
+                if isinstance(parcel, Parcel):
+                    self._keep(post, parcel)
+            for post in [post for post in self.posts.able if post.stuck]:
+                self.posts.give_up(post)
 
     def _store(self, post: Post, parcel: Parcel) -> None:
         plan = post.cell
@@ -229,11 +249,15 @@ class _ClusterRun(Course):
                 cell, kept = _failed(cell, str(problem)), (None, None, None)
             self.known[plan.cell_id] = self.writer.append(cell, *kept)
             self.lost[plan.cell_id] = 0
+            if (cell.error or "").startswith(_LOST) and len(parcel.stored) > 1:
+                # The station has measured it once more, with no other model loaded.
+                self.again.add(plan.cell_id)
         cell = self.known[plan.cell_id]
         if (cell.error or "").startswith(_LOST) and plan.cell_id not in self.again:
             self.again.add(plan.cell_id)
             return
         self.fine.add(plan.cell_id)
+        self.failed = [(other, lost) for other, lost in self.failed if other.cell_id != plan.cell_id]
         self.progress.done(plan, cell)
         if cell.status != "ok":
             self.failed.append((plan, cell))
@@ -274,9 +298,7 @@ class _ClusterRun(Course):
                     lost = "its process was lost" if parcel is None else parcel
                     self.progress.say(f"{post.name}: the idle power after measuring is not known: {lost}")
                     continue
-                for sentence in parcel.said:
-                    self.progress.say(f"{post.name}: {sentence}")
-                self._note(parcel.station)
+                self._keep(post, parcel)
 
 
 def _stations(header: RunHeader) -> dict[str, Station]:

@@ -86,7 +86,7 @@ class Plan(BaseModel):
     meters: tuple[str, ...] | None = None
     order: Order = "interleaved"
     executor: str = Field(default="local", pattern=r"^(local|ray(:\S+)?)$")
-    placement: tuple[Annotated[str, Field(pattern=r"^([^\s:=]+:)?[^\s:=]+=\S+$")], ...] = ()
+    placement: tuple[Annotated[str, Field(pattern=r"^([^\s=]+:)?[^\s:=]+=\S+$")], ...] = ()
     seed: int = Field(default=0, ge=0)
     idle_s: float = Field(default=3.0, ge=0.5, le=600)
     timeout_s: float | None = Field(default=None, gt=0)

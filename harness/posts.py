@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any
 
 from joulemark.meters.errors import JoulemarkError, UsageError
-from joulemark.meters.naming import meter_name
 
+from .models import parse_models
 from .plan import Plan
 from .record import Carbon, Station
 from .schedule import CellPlan
@@ -30,7 +30,6 @@ _STARTS = 3
 """Times that a station's process is started on a node that still lives."""
 _NODE = 12
 """Letters of a node's id."""
-_GPU_METERS = ("nvml", "nvml-power", "zeus", "amdsmi")
 
 
 class ClusterLost(Exception):
@@ -63,6 +62,13 @@ class Post:
     begun: bool = False
     starts: int = 0
     told: Described | None = None
+    opened_at: float = 0.0
+    starting: bool = False
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it was started again and got nothing of what Ray has there, for long."""
+        return self.starting and time.monotonic() - self.opened_at > _WAIT_S
 
     @property
     def described(self) -> Described:
@@ -78,7 +84,7 @@ class Post:
     def open(self) -> None:
         """Start its process."""
         self.actor, self.begun, self.cell = self.start(), False, None
-        self.starts += 1
+        self.starts, self.opened_at, self.starting = self.starts + 1, time.monotonic(), True
         self.working = self.actor.get_ready.remote()
 
     def begin(self, cells: Sequence[CellPlan]) -> None:
@@ -126,6 +132,9 @@ class Posts:
         self._plan, self._say = plan, say
         self._given = plan, carbon, run_id, dict(known)
         self._rules = [_rule(text) for text in plan.placement]
+        names = [spec.name for spec in parse_models(plan.models, here=False)]
+        for model in {model for model, _, _ in self._rules if model} - {*names}:
+            raise UsageError(f"--place {model}:...: no model is called {model!r}; there are {', '.join(names)}.")
         self.able: list[Post] = []
         _connect(plan.executor)
 
@@ -167,8 +176,8 @@ class Posts:
                     self._say(f"{post.name} is left out: it was not free within {_WAIT_S:.0f} s.")
                     self.give_up(post)
             for post, answer in self.finished():
-                first = first or time.monotonic()
                 self._hear(post, answer)
+                first = first or (time.monotonic() if post.told else None)
         return [post.described for post in self.able]
 
     def _hear(self, post: Post, answer: Any) -> None:
@@ -201,7 +210,7 @@ class Posts:
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOK_EVERY_S)
         for reference in ready:
             post = waiting[reference]
-            post.working = None
+            post.working, post.starting = None, False
             yield post, _result(reference)
 
     def fit_for(self, model: str, *, needed: bool = True) -> list[Post]:
@@ -227,31 +236,25 @@ class Posts:
     def _posts(self) -> Iterator[Post]:
         for node in _nodes():
             if _may_measure(node, self._rules):
-                gpus = int(node["Resources"].get("GPU", 0))
-                many = max(1, gpus) if self._by_gpu_alone() else 1
-                yield from (self._post(node, number, many) for number in range(many))
+                yield self._post(node)
 
-    def _by_gpu_alone(self) -> bool:
-        """Whether only meters of GPUs were asked for, so that each GPU may measure by itself."""
-        return bool(self._plan.meters) and all(meter_name(name) in _GPU_METERS for name in self._plan.meters or ())
-
-    def _post(self, node: dict[str, Any], number: int, many: int) -> Post:
+    def _post(self, node: dict[str, Any]) -> Post:
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         held = node["Resources"]
         own = next(name for name in held if name.startswith("node:") and name != "node:__internal_head__")
         actor = ray.remote(AtWork).options(
-            num_cpus=held["CPU"] / many,
-            num_gpus=held.get("GPU", 0) / many,
-            resources={own: 1 / many},
+            num_cpus=held["CPU"],
+            num_gpus=held.get("GPU", 0),
+            resources={own: 1},
             max_restarts=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
         )
         short = str(node["NodeID"])[:_NODE]
-        name = f"{node['NodeManagerHostname']} ({short}{f', GPU {number}' if many > 1 else ''})"
+        name = f"{node['NodeManagerHostname']} ({short})"
         return Post(
-            key=f"{short}-{number}",
+            key=short,
             node=short,
             name=name,
             labels=_labels(node),

@@ -74,6 +74,8 @@ def remeter(path: Path, meter: str, out: Path) -> Remetered:
     run = read_run(path)
     if IMPORTED in run.header.plan:
         raise UsageError(f"{path} was imported, and does not say when its windows were; give a run of `joulemark run`.")
+    if run.header.stations:
+        raise UsageError(f"{path} was measured on several machines, and a trace is of one; give a run of that machine.")
     if path.resolve() in out.resolve().parents:
         raise UsageError(f"{out} lies in the run itself; choose another folder with --out.")
     again = _Again(run, find_recording(meter))

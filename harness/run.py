@@ -43,6 +43,8 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
         UsageError: A model, task, meter or country is unknown, or the folder cannot be written or has a run.
         MeasuringFailed: No meter works here, or the disk is full.
     """
+    if plan.placement and not plan.on_cluster:
+        raise UsageError("--place says which machines of a cluster measure; give --executor ray with it.")
     if plan.on_cluster:
         from .cluster import measure_on_cluster
 

@@ -84,7 +84,7 @@ class AtWork:
         # Nothing that may fail, since of that whoever asked would not be told the reason.
         self._given = plan, carbon, run_id, before
         self._stack = ExitStack()
-        self._kept, self._said = _Kept(), _Said()
+        self._kept, self._said, self._hot = _Kept(), _Said(), False
 
     def get_ready(self) -> Described:
         """Look everything up, and say who is at work here, and by what meters.
@@ -117,11 +117,12 @@ class AtWork:
     def measure(self, cell: CellPlan, attempt: int) -> Parcel:
         """Measure a cell."""
         measuring = self._measuring
+        # Before a cell, and not after one, which would be lost if a meter failed meanwhile.
+        measuring.cooled_s = measuring.cool_down() if self._hot else None
         measured, lost = measuring.measure(cell, attempt)
         measuring.known[cell.cell_id] = measured
-        parcel = self._parcel(lost)
-        measuring.cooled_s = measuring.cool_down() if "throttled" in measured.flags else None
-        return parcel
+        self._hot = "throttled" in measured.flags
+        return self._parcel(lost)
 
     def end(self) -> Parcel:
         """Measure the idle power once more, and end all models."""

@@ -199,8 +199,8 @@ def _score_alike(a: Entrant, b: Entrant, tasks: Sequence[str]) -> bool:
     return all(np.array_equal(a.samples[task].scores, b.samples[task].scores) for task in tasks)
 
 
-def _key(entrant: Entrant) -> tuple[str, str, str]:
-    return entrant.run_id, entrant.model, canonical_json(dict(entrant.setting))
+def _key(entrant: Entrant) -> tuple[str, str, str, str]:
+    return entrant.run_id, entrant.model, canonical_json(dict(entrant.setting)), entrant.machine.machine_id
 
 
 def _alike(a: Sample, b: Sample) -> bool:

@@ -72,10 +72,11 @@ def asunder(run: Run, a: Entrant, b: Entrant) -> dict[str, set[int]]:
 
     They are no pairs: days lie between.
     """
-    if a.run_id != b.run_id or len(run.header.invocations) < 2:
+    begun = [each for part in run.parts for each in part.header.invocations]
+    if a.run_id != b.run_id or len(begun) < 2:
         return {}
     sides = [(each.model, canonical_json(dict(each.setting))) for each in (a, b)]
-    starts = sorted(each.before.began_at for each in run.header.invocations)
+    starts = sorted(each.before.began_at for each in begun)
     began: dict[tuple[str, int], set[int]] = defaultdict(set)
     for cell in run.cells:
         if cell.status == "ok" and _side(cell) in sides:

@@ -40,8 +40,10 @@ if [ "$joined" -lt "${#nodes[@]}" ]; then
   exit 1
 fi
 
+# The run remembers no address, so that it may go on in another job.
+export RAY_ADDRESS="$address:$port"
 if [ -e "$run/run.json" ]; then
   joulemark run --resume "$run"
 else
-  joulemark run "$plan" --executor "ray:$address:$port" --out "$run"
+  joulemark run "$plan" --executor ray --out "$run"
 fi

@@ -221,6 +221,7 @@ class Gathering:
     def __init__(self, format_name: str) -> None:
         self._format = format_name
         self._results: dict[str, list[Result]] = {}
+        self._met: set[tuple[Any, ...]] = set()
         self._stations: dict[str, Station] = {}
         self._missing: dict[str, None] = {}
 
@@ -242,9 +243,12 @@ class Gathering:
             sort_keys=True,
         )
         same = self._results.setdefault(thing, [])
-        if any((r.energy, r.accuracy, r.n_items) == (result.energy, result.accuracy, result.n_items) for r in same):
+        energy = result.energy.model_dump_json() if result.energy else ""
+        figures = (thing, energy, result.accuracy, result.n_items)
+        if figures in self._met:
             self.lack(f"{result.model} on {result.task} is in these files twice; it is taken once.")
             return
+        self._met.add(figures)
         same.append(replace(result, repeat=len(same) + 1))
 
     def lack(self, sentence: str) -> None:

@@ -38,7 +38,7 @@ def station_told(results: Mapping[str, Any]) -> Station:
 
 
 def _line(lines: str, head: str) -> str | None:
-    found = re.search(rf"^\s*{head}: *(.+)$", lines, re.MULTILINE)
+    found = re.search(rf"^[ \t]*{head}: *(.+)$", lines, re.MULTILINE)
     return _said(found[1]) if found else None
 
 

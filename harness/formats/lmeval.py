@@ -251,6 +251,10 @@ class _One:
         return mapped(self._content.get(key)).get(task)
 
 
+_MOST_AROUND, _AROUND_S = 2.0, 600.0
+"""What may be around lm-eval's own time in its process, such as downloads: as long again, and 10 minutes."""
+
+
 def _join(found: Found, content: Mapping[str, Any], file: Path) -> Found:
     """The results with codecarbon's energy of their process.
 
@@ -262,6 +266,13 @@ def _join(found: Found, content: Mapping[str, Any], file: Path) -> Found:
     if row.duration_s is None or took_s is None or row.duration_s < 0.99 * took_s - 1:
         spans = [f"{told:.3g} s" if told is not None else "an unknown time" for told in (row.duration_s, took_s)]
         raise UsageError(f"{file}: it covers {spans[0]}, and lm-eval took {spans[1]}; give that of the whole process.")
+    if any(result.energy is not None for result in found.results):
+        raise UsageError(f"{file}: these results have their energy already; leave codecarbon's file out.")
+    if row.duration_s > _MOST_AROUND * took_s + _AROUND_S:
+        raise UsageError(
+            f"{file}: it covers {row.duration_s:.3g} s, and lm-eval took {took_s:.3g} s: most of its energy is of "
+            "something else."
+        )
     software = {**found.stations[0].software, **row.station.software}
     station = row.station.model_copy(update={"software": software})
     here = [replace(result, machine_id=station.machine.machine_id) for result in found.results]

@@ -45,6 +45,8 @@ class Samples:
     def items(self, metric: str, filtered: str) -> pd.DataFrame:
         """A row for each question; a score that is no number is none."""
         rows = [self._item(row, metric) for row in self.after(filtered)]
+        if not rows or len({row["doc_id"] for row in rows}) < len(rows):
+            raise UsageError(f"{self.file}: its samples do not have each question once after the filter {filtered!r}.")
         return pd.DataFrame(rows).sort_values("doc_id", kind="stable", ignore_index=True)
 
     def _item(self, row: Mapping[str, Any], metric: str) -> dict[str, Any]:

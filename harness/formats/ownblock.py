@@ -63,6 +63,13 @@ def read_block(results: Mapping[str, Any], file: str) -> Block | None:
         ran_on = tuple(Station.model_validate(station) for station in stations)
         done = tuple(_result(Cell.model_validate({**dict(cell), **_MADE_UP})) for cell in cells)
         stray = {result.machine_id for result in done} - {station.machine.machine_id for station in ran_on}
+        by_machine = {station.machine.machine_id: {meter.id: meter for meter in station.meters} for station in ran_on}
+        for result in done:
+            told = by_machine.get(result.machine_id, {})
+            energy = result.energy
+            unknown = energy and any(name not in told or told[name].rel_u is None for name in energy.domains)
+            if energy and unknown and energy.u_j is not None:
+                raise ValueError("a cell's energy has an error that its meters do not tell")
         if stray:
             raise ValueError("a cell ran on a machine that is not among its stations")
     except (ValidationError, ValueError, TypeError) as problem:
@@ -98,6 +105,11 @@ def _result(cell: Cell) -> Result:
         ValueError: A setting is a number that JSON does not have.
     """
     canonical_json(cell.setting)
+    if cell.n_items < 0 or (cell.duration_s or 0.0) < 0:
+        raise ValueError("a cell has fewer than no items, or took less than no time")
+    energy = cell.energy
+    if energy is not None and energy.gross_j is not None and energy.u_j is None and energy.rel_u_scale is not None:
+        raise ValueError("a cell tells a part of its energy's error alone")
     return Result(**{name: getattr(cell, name) for name in CELL_KEYS})
 
 
