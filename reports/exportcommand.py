@@ -28,7 +28,8 @@ _WITH_SAMPLES = "lm-eval"
 @click.command(name="export")
 @click.argument("form", metavar="FORMAT")
 @click.argument("run", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, allow_dash=True), metavar="FILE",
+@click.option("-o", "--out", required=True, metavar="FILE",
+              type=click.Path(path_type=Path, allow_dash=True, dir_okay=False),
               help="The file to write; - is stdout.")  # fmt: skip
 @click.option("--entrant", metavar="LABEL", help="One model of the run, by its name in tables.")
 @click.option("--samples", is_flag=True, help="With lm-eval: also write samples_TASK.jsonl beside it.")

@@ -101,3 +101,9 @@ def test_texts_that_were_not_kept_are_said_to_be_missing(make_run: Callable[...,
     assert (first["arguments"], first["prompt_hash"], first["resps"]) == ({}, None, [])
     assert first["exact_match"] in (0.0, 1.0)
     assert isinstance(CliRunner().invoke(export, [*asked, "-"]).exception, UsageError)
+
+
+def test_a_folder_is_no_file_to_write(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    done = CliRunner().invoke(export, ["csv", str(make_run().path), "-o", str(tmp_path)])
+    assert done.exit_code == 2
+    assert "is a directory" in done.output
