@@ -7,25 +7,22 @@ a second driver.
 
 from __future__ import annotations
 
-import secrets
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from joulemark.meters.carbon import carbon_intensity
 from joulemark.meters.errors import JoulemarkError, MeasuringFailed, MeterLost, UsageError
 
 from .course import Course, RunResult
-from .measuring import Progress, interruptible, refuse_changed
-from .models import parse_models
+from .measuring import Progress, interruptible, new_run_id, refuse_changed, stated_carbon
 from .plan import Plan
 from .posts import ClusterLost, Post, Posts
-from .record import Carbon, Cell, RunHeader, Station
+from .record import Cell, RunHeader, Station
 from .schedule import CellPlan
+from .session import specs_of
 from .station import Described, Parcel
 from .store import Run, RunWriter, refuse_used
 
@@ -45,9 +42,7 @@ def measure_on_cluster(plan: Plan, out: Path, progress: Progress) -> RunResult:
         MeasuringFailed: As `run.measure`.
     """
     refuse_used(out)
-    carbon = None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
-    run_id = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-    with Posts(plan, carbon, run_id, {}, progress.say) as posts:
+    with Posts(plan, stated_carbon(plan), new_run_id(), {}, progress.say) as posts:
         described = posts.get_ready()
         with RunWriter(out) as writer:
             return _ClusterRun(writer, progress, posts, None, {}).run(described)
@@ -93,7 +88,7 @@ class _ClusterRun(Course):
         """Measure what is left, on the machines that are there."""
         with interruptible(self.writer.path):
             plan = self._write_header(described)
-            specs = [spec.trusting() if plan.trust_remote_code else spec for spec in parse_models(plan.models)]
+            specs = specs_of(plan)
             self._deal([spec.name for spec in specs])
             problem = self.follow(plan, specs)
             self._end_all()
@@ -130,7 +125,7 @@ class _ClusterRun(Course):
             self.header = first.header
         for each in described:
             _refuse_other(each, self.header)
-            self._note(_station(each.header))
+            self._note(each.header.station)
         return first.plan
 
     def _note(self, station: Station) -> None:
@@ -139,10 +134,8 @@ class _ClusterRun(Course):
         stations = _stations(self.header)
         known = stations.get(station.machine.machine_id)
         stations[station.machine.machine_id] = _together(known, station) if known else station
-        several = tuple(stations.values()) if len(stations) > 1 else ()
-        first = next(iter(stations.values()))
-        own = {name: getattr(first, name) for name in Station.model_fields}
-        self.header = self.header.model_copy(update={**own, "stations": several})
+        first, *others = every = tuple(stations.values())
+        self.header = self.header.at(first, every if others else ())
         self.writer.write_header(self.header)
 
     def _deal(self, models: Sequence[str]) -> None:
@@ -163,8 +156,8 @@ class _ClusterRun(Course):
 
     def _find_home(self, model: str, there: Mapping[str, int]) -> Post:
         able = self.posts.fit_for(model)
-        loads = {post.key: sum(home is post for home in self.home.values()) for post in able}
-        self.home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.key], post.key))
+        loads = {post.node: sum(home is post for home in self.home.values()) for post in able}
+        self.home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.node], post.node))
         return self.home[model]
 
     def _who_measures_what(self, models: Sequence[str]) -> Iterable[str]:
@@ -302,12 +295,8 @@ class _ClusterRun(Course):
 
 
 def _stations(header: RunHeader) -> dict[str, Station]:
-    every = header.stations or (_station(header),)
+    every = header.stations or (header.station,)
     return {station.machine.machine_id: station for station in every}
-
-
-def _station(header: RunHeader) -> Station:
-    return Station(**{name: getattr(header, name) for name in Station.model_fields})
 
 
 def _together(known: Station, now: Station) -> Station:

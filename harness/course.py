@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +27,7 @@ class RunResult:
     problem: str | None
 
 
-class Course:
+class Course(ABC):
     """The course of a run through its plan: repeat after repeat, as many as its precision asks for.
 
     Attributes:
@@ -41,9 +42,9 @@ class Course:
     tried: int
     failed: list[tuple[CellPlan, Cell]]
 
+    @abstractmethod
     def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
         """Measure those of these cells that are not there yet; returns why no further one can be, if so."""
-        raise NotImplementedError
 
     def follow(self, plan: Plan, specs: Sequence[ModelSpec]) -> str | None:
         """Measure what is left, and as many repeats as the plan's precision asks for; returns what is amiss."""

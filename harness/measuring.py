@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
+from joulemark.meters.carbon import carbon_intensity
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
 from joulemark.meters.naming import meter_name
 from joulemark.meters.powerlimit import PowerLimits
@@ -31,6 +32,7 @@ from .cells import failed_cell, finished_cell, power_table, span_of
 from .cooling import MOST_S, cool_down
 from .machine import describe_software
 from .memory import forget_peaks, peak_rss_mb
+from .plan import Plan
 from .pool import Pool
 from .record import Carbon, Cell, Idle, Invocation, RunHeader
 from .said import one_line
@@ -42,7 +44,16 @@ from .worker import Worker, WorkerFailed
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Keeper", "Measuring", "Progress", "interruptible", "make_header", "refuse_changed"]
+__all__ = [
+    "Keeper",
+    "Measuring",
+    "Progress",
+    "interruptible",
+    "make_header",
+    "new_run_id",
+    "refuse_changed",
+    "stated_carbon",
+]
 
 TRACE_S = 1.0
 """How often power is looked at inside a window, where a meter sees it."""
@@ -354,10 +365,24 @@ def refuse_changed(cell: Cell, known: Iterable[Cell]) -> None:
             raise UsageError(f"{cell.model} has other weights than when this run began; {_ANEW}")
 
 
+def new_run_id() -> str:
+    """Of a run that begins now."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
+
+
+def stated_carbon(plan: Plan) -> Carbon | None:
+    """What the plan takes a kilowatt-hour to stand for.
+
+    Raises:
+        UsageError: It names no country that is known.
+    """
+    return None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
+
+
 def make_header(session: Session, plan: dict[str, Any], carbon: Carbon | None = None) -> RunHeader:
     """The header of a run that begins now, on this machine."""
     return RunHeader(
-        run_id=f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+        run_id=new_run_id(),
         created_at=_now(),
         joulemark_version=version("joulemark"),
         plan=plan,

@@ -41,7 +41,6 @@ class Post:
     """A station, as the driver sees it.
 
     Attributes:
-        key: Tells it from the others.
         node: Its node's id in Ray, the start of it.
         name: For people.
         labels: Of its node.
@@ -50,7 +49,6 @@ class Post:
         begun: Whether it has loaded models.
     """
 
-    key: str
     node: str
     name: str
     labels: Mapping[str, str]
@@ -129,7 +127,7 @@ class Posts:
         known: Mapping[str, Station],
         say: Callable[[str], None],
     ) -> None:
-        self._plan, self._say = plan, say
+        self._say = say
         self._given = plan, carbon, run_id, dict(known)
         self._rules = [_rule(text) for text in plan.placement]
         names = [spec.name for spec in parse_models(plan.models, here=False)]
@@ -254,7 +252,6 @@ class Posts:
         short = str(node["NodeID"])[:_NODE]
         name = f"{node['NodeManagerHostname']} ({short})"
         return Post(
-            key=short,
             node=short,
             name=name,
             labels=_labels(node),

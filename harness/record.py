@@ -201,6 +201,16 @@ class RunHeader(Record):
     """Of that trace's file, so that it can be checked; ``trace_bytes`` is its size."""
     trace_bytes: int | None = None
 
+    @property
+    def station(self) -> Station:
+        """The machine that stands in the header itself, as a station."""
+        return Station(**{name: getattr(self, name) for name in Station.model_fields})
+
+    def at(self, station: Station, every: tuple[Station, ...] = ()) -> RunHeader:
+        """The header with this machine in itself, and with these as all of them where there are several."""
+        own = {name: getattr(station, name) for name in Station.model_fields}
+        return self.model_copy(update={**own, "stations": every})
+
 
 class Energy(Record):
     """Energy of a cell's request windows; ``gross_j`` and ``window_s`` cover all ``loops``."""

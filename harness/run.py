@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from joulemark.meters.carbon import carbon_intensity
 from joulemark.meters.errors import UsageError
 
 from .alone import measuring_alone
 from .course import Course, RunResult
-from .measuring import Measuring, Progress, interruptible, make_header
+from .measuring import Measuring, Progress, interruptible, make_header, stated_carbon
 from .plan import Plan, raise_repeats
 from .record import IMPORTED, Carbon, RunHeader
 from .schedule import CellPlan
@@ -32,7 +31,7 @@ def get_ready(plan: Plan, out: Path | None, say: Callable[[str], None]) -> tuple
     """
     if out is not None:
         refuse_used(out)
-    carbon = None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
+    carbon = stated_carbon(plan)
     return prepare(plan, say), carbon
 
 

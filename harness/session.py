@@ -24,7 +24,15 @@ from .schedule import impossible
 
 _OWN_CODE = "trust_remote_code"
 
-__all__ = ["Session", "check_same_work", "check_unchanged", "describe_this_machine", "meter_infos", "prepare"]
+__all__ = [
+    "Session",
+    "check_same_work",
+    "check_unchanged",
+    "describe_this_machine",
+    "meter_infos",
+    "prepare",
+    "specs_of",
+]
 
 
 @dataclass(frozen=True)
@@ -49,7 +57,7 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
         UsageError: A model, task or meter is unknown, named twice, or needs a flag that is not set.
         MeasuringFailed: No meter that works here sees the models compute.
     """
-    specs = [spec.trusting() if plan.trust_remote_code else spec for spec in parse_models(plan.models)]
+    specs = specs_of(plan)
     _refuse_twice("model", [spec.name for spec in specs], "; give each a label of its own: LABEL=...")
     _refuse_twice("task", plan.tasks, "; name it once.")
     _refuse_remote_code(plan, specs)
@@ -89,6 +97,15 @@ def prepare(plan: Plan, say: Callable[[str], None]) -> Session:
     for sentence in (*impossible(plan, specs), *_doubts(plan, specs)):
         say(sentence)
     return Session(plan, specs, stock, choice)
+
+
+def specs_of(plan: Plan) -> list[ModelSpec]:
+    """The plan's models, with what the plan allows them.
+
+    Raises:
+        UsageError: One is not known.
+    """
+    return [spec.trusting() if plan.trust_remote_code else spec for spec in parse_models(plan.models)]
 
 
 def _refuse_twice(what: str, names: Sequence[str], advice: str) -> None:

@@ -132,9 +132,8 @@ class AtWork:
 
     def _parcel(self, lost: str | None = None) -> Parcel:
         stored, logs = self._kept.taken()
-        header = self._measuring.header
-        station = Station(**{name: getattr(header, name) for name in Station.model_fields})
-        return Parcel(stored=stored, logs=logs, station=station, said=self._said.taken(), lost=lost)
+        station, said = self._measuring.header.station, self._said.taken()
+        return Parcel(stored=stored, logs=logs, station=station, said=said, lost=lost)
 
 
 @dataclass

@@ -25,7 +25,7 @@ from pydantic import ValidationError
 from joulemark.meters.errors import MeasuringFailed, UsageError
 
 from .items import COMPACTED, ITEMS, compact, gather, resume_command, stream
-from .record import NO_ITEMS, Cell, Record, RunHeader, Station
+from .record import NO_ITEMS, Cell, Record, RunHeader
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,7 +70,7 @@ class Run:
         for cell in self.cells:
             own.setdefault(cell.machine_id, []).append(cell)
         return tuple(
-            replace(self, header=_of_station(self.header, station), cells=tuple(own[station.machine.machine_id]))
+            replace(self, header=self.header.at(station), cells=tuple(own[station.machine.machine_id]))
             for station in self.header.stations
             if own[station.machine.machine_id]
         )
@@ -101,11 +101,6 @@ class Run:
 def _with_items(cells: Sequence[Cell]) -> list[str]:
     """The ids of those cells that have rows of items."""
     return [cell.cell_id for cell in cells if cell.status == "ok" and NO_ITEMS not in cell.flags]
-
-
-def _of_station(header: RunHeader, station: Station) -> RunHeader:
-    own = {name: getattr(station, name) for name in Station.model_fields}
-    return header.model_copy(update={**own, "stations": ()})
 
 
 @contextmanager

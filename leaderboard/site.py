@@ -16,7 +16,6 @@ from joulemark.reports.views import ALL
 from joulemark.reports.wording import number, reach, safe
 
 from .board import MANY_ROWS, Board, BoardRun, BoardView
-from .cells import board_row, figure, model_row, with_unit
 from .changespage import changes_values, feed_values
 from .citation import bibtex, cff, version_of
 from .columns import as_script
@@ -29,6 +28,7 @@ from .pairs import MOST_PAIRED
 from .runpages import run_values
 from .sections import Place, once, places_by_model, section, task_title, views_by
 from .sitemap import sitemap_files
+from .tablerows import board_row, figure, model_row, with_unit
 
 __all__ = ["FIRST_ROWS", "render_site", "site_files"]
 

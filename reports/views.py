@@ -26,11 +26,12 @@ from .filters import Filters
 from .flags import WHY_NO_QUALITY
 from .hypervolume import Hypervolume
 from .losses import left_out, losses
-from .names import ALL, LISTED, Name, name_entrants
+from .names import ALL, Name, name_entrants
 from .peculiar import told_apart
 from .placing import Judged, order, place
 from .progress import Progress
 from .rows import Figures, Row, measure, plain_row
+from .runnotes import notes_on_runs
 from .tried import Tried, look_at
 from .wording import joined
 
@@ -234,10 +235,7 @@ def views_of(
             + notes
             + _apart(group, key, unscored)
             + _no_shares(key, wrong, unscored)
-            + _imported(group)
-            + _remetered(group)
-            + _same_answers(group)
-            + (() if mixed else _apart_in_time([f.entrant for f in figures])),
+            + notes_on_runs(group, () if mixed else [f.entrant for f in figures]),
             losses=losses(group, [name.full for name in own], tasks),
             rows=rows,
             unfinished=tuple(far for run_id, far in sorted(lacking, key=_first) if run_id in mine),
@@ -355,43 +353,6 @@ def _rows(
         stands = {at: number for number, at in enumerate(best_first)}
         judged = replace(judged, rows=tuple(stands[at] for at in judged.rows))
     return tuple(figures[at] for at in best_first), tuple(rows[at] for at in best_first), judged, notes
-
-
-def _imported(entrants: Sequence[Entrant]) -> tuple[str, ...]:
-    """A sentence or more for each run that Joulemark did not measure."""
-    told = {entrant.run_name: entrant.imported for entrant in entrants if entrant.imported is not None}
-    return tuple(f"{name} was imported from {where}" for name, where in sorted(told.items()))
-
-
-def _remetered(entrants: Sequence[Entrant]) -> tuple[str, ...]:
-    """A sentence for each run whose energy was not measured by it."""
-    made = {e.run_name: ", ".join(meter.id for meter in e.meters) for e in entrants if e.remetered_from is not None}
-    return tuple(
-        f"The energy of {name} was taken afterwards from a recorded trace{meters and f' ({meters})'}, not while it ran."
-        for name, meters in sorted(made.items())
-    )
-
-
-def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:
-    """A sentence for each run that stands beside the run whose answers it holds."""
-    names = {entrant.run_id: entrant.run_name for entrant in entrants}
-    pairs = sorted({(e.run_name, names[e.remetered_from]) for e in entrants if e.remetered_from in names})
-    return tuple(
-        f"{new} holds the answers of {old}, metered anew: compare their energy; their quality is one and the same."
-        for new, old in pairs
-    )
-
-
-def _apart_in_time(entrants: Sequence[Entrant]) -> tuple[str, ...]:
-    """What no interval holds, where entrants were measured in several runs; a run metered anew is its first one's."""
-    names = {e.remetered_from or e.run_id: e.run_name for e in entrants}
-    if len(names) == 1:
-        return ()
-    told = f"{len(names)} runs" + (f" ({joined(sorted(names.values()))})" if len(names) <= LISTED else "")
-    return (
-        f"Measured in {told}: what changed on the machine between them, such as its heat or other programs, is in no "
-        "interval, rank or place on the frontier. Entrants of one run compare better.",
-    )
 
 
 def _order(key: _Key) -> tuple[Any, ...]:
