@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -282,7 +285,7 @@ def _connect(executor: str) -> None:
         raise UsageError("Ray is not installed: `pip install 'joulemark[ray]'`, on all machines.") from problem
     address = executor.partition(":")[2] or "auto"
     try:
-        _knock(address)
+        _knock(_last_address() if address == "auto" else address)
         with warnings.catch_warnings():
             # Of what a later release will do.
             warnings.simplefilter("ignore", FutureWarning)
@@ -290,9 +293,18 @@ def _connect(executor: str) -> None:
     except (OSError, ValueError, RuntimeError) as problem:
         where = "is running here" if address == "auto" else f"answers at {address}"
         raise UsageError(
-            f"no Ray cluster {where} ({str(problem).splitlines()[0]}); start one by `ray start --head`, and on each "
-            "further machine `ray start --address=HEAD:6379`."
+            f"no Ray cluster {where} ({str(problem).splitlines()[0]}); start one by `ray start --head`, after `ray stop` "
+            "if an old one died, and on each further machine `ray start --address=HEAD:6379`."
         ) from problem
+
+
+def _last_address() -> str:
+    """Of the cluster that ``auto`` stands for, as Ray notes it: it may be gone, where its head was not stopped."""
+    noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
+    try:
+        return os.environ.get("RAY_ADDRESS") or noted.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""
 
 
 def _knock(address: str) -> None:

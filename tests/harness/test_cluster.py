@@ -209,6 +209,19 @@ def test_no_cluster_is_told_in_a_line(tmp_path: Path, joulemark: Joulemark) -> N
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_cluster_whose_head_died_is_told_in_a_line_and_not_waited_for(
+    tmp_path: Path, joulemark: Joulemark, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "ray_current_cluster").write_text("127.0.0.1:1")
+    monkeypatch.setenv("RAY_TMPDIR", str(tmp_path))
+    done = joulemark("run", "--executor", "ray", "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert "no Ray cluster is running here" in done.stderr
+    assert "after `ray stop`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_the_slurm_script_measures_on_a_jobs_node_and_goes_on_when_it_is_sent_again(tmp_path: Path) -> None:
     """What Slurm itself does is a line each; Ray, the script and the run are real."""
     bin_ = tmp_path / "bin"
