@@ -293,8 +293,8 @@ def _connect(executor: str) -> None:
     except (OSError, ValueError, RuntimeError) as problem:
         where = "is running here" if address == "auto" else f"answers at {address}"
         raise UsageError(
-            f"no Ray cluster {where} ({str(problem).splitlines()[0]}); start one by `ray start --head`, after `ray stop` "
-            "if an old one died, and on each further machine `ray start --address=HEAD:6379`."
+            f"no Ray cluster {where} ({str(problem).splitlines()[0]}); start one by `ray start --head`, after "
+            "`ray stop` if an old one died, and on each further machine `ray start --address=HEAD:6379`."
         ) from problem
 
 
