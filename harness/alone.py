@@ -5,8 +5,8 @@ from __future__ import annotations
 import fcntl
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from joulemark.meters.errors import MeasuringFailed
@@ -15,13 +15,25 @@ __all__ = ["measuring_alone"]
 
 
 @contextmanager
-def measuring_alone() -> Iterator[None]:
+def measuring_alone(gpus: Sequence[str] = ()) -> Iterator[None]:
     """Hold the machine against further runs of the same user while measuring; a crash lets it go.
+
+    Args:
+        gpus: Hold these alone, by their UUIDs, beside others who hold other GPUs: nothing else is measured.
 
     Raises:
         MeasuringFailed: Another run holds it, or there is no place for the lock.
     """
-    lock = Path(tempfile.gettempdir()) / f"joulemark-{os.getuid()}.lock"
+    with ExitStack() as stack:
+        stack.enter_context(_hold("", fcntl.LOCK_SH if gpus else fcntl.LOCK_EX))
+        for gpu in sorted(gpus):
+            stack.enter_context(_hold(f"-{gpu}", fcntl.LOCK_EX))
+        yield
+
+
+@contextmanager
+def _hold(what: str, how: int) -> Iterator[None]:
+    lock = Path(tempfile.gettempdir()) / f"joulemark-{os.getuid()}{what}.lock"
     try:
         handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as problem:
@@ -30,15 +42,15 @@ def measuring_alone() -> Iterator[None]:
             f"cannot hold this machine by {lock}: {reason}; set TMPDIR to another folder."
         ) from problem
     try:
-        _take(handle)
+        _take(handle, how)
         yield
     finally:
         os.close(handle)
 
 
-def _take(handle: int) -> None:
+def _take(handle: int, how: int) -> None:
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(handle, how | fcntl.LOCK_NB)
     except BlockingIOError:
         raise MeasuringFailed(
             "another joulemark is measuring on this machine, and each would measure the other's work as well; "

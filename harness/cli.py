@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
 from importlib import import_module
@@ -84,6 +85,10 @@ def finish(result: Any, **_: Any) -> int:
     except Incomparable:
         if not result.problem:
             raise
+    except KeyboardInterrupt:
+        again = f"`joulemark report {shlex.quote(str(result.path))}`"
+        click.echo(f"joulemark: stopped; what was measured is kept, and {again} makes its report.", err=True)
+        return 130
     if result.problem:
         raise MeasuringFailed(result.problem)
     return 0

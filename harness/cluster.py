@@ -42,7 +42,7 @@ def measure_on_cluster(plan: Plan, out: Path, progress: Progress) -> RunResult:
         MeasuringFailed: As `run.measure`.
     """
     refuse_used(out)
-    with Posts(plan, stated_carbon(plan), new_run_id(), {}, progress.say) as posts:
+    with Posts(plan, stated_carbon(plan), new_run_id(), {}, (), progress.say) as posts:
         described = posts.get_ready()
         with RunWriter(out) as writer:
             return _ClusterRun(writer, progress, posts, None, {}).run(described)
@@ -55,8 +55,31 @@ def resume_on_cluster(plan: Plan, header: RunHeader, before: Run, writer: RunWri
         UsageError, MeasuringFailed: As `measure_on_cluster`.
     """
     known = {cell.cell_id: cell for cell in before.cells}
-    with Posts(plan, header.carbon, header.run_id, _stations(header), progress.say) as posts:
+    if _Look(writer, known).finds_all(plan):
+        progress.say("Every cell is measured already; nothing is left to do.")
+        return RunResult(writer.path, None)
+    nodes = {cell.node for cell in before.cells if cell.node}
+    with Posts(plan, header.carbon, header.run_id, _stations(header), nodes, progress.say) as posts:
         return _ClusterRun(writer, progress, posts, header, known).run(posts.get_ready())
+
+
+@dataclass
+class _Look(Course):
+    """Looks whether anything is left to measure, before any machine is waited for."""
+
+    writer: RunWriter
+    known: dict[str, Cell]
+    progress: Progress = field(default_factory=Progress)
+    failed: list[tuple[CellPlan, Cell]] = field(default_factory=list)
+
+    def finds_all(self, plan: Plan) -> bool:
+        """Whether all cells are there, and those of a model from one machine."""
+        places = {(cell.model, cell.machine_id) for cell in self.known.values()}
+        return len(places) == len({model for model, _ in places}) and self.follow(plan, specs_of(plan)) is None
+
+    def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
+        """Measures none."""
+        return None if all(map(self.is_fine, cells)) else "some are left"
 
 
 @dataclass
@@ -92,8 +115,6 @@ class _ClusterRun(Course):
             self._deal([spec.name for spec in specs])
             problem = self.follow(plan, specs)
             self._end_all()
-            if not self.tried:
-                self.progress.say("Every cell is measured already; nothing is left to do.")
         self.writer.compact()
         return RunResult(self.writer.path, problem or self.what_failed())
 
@@ -116,6 +137,9 @@ class _ClusterRun(Course):
         except ClusterLost as problem:
             self._keep_what_is_under_way()
             return f"{problem}. {self.how_to_resume()}"
+        except Exception:
+            self._keep_what_is_under_way()
+            raise
         return None
 
     def _write_header(self, described: Sequence[Described]) -> Plan:
@@ -156,8 +180,8 @@ class _ClusterRun(Course):
 
     def _find_home(self, model: str, there: Mapping[str, int]) -> Post:
         able = self.posts.fit_for(model)
-        loads = {post.node: sum(home is post for home in self.home.values()) for post in able}
-        self.home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.node], post.node))
+        loads = Counter(home.name for home in self.home.values())
+        self.home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.name], post.node))
         return self.home[model]
 
     def _who_measures_what(self, models: Sequence[str]) -> Iterable[str]:

@@ -158,7 +158,7 @@ def _grid(
               help="The run directory to make.")  # fmt: skip
 @click.option("--dry-run", is_flag=True, help="Say what would be measured, by which meter, and stop.")
 @click.option("--resume", "resumed", type=click.Path(path_type=Path, file_okay=False), metavar="RUN",
-              help="Go on with a run; nothing else may be given but --repeats, to plan more of them.")  # fmt: skip
+              help="Go on with a run; nothing but --repeats, to plan more, and --executor may be given.")  # fmt: skip
 @click.option("--trust-remote-code", is_flag=True, default=None, help="Load models that bring code of their own.")
 @click.option("--allow-unsafe-code", is_flag=True, default=None, help="Ask tasks that run what a model writes.")
 @click.option("--allow-power-cap", is_flag=True, default=None, help="Let --sweep change the GPUs' power caps.")
@@ -189,14 +189,14 @@ def run(
 
     chosen = {key: value for key, value in given.items() if value not in (None, ())}
     if resumed is not None:
-        repeats = chosen.pop("repeats", None)
+        repeats, executor = chosen.pop("repeats", None), chosen.pop("executor", None)
         if plan or out or preset or dry_run or chosen:
             raise click.UsageError(
-                "--resume goes on with a run's own plan, of which --repeats alone can be raised; give no plan, --out "
-                "or other choice with it."
+                "--resume goes on with a run's own plan, of which --repeats alone can be raised, and --executor name "
+                "another address of its cluster; give no plan, --out or other choice with it."
             )
         with Shown() as progress:
-            result = resume(resumed, progress, repeats)
+            result = resume(resumed, progress, repeats, executor)
     else:
         whole = make_plan(plan, chosen, preset or "quick")
         if dry_run:

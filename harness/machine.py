@@ -19,13 +19,15 @@ __all__ = ["describe_machine", "describe_software"]
 PACKAGES = ("joulemark", "lm_eval", "onnxruntime", "numpy", "torch", "transformers", "vllm")
 
 
-def describe_machine(accelerators: tuple[Accelerator, ...] = (), driver: str | None = None) -> Machine:
-    """What this machine is, without its name."""
+def describe_machine(
+    accelerators: tuple[Accelerator, ...] = (), driver: str | None = None, *, share: bool = False
+) -> Machine:
+    """What this machine is, without its name; of a share of it, these GPUs make the id as well."""
     hostname_hash = _hash("host", platform.node())
     cpu_model = cpu_name() or platform.machine()
     cpu_count = psutil.cpu_count() or 1
     memory_gb = round(psutil.virtual_memory().total / 2**30, 1)
-    parts = (hostname_hash, cpu_model, cpu_count, memory_gb)
+    parts = [hostname_hash, cpu_model, cpu_count, memory_gb, *(gpu.uuid for gpu in accelerators if share)]
     return Machine(
         machine_id=_hash("machine", *map(str, parts)),
         hostname_hash=hostname_hash,

@@ -379,15 +379,17 @@ def stated_carbon(plan: Plan) -> Carbon | None:
     return None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
 
 
-def make_header(session: Session, plan: dict[str, Any], carbon: Carbon | None = None) -> RunHeader:
-    """The header of a run that begins now, on this machine."""
+def make_header(
+    session: Session, plan: dict[str, Any], carbon: Carbon | None = None, *, share: bool = False
+) -> RunHeader:
+    """The header of a run that begins now, on this machine, or on a share of it."""
     return RunHeader(
         run_id=new_run_id(),
         created_at=_now(),
         joulemark_version=version("joulemark"),
         plan=plan,
         seed=session.plan.seed,
-        machine=describe_this_machine(session.choice),
+        machine=describe_this_machine(session.choice, share=share),
         software=describe_software(),
         meters=meter_infos(session.choice),
         idle=Idle(before_w=None, after_w=None, duration_s=session.plan.idle_s),

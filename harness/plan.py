@@ -16,13 +16,16 @@ from joulemark.tasks.catalog import REFERENCE_TASKS
 
 from .models import REFERENCE, is_replica, reference_models
 
-__all__ = ["PRESETS", "SWEPT", "Plan", "make_plan", "parse_share", "raise_repeats"]
+__all__ = ["PRESETS", "SWEPT", "Plan", "make_plan", "moved", "parse_share", "raise_repeats"]
 
 SWEPT = ("batch_size", "concurrency", "threads", "dtype", "max_gen_toks", "power_cap_w")
 """Settings of which a plan may have several values."""
 
 _DTYPE = re.compile(r"auto|half|float|double|b?float\d+(_\w+)?|u?int\d+")
 """What torch and lm-eval's backends call their types; a misspelt one need not be loaded to be found out."""
+
+_EXECUTOR = re.compile(r"^(local|ray(:\S+)?)$")
+_PLACE = re.compile(r"^([^\s=]+:)?[^\s:=]+=\S+$")
 
 Order = Literal["interleaved", "abba", "blocked"]
 
@@ -85,8 +88,8 @@ class Plan(BaseModel):
     log_samples: bool = False
     meters: tuple[str, ...] | None = None
     order: Order = "interleaved"
-    executor: str = Field(default="local", pattern=r"^(local|ray(:\S+)?)$")
-    placement: tuple[Annotated[str, Field(pattern=r"^([^\s=]+:)?[^\s:=]+=\S+$")], ...] = ()
+    executor: str = Field(default="local", json_schema_extra={"pattern": _EXECUTOR.pattern})
+    placement: tuple[Annotated[str, Field(json_schema_extra={"pattern": _PLACE.pattern})], ...] = ()
     seed: int = Field(default=0, ge=0)
     idle_s: float = Field(default=3.0, ge=0.5, le=600)
     timeout_s: float | None = Field(default=None, gt=0)
@@ -99,6 +102,22 @@ class Plan(BaseModel):
     def on_cluster(self) -> bool:
         """Whether the machines of a cluster measure, and not this one."""
         return self.executor != "local"
+
+    @field_validator("executor")
+    @classmethod
+    def _check_executor(cls, executor: str) -> str:
+        if not _EXECUTOR.fullmatch(executor):
+            raise PydanticCustomError("executor", "write local, ray or ray:ADDRESS, such as ray:10.0.0.1:6379")
+        return executor
+
+    @field_validator("placement")
+    @classmethod
+    def _check_placement(cls, placement: tuple[str, ...]) -> tuple[str, ...]:
+        for rule in placement:
+            if not _PLACE.fullmatch(rule):
+                how = "write KEY=VALUE, or MODEL:KEY=VALUE, such as gpu=h100"
+                raise PydanticCustomError("placement", "{rule}: {how}", {"rule": repr(rule), "how": how})
+        return placement
 
     @field_validator("precision", mode="before", json_schema_input_type=float | str | None)
     @classmethod
@@ -200,6 +219,22 @@ def raise_repeats(plan: Plan, repeats: int) -> Plan:
         )
     try:
         return Plan.model_validate(plan.model_dump() | {"repeats": repeats})
+    except ValidationError as problem:
+        raise UsageError(f"command line: {_explain(problem)}") from problem
+
+
+def moved(plan: Plan, executor: str) -> Plan:
+    """The plan of a run of a cluster that goes on where the cluster is now.
+
+    Raises:
+        UsageError: It is none, or that is no cluster.
+    """
+    if not plan.on_cluster:
+        raise UsageError("the run measures on one machine, without --executor, and goes on there; leave it out.")
+    if executor == "local":
+        raise UsageError("the run measures on a cluster, and goes on in one: --executor ray or ray:ADDRESS.")
+    try:
+        return Plan.model_validate(plan.model_dump() | {"executor": executor})
     except ValidationError as problem:
         raise UsageError(f"command line: {_explain(problem)}") from problem
 

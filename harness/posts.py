@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import socket
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from joulemark.meters.errors import JoulemarkError, UsageError
+from joulemark.meters.nvml import NvmlMeter, NvmlPowerMeter
 
 from .models import parse_models
 from .plan import Plan
@@ -33,6 +35,10 @@ _STARTS = 3
 """Times that a station's process is started on a node that still lives."""
 _NODE = 12
 """Letters of a node's id."""
+_OF_GPUS_ALONE = {NvmlMeter().id, NvmlPowerMeter().id}
+"""Meters that see a GPU and nothing else; where only such are asked for, each GPU may have a station of its own."""
+_PARTS = 10_000
+"""Into so many parts Ray divides a resource."""
 
 
 class ClusterLost(Exception):
@@ -116,6 +122,7 @@ class Posts:
         carbon: What a kilowatt-hour stands for.
         run_id: Of the run.
         known: Machines that the run knows, by their ids.
+        nodes: Those that measured cells of it: for these it is waited as long as they are there.
         say: Tells people.
 
     Raises:
@@ -128,9 +135,11 @@ class Posts:
         carbon: Carbon | None,
         run_id: str,
         known: Mapping[str, Station],
+        nodes: Collection[str],
         say: Callable[[str], None],
     ) -> None:
-        self._say = say
+        self._say, self._nodes = say, nodes
+        self._by_gpu = plan.meters is not None and {*plan.meters} <= _OF_GPUS_ALONE
         self._given = plan, carbon, run_id, dict(known)
         self._rules = [_rule(text) for text in plan.placement]
         names = [spec.name for spec in parse_models(plan.models, here=False)]
@@ -174,8 +183,9 @@ class Posts:
                 self._say(f"Waiting for {names}: other work may hold what Ray has there.")
             if first and time.monotonic() - first > _WAIT_S:
                 for post in late:
-                    self._say(f"{post.name} is left out: it was not free within {_WAIT_S:.0f} s.")
-                    self.give_up(post)
+                    if post.node not in self._nodes:
+                        self._say(f"{post.name} is left out: it was not free within {_WAIT_S:.0f} s.")
+                        self.give_up(post)
             for post, answer in self.finished():
                 self._hear(post, answer)
                 first = first or (time.monotonic() if post.told else None)
@@ -237,28 +247,32 @@ class Posts:
     def _posts(self) -> Iterator[Post]:
         for node in _nodes():
             if _may_measure(node, self._rules):
-                yield self._post(node)
+                shares = max(1, int(node["Resources"].get("GPU", 0))) if self._by_gpu else 1
+                for place in range(1, shares + 1):
+                    yield self._post(node, place, shares)
 
-    def _post(self, node: dict[str, Any]) -> Post:
+    def _post(self, node: dict[str, Any], place: int, shares: int) -> Post:
+        """One station of a node, or one of several that share its CPUs evenly and have a GPU each."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
         held = node["Resources"]
         own = next(name for name in held if name.startswith("node:") and name != "node:__internal_head__")
         actor = ray.remote(AtWork).options(
-            num_cpus=held["CPU"],
-            num_gpus=held.get("GPU", 0),
-            resources={own: 1},
+            num_cpus=_share(held["CPU"], shares),
+            num_gpus=held.get("GPU", 0) if shares == 1 else 1,
+            resources={own: _share(1, shares)},
             max_restarts=0,
             scheduling_strategy=NodeAffinitySchedulingStrategy(node["NodeID"], soft=False),
         )
         short = str(node["NodeID"])[:_NODE]
-        name = f"{node['NodeManagerHostname']} ({short})"
+        which = f"{short}, station {place} of {shares}" if shares > 1 else short
+        name = f"{node['NodeManagerHostname']} ({which})"
         return Post(
             node=short,
             name=name,
             labels=_labels(node),
-            start=lambda: actor.remote(*self._given),
+            start=lambda: actor.remote(*self._given, share=shares > 1),
             lives=lambda: _lives(node["NodeID"]),
         )
 
@@ -325,6 +339,12 @@ def _may_measure(node: Mapping[str, Any], rules: Sequence[tuple[str, str, str]])
     labels = _labels(node)
     common = [(key, value) for model, key, value in rules if not model]
     return node["Resources"].get("CPU", 0) >= 1 and all(labels.get(key) == value for key, value in common)
+
+
+def _share(held: float, shares: int) -> float:
+    """An even share of a resource, whole where that is one or more; all of them together never ask for more than it."""
+    share = held / shares
+    return float(math.floor(share)) if share >= 1 else math.floor(share * _PARTS) / _PARTS
 
 
 def _labels(node: Mapping[str, Any]) -> dict[str, str]:

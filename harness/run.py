@@ -14,7 +14,7 @@ from joulemark.meters.errors import UsageError
 from .alone import measuring_alone
 from .course import Course, RunResult
 from .measuring import Measuring, Progress, interruptible, make_header, stated_carbon
-from .plan import Plan, raise_repeats
+from .plan import Plan, moved, raise_repeats
 from .record import IMPORTED, Carbon, RunHeader
 from .schedule import CellPlan
 from .session import Session, check_same_work, check_unchanged, prepare
@@ -55,13 +55,14 @@ def measure(plan: Plan, out: Path, progress: Progress) -> RunResult:
         return _Run(session, writer, header, progress, {}).run()
 
 
-def resume(path: Path, progress: Progress, repeats: int | None = None) -> RunResult:
+def resume(path: Path, progress: Progress, repeats: int | None = None, executor: str | None = None) -> RunResult:
     """Go on with a run: cells that are there and fine are not measured again.
 
     Args:
         path: The run.
         progress: What is told meanwhile.
         repeats: Plan so many instead; the run's plan and order become those of a run that planned them at once.
+        executor: Where the cluster is now, for a run that was begun on one.
 
     Raises:
         UsageError: It is no run, or not one that may go on here.
@@ -83,6 +84,9 @@ def resume(path: Path, progress: Progress, repeats: int | None = None) -> RunRes
             raise UsageError(f"{path} has a plan that this version does not know; start a run with --out.") from problem
         plan = planned if repeats is None else raise_repeats(planned, repeats)
         header = before.header if plan.repeats == planned.repeats else _raised(before, planned.repeats, plan.repeats)
+        if executor is not None:
+            plan = moved(plan, executor)
+            header = header.model_copy(update={"plan": header.plan | {"executor": plan.executor}})
         if plan.on_cluster:
             from .cluster import resume_on_cluster
 

@@ -230,8 +230,8 @@ def meter_infos(choice: Choice) -> tuple[MeterInfo, ...]:
     )
 
 
-def describe_this_machine(choice: Choice) -> Machine:
-    """This machine, with the GPUs that the meters see."""
+def describe_this_machine(choice: Choice, *, share: bool = False) -> Machine:
+    """This machine, or a share of it, with the GPUs that the meters see."""
     memory = {gpu.uuid: gpu.total for gpu in look_at_gpus()}
     # Of a GPU that only a remote source or a trace tells of, no more is known than what it is called there.
     gpus = tuple(
@@ -239,7 +239,7 @@ def describe_this_machine(choice: Choice) -> Machine:
         for domain in choice.domains
         if domain.kind == "gpu"
     )
-    return describe_machine(gpus, driver_version())
+    return describe_machine(gpus, driver_version(), share=share)
 
 
 def _gb(memory: Mapping[str, int | None], gpu: Domain) -> float | None:

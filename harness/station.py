@@ -78,11 +78,15 @@ class AtWork:
         carbon: What a kilowatt-hour stands for.
         run_id: Of the run.
         before: What the run knows of this machine, by its id, from earlier invocations.
+        share: Whether it measures but some of the GPUs, beside other stations of the machine, and nothing else.
     """
 
-    def __init__(self, plan: Plan, carbon: Carbon | None, run_id: str, before: dict[str, Station]) -> None:
+    def __init__(
+        self, plan: Plan, carbon: Carbon | None, run_id: str, before: dict[str, Station], *, share: bool
+    ) -> None:
         # Nothing that may fail, since of that whoever asked would not be told the reason.
         self._given = plan, carbon, run_id, before
+        self._share = share
         self._stack = ExitStack()
         self._kept, self._said, self._hot = _Kept(), _Said(), False
 
@@ -96,9 +100,10 @@ class AtWork:
         # Ray numbers GPUs as NVML does, by their slots.
         os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
         session = prepare(plan, self._said.say)
+        header = make_header(session, session.plan.model_dump(mode="json"), carbon, share=self._share)
         if not session.choice.by_cpu_time:
-            self._stack.enter_context(measuring_alone())
-        header = make_header(session, session.plan.model_dump(mode="json"), carbon)
+            gpus = [gpu.uuid for gpu in header.machine.accelerators] if self._share else []
+            self._stack.enter_context(measuring_alone(gpus))
         known = before.get(header.machine.machine_id)
         told = {"run_id": run_id} | ({"idle": known.idle, "invocations": known.invocations} if known else {})
         self._measuring = Measuring(session, self._kept, header.model_copy(update=told), self._said, {})

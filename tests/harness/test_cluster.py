@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +14,7 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +23,11 @@ from typing import Any
 import psutil
 import pytest
 
+from joulemark.harness.alone import measuring_alone
+from joulemark.harness.plan import make_plan
+from joulemark.harness.posts import Posts
 from joulemark.harness.store import read_run
+from joulemark.meters.errors import MeasuringFailed
 from joulemark.reports.views import make_views
 
 from .conftest import Joulemark
@@ -79,9 +86,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
         return []
 
 
-def wait_for(path: Path, many: int, run: subprocess.Popen[str]) -> list[dict[str, Any]]:
+def wait_for(path: Path, many: int, run: subprocess.Popen[str], node: str = "") -> list[dict[str, Any]]:
+    """So many cells, of one node where that is given."""
     until = time.monotonic() + LIMIT_S
-    while len(found := lines(path)) < many:
+    while len(found := [each for each in lines(path) if node in ("", each["node"])]) < many:
         assert time.monotonic() < until, "it takes too long"
         assert run.poll() is None, run.communicate()[0]
         time.sleep(0.02)
@@ -147,13 +155,99 @@ def test_a_driver_that_was_killed_goes_on_and_leaves_nothing_running(cluster: An
     run.communicate()
     there |= {each["cell_id"] for each in lines(out)}
     assert len(there) < CELLS
-    ended(started(cluster.address, "--resume", str(out)))
+    # By another address, as that of a cluster that was started anew would be.
+    ended(started("", "--resume", str(out), "--executor", f"ray:localhost:{cluster.address.rpartition(':')[2]}"))
     measured(out)
     told = lines(out)
     assert len(told) == CELLS, "a cell that was there was measured again"
     assert there <= {each["cell_id"] for each in told}
     assert len(read_run(out).header.invocations) > 3
     assert_never_two_at_once_on_a_node(told)
+
+
+@contextmanager
+def another_host_name() -> Iterator[None]:
+    """What is started meanwhile is on a machine of another name, by its own account."""
+    system, names = ctypes.CDLL(None), 0x04000000
+    with Path("/proc/self/ns/uts").open() as own:
+        if system.unshare(names) != 0:
+            pytest.skip("only root may give a process another host name")
+        try:
+            socket.sethostname("another")
+            yield
+        finally:
+            assert system.setns(own.fileno(), names) == 0
+
+
+@pytest.fixture
+def two_machines() -> Iterator[tuple[Any, Any]]:
+    """A cluster of this machine and one of another name, and the node that the other one is."""
+    from ray.cluster_utils import Cluster
+
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        with another_host_name():
+            other = nodes.add_node(num_cpus=1)
+        nodes.wait_for_nodes()
+        yield nodes, other
+    finally:
+        nodes.shutdown()
+
+
+def test_what_a_lost_machine_measured_is_measured_again_with_all_that_belongs_to_it(
+    two_machines: tuple[Any, Any], tmp_path: Path
+) -> None:
+    cluster, other = two_machines
+    out = tmp_path / "run"
+    some = ["-m", "ref/ngram", "-m", "ref/dense-800k", "-t", "jm_units", "-t", "jm_dates"]
+    run = started(cluster.address, *some, "--repeats", "4", "--limit", "20", "--out", str(out))
+    found = wait_for(out, 2, run, node=other.node_id[:12])
+    [[machine, moved]] = {(each["machine_id"], each["model"]) for each in found}
+    cluster.remove_node(other, allow_graceful=False)
+    said = ended(run)
+    assert "another" in said
+    assert "the cluster lost it" in said
+    cells = read_run(out).cells
+    assert len(cells) == 16
+    assert machine not in {cell.machine_id for cell in cells}, "cells of a lost machine count"
+    again = {cell.cell_id for cell in cells if "measured_again" in cell.flags}
+    assert again >= {each["cell_id"] for each in found}
+    assert {cell.model for cell in cells if cell.cell_id in again} == {moved}
+    [view] = make_views([read_run(out)])[:1]
+    assert {row.repeats for row in view.rows} == {4}
+    cluster.shutdown()
+    assert "Every cell is measured already" in ended(started("", "--resume", str(out))), "the cluster was asked for"
+
+
+def test_where_only_gpus_are_measured_each_has_a_station_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ray.cluster_utils import Cluster
+
+    compiler = shutil.which("cc")
+    if compiler is None:
+        pytest.skip("there is no C compiler")
+    source = Path(__file__).parents[1] / "meters" / "fake_nvml.c"
+    made = [compiler, "-shared", "-fPIC", "-o", str(tmp_path / "libnvidia-ml.so.1"), str(source), "-lm"]
+    subprocess.run(made, check=True, timeout=60)
+    monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path))
+    monkeypatch.setenv("FAKE_GPUS", "300 300")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "num_gpus": 2, "include_dashboard": False})
+    asked = {"models": ("a=hf:pretrained=a",), "tasks": ("jm_units",), "meters": ("nvml",)}
+    asked["executor"] = f"ray:{nodes.address}"
+    try:
+        with Posts(make_plan(None, asked, "quick"), None, "run", {}, (), print) as posts:
+            one, other = posts.get_ready()
+            machines = [each.header.machine for each in (one, other)]
+            assert [len(machine.accelerators) for machine in machines] == [1, 1]
+            assert machines[0].accelerators != machines[1].accelerators
+            assert machines[0].machine_id != machines[1].machine_id
+            monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+            with pytest.raises(MeasuringFailed, match="another joulemark is measuring"), measuring_alone():
+                pass
+    finally:
+        nodes.shutdown()
 
 
 def test_the_same_plan_gives_the_same_cells_and_ranks_alike_on_a_cluster_and_here(
