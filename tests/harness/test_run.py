@@ -100,6 +100,9 @@ def wait_for(path: Path, cells: int, process: subprocess.Popen[bytes]) -> None:
 def test_a_finished_run_has_nothing_to_resume(joulemark: Joulemark, small_run: Ran) -> None:
     before = (small_run[0] / "cells.jsonl").read_bytes()
     assert joulemark("run", "--resume", small_run[0]).returncode == 0
+    refused = joulemark("run", "--resume", small_run[0], "--executor", "ray")
+    assert refused.returncode == 2
+    assert "the run measures on one machine" in refused.stderr
     assert (small_run[0] / "cells.jsonl").read_bytes() == before
 
 
