@@ -199,8 +199,9 @@ class _ClusterRun(Course):
 
     def _go_on(self, post: Post) -> None:
         """Give a station its next piece of work, if there is any."""
-        todo = [cell for cell in self.every if self.home[cell.spec.name] is post and cell.cell_id not in self.fine]
+        todo = self._left_for(post)
         if not todo:
+            self._say_what_is_waited_for(post)
             return
         if not post.begun:
             post.begin(todo)
@@ -209,6 +210,16 @@ class _ClusterRun(Course):
         cell_id, before = todo[0].cell_id, self.known.get(todo[0].cell_id)
         self.progress.cell(todo[0])
         post.measure(todo[0], 1 + (before.attempt if before else 0) + self.lost[cell_id])
+
+    def _left_for(self, post: Post) -> list[CellPlan]:
+        return [cell for cell in self.every if self.home[cell.spec.name] is post and cell.cell_id not in self.fine]
+
+    def _say_what_is_waited_for(self, post: Post) -> None:
+        """Of a station that has measured all its cells, while others have not."""
+        left = {other.name: len(self._left_for(other)) for other in self.posts.able}
+        waits = [f"{name} ({many} cell{'s' if many > 1 else ''} left)" for name, many in left.items() if many]
+        if post.begun and waits:
+            self.progress.say(f"{post.name} has measured its models; waiting for {', '.join(waits)}.")
 
     def _take(self, post: Post, parcel: Any) -> None:
         """Keep what a station hands over, or see to its work where it was lost.
