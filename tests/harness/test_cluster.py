@@ -219,7 +219,7 @@ def test_what_a_lost_machine_measured_is_measured_again_with_all_that_belongs_to
     assert "Every cell is measured already" in ended(started("", "--resume", str(out))), "the cluster was asked for"
 
 
-def test_where_only_gpus_are_measured_each_has_a_station_of_its_own(
+def test_where_only_gpus_are_measured_each_has_a_station_of_its_own_and_a_node_without_is_left_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ray.cluster_utils import Cluster
@@ -236,9 +236,14 @@ def test_where_only_gpus_are_measured_each_has_a_station_of_its_own(
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 3, "num_gpus": 2, "include_dashboard": False})
     asked = {"models": ("a=hf:pretrained=a",), "tasks": ("jm_units",), "meters": ("nvml",)}
     asked["executor"] = f"ray:{nodes.address}"
+    said: list[str] = []
     try:
-        with Posts(make_plan(None, asked, "quick"), None, "run", {}, (), print) as posts:
+        monkeypatch.delenv("LD_LIBRARY_PATH")
+        without = nodes.add_node(num_cpus=1)
+        nodes.wait_for_nodes()
+        with Posts(make_plan(None, asked, "quick"), None, "run", {}, (), said.append) as posts:
             one, other = posts.get_ready()
+            assert any(f"({without.node_id[:12]}) is left out: meter nvml does not work here" in text for text in said)
             machines = [each.header.machine for each in (one, other)]
             assert [len(machine.accelerators) for machine in machines] == [1, 1]
             assert machines[0].accelerators != machines[1].accelerators
