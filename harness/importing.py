@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -16,13 +17,14 @@ from pydantic import ValidationError
 
 from joulemark.meters.errors import UsageError
 
-from .formats.found import Found, Read, Result
+from .formats.found import About, File, Found, Origin, Read, Result
 from .record import IMPORTED, ITEM_COLUMNS, NO_ITEMS, Cell, RunHeader
-from .store import RunWriter, canonical_json, refuse_used
+from .store import HEADER, RunWriter, canonical_json, refuse_used
 
-__all__ = ["formats", "import_files", "reader", "write_run"]
+__all__ = ["about", "formats", "import_files", "reader", "write_run"]
 
 _GROUP = "joulemark.importers"
+_NO_TIME = "When it was measured is not told."
 
 
 def formats() -> list[str]:
@@ -34,13 +36,25 @@ def reader(name: str) -> Read:
     """What reads files of a format.
 
     Raises:
-        UsageError: There is no such format.
+        UsageError: There is no such format, or it cannot be imported.
     """
     known = _readers()
     if name not in known:
         raise UsageError(f"unknown format {name!r}; there are {', '.join(sorted(known))}.")
-    found: Read = known[name].load()
+    try:
+        found: Read = known[name].load()
+    except (ImportError, AttributeError) as problem:
+        raise UsageError(f"format {name!r} cannot be loaded from {known[name].value}: {problem}") from problem
     return found
+
+
+def about(name: str) -> About | None:
+    """What a format's module says of it; None where it says nothing, or cannot be imported."""
+    try:
+        told = getattr(sys.modules[reader(name).__module__], "ABOUT", None)
+    except UsageError:
+        return None
+    return told if isinstance(told, About) else None
 
 
 def _readers() -> dict[str, EntryPoint]:
@@ -54,13 +68,14 @@ def import_files(name: str, files: Sequence[Path], out: Path) -> Found:
         UsageError: There is no such format, a file is not of it or cut short, or ``out`` is used.
     """
     read = reader(name)
-    refuse_used(out)
     once = list(dict.fromkeys(files))
     try:
         found = read(once)
     except RecursionError as problem:
         raise UsageError(f"{once[0]} has values that lie too deep in one another.") from problem
-    write_run(found, once, out, name=name)
+    if found.created_at is None and any(result.started_at is None for result in found.results):
+        found = replace(found, missing=tuple(dict.fromkeys((*found.missing, _NO_TIME))))
+    write_run(found, [*once, *found.beside], out, name=name)
     return found
 
 
@@ -74,43 +89,48 @@ def write_run(found: Found, files: Sequence[Path], out: Path, *, name: str) -> N
         name: Of the format.
 
     Raises:
-        UsageError: There is nothing in them, a figure in them is none, or the directory cannot be written.
+        UsageError: There is nothing in them, a figure in them is none, or the directory is used or cannot be written.
     """
     if not found.results:
         raise UsageError(f"{', '.join(map(str, files))}: there are no results in it; nothing was written.")
     try:
         header = _header(found, files, name)
         cells = [
-            (_cell(header, result, order), _as_stored(result.items))
+            (_cell(header, result, order), _as_stored(result.items), result.samples)
             for order, result in enumerate(_numbered(found.results))
         ]
-        for cell, _ in cells:
-            # What JSON or UTF-8 cannot hold, such as half of a character, is found before anything is written.
-            canonical_json(cell.model_dump(mode="json")).encode()
+        # What JSON or UTF-8 cannot hold, such as half of a character, is found before anything is written.
+        for told in (header, *(cell for cell, _, _ in cells)):
+            canonical_json(told.model_dump(mode="json")).encode()
     except ValidationError as problem:
         error = problem.errors()[0]
         where = ".".join(map(str, error["loc"]))
         raise UsageError(f"{files[0]}: {where} is {error['msg'][:1].lower()}{error['msg'][1:]}.") from problem
     except ValueError as problem:
         raise UsageError(f"{files[0]}: a value in it is no number or text that can be kept.") from problem
+    # What is wrong with the files comes first: another folder mends none of it.
+    if (out / HEADER).exists():
+        raise UsageError(f"{out} holds a run already; name another folder with --out.")
+    refuse_used(out)
     with RunWriter(out) as writer:
         writer.write_header(header)
-        for cell, items in cells:
-            writer.append(cell, items)
+        for cell, items, samples in cells:
+            writer.append(cell, items, samples=samples)
         writer.compact()
 
 
 def _header(found: Found, files: Sequence[Path], name: str) -> RunHeader:
     first = found.stations[0]
-    prints = [_fingerprint(file) for file in files]
-    told = {"format": name, "files": prints, "missing": list(found.missing)}
+    prints = tuple(map(_fingerprint, files))
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    told = Origin(format=name, files=prints, missing=found.missing, at=now, origins=found.origins)
     # The same files make the same run.
-    run_id = hashlib.sha256(json.dumps([name, [each["sha256"] for each in prints]]).encode()).hexdigest()[:12]
+    run_id = hashlib.sha256(json.dumps([name, [each.sha256 for each in prints]]).encode()).hexdigest()[:12]
     return RunHeader(
         run_id=f"imported-{run_id}",
-        created_at=found.created_at or datetime.now(UTC).isoformat(timespec="milliseconds"),
+        created_at=found.created_at or _earliest(found.results),
         joulemark_version=version("joulemark"),
-        plan={IMPORTED: told},
+        plan={IMPORTED: told.model_dump(mode="json", exclude_defaults=True)},
         seed=None,
         machine=first.machine,
         software=first.software,
@@ -118,23 +138,29 @@ def _header(found: Found, files: Sequence[Path], name: str) -> RunHeader:
         idle=first.idle,
         invocations=first.invocations,
         stations=found.stations if len(found.stations) > 1 else (),
+        carbon=found.carbon,
     )
 
 
-def _fingerprint(file: Path) -> dict[str, object]:
+def _earliest(results: Sequence[Result]) -> str | None:
+    """When the first of them began; None where that is not known of all."""
+    known = [result.started_at for result in results if result.started_at is not None]
+    return min(known) if len(known) == len(results) else None
+
+
+def _fingerprint(file: Path) -> File:
     content = file.read_bytes()
-    return {"name": file.name, "sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    return File(name=file.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
 def _numbered(results: Sequence[Result]) -> list[Result]:
     """With repeats that differ where all else is the same."""
-    taken: set[tuple[str, int]] = set()
+    taken: dict[str, set[int]] = {}
     found = []
     for result in results:
-        who, repeat = _who(result), result.repeat
-        while (who, repeat) in taken:
-            repeat += 1
-        taken.add((who, repeat))
+        own = taken.setdefault(_who(result), set())
+        repeat = result.repeat if result.repeat not in own else max(own) + 1
+        own.add(repeat)
         found.append(replace(result, repeat=repeat))
     return found
 
@@ -161,7 +187,6 @@ def _cell(header: RunHeader, result: Result, order: int) -> Cell:
             "order": order,
             "status": "ok",
             "flags": tuple(dict.fromkeys(flags)),
-            "started_at": result.started_at or header.created_at,
         }
     )
 

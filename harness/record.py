@@ -15,6 +15,7 @@ __all__ = [
     "CELL_SCHEMA",
     "IMPORTED",
     "ITEM_COLUMNS",
+    "MEAN_ANSWER",
     "RUN_SCHEMA",
     "Accelerator",
     "Carbon",
@@ -45,6 +46,10 @@ IMPORTED: Final = "imported"
 
 NO_ITEMS: Final = "no_items"
 """The flag of a finished cell of which no outcome of a single question is known, so that it has no rows of items."""
+
+MEAN_ANSWER: Final = "mean_answer"
+"""The flag of an imported cell whose file tells one mean answer: ``n_items`` is what its joules are of, and nobody
+knows how many questions were asked."""
 
 ITEM_COLUMNS = {
     "doc_id": "int64",
@@ -115,6 +120,8 @@ class MeterInfo(Record):
     rel_u_workload: float | None
     source: str
     summed: bool = True
+    grade_told: bool = True
+    """False: an imported file does not tell how it counted, and the grade is the least of those that it may have."""
 
 
 class DeviceState(Record):
@@ -181,7 +188,8 @@ class RunHeader(Record):
 
     schema_: Literal["joulemark.run/1"] = Field(default=RUN_SCHEMA, alias="schema")
     run_id: str
-    created_at: str
+    created_at: str | None
+    """When it began, UTC, ISO 8601; None only where an imported file does not tell when it was measured."""
     joulemark_version: str
     plan: dict[str, Any]
     seed: int | None
@@ -336,6 +344,7 @@ class Cell(Record):
     flags: tuple[str, ...] = ()
     other_cpu_cores: float | None = None
     """Cores that worked for other processes during the windows, on average."""
-    started_at: str
+    started_at: str | None
+    """UTC, ISO 8601; None only where an imported file does not tell it."""
     duration_s: float | None
     sha256: str = ""

@@ -211,6 +211,7 @@ def _sees(domain: Domain, cell: Cell, old: Energy) -> bool:
 
 def _refuse_set_clock(cell: Cell) -> None:
     """Raises MeterLost where a window does not lie within its cell: then the wall clock was set meanwhile."""
+    assert cell.started_at is not None, "imported runs are refused"
     started_s = datetime.fromisoformat(cell.started_at).timestamp()
     for span in cell.windows:
         after_s = datetime.fromisoformat(span.began_at).timestamp() - started_s

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from joulemark.reports.entrants import gpus_in_words
 from joulemark.reports.markdown import md, md_row
 from joulemark.reports.wording import few
 
@@ -65,7 +66,7 @@ def facts_of(sent: Submission) -> dict[str, str]:
     """What a reviewer asks first, by name; as the file has it, so not neutralised."""
     run, cells, machine = sent.run, sent.cells, sent.run.machine
     grades = {f"{cell.energy.grade}, {cell.energy.scope}" for cell in cells if cell.energy}
-    hardware = [f"{machine.cpu_model}, {machine.cpu_count} threads", *(gpu.name for gpu in machine.accelerators)]
+    hardware = [f"{machine.cpu_model}, {machine.cpu_count} threads", *gpus_in_words(machine)]
     return {
         "Models": _named(cell.model for cell in cells),
         "Tasks": _named(cell.task for cell in cells),

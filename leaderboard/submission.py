@@ -65,16 +65,23 @@ class SentCell(Cell):
 
     run_id: str = ""
     machine_id: str = ""
+    started_at: str
     energy: SentEnergy | None = None
     windows: tuple[SentSpan, ...] = ()
     idle_of: Number | None = Field(default=None, exclude=True)
+
+
+class SentHeader(RunHeader):
+    """A run's header; what Joulemark measured tells when it began."""
+
+    created_at: str
 
 
 class Submission(Part):
     """A run as it was sent, and as nothing but its own words says; `audit` tells what of it can be believed."""
 
     schema_: Literal["joulemark.submission/1"] = Field(alias="schema")
-    run: RunHeader
+    run: SentHeader
     states: tuple[DeviceState, ...] = Field(fail_fast=True, default=(), max_length=MOST_SHARED)
     idle_windows: tuple[Span, ...] = Field(fail_fast=True, default=(), max_length=MOST_SHARED)
     cells: tuple[SentCell, ...] = Field(min_length=1, max_length=MOST_CELLS)

@@ -7,8 +7,8 @@ import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
+from typing import Final
 
 from joulemark.meters.errors import UsageError
 from joulemark.meters.types import ScopeKind
@@ -27,16 +27,22 @@ from .foreign import (
     station_of,
     text,
 )
-from .found import Found, Result
+from .found import About, Found, Result
 
-__all__ = ["UNKNOWN_ERROR", "WHOLE_PROCESS", "Emissions", "read", "read_emissions"]
+__all__ = ["ABOUT", "UNKNOWN_ERROR", "WHOLE_PROCESS", "Emissions", "read", "read_emissions"]
+
+ABOUT: Final = About(
+    reads="emissions.csv",
+    gives="energy of whole processes, modelled: CPU, memory and GPUs",
+    never="quality; of how many answers the energy is; its error; idle power; when, for its times have no zone",
+)
 
 WHOLE_PROCESS = "whole_process"
 _SCOPES: Mapping[str, ScopeKind] = {"cpu_energy": "package", "ram_energy": "dram", "gpu_energy": "gpu"}
 _NEEDED = ("timestamp", "run_id", "duration", "energy_consumed", *_SCOPES)
 UNKNOWN_ERROR = (
     "codecarbon's file does not say how far off its energy may be, nor whether it was read from counters or estimated: "
-    "it counts as modelled, of unknown error, and ranks nothing."
+    "it is graded modelled, of unknown error, and nothing is ranked by it."
 )
 _WHOLE = "The energy is that of a whole process, its loading included, and nothing was taken off for idle power."
 _UNCOUNTED = "What the process answered, and how often, is not told: there is neither quality nor energy per answer."
@@ -50,7 +56,6 @@ class Emissions:
         project, run_id: As it was named.
         energy: Its joules; None where there are none in the row.
         duration_s: Seconds.
-        ended_at: Local time of the machine, ISO 8601, without a zone.
         station: The machine.
         setting: How it was tracked.
     """
@@ -59,7 +64,6 @@ class Emissions:
     run_id: str
     energy: Energy | None
     duration_s: float | None
-    ended_at: str | None
     station: Station
     setting: Mapping[str, str]
 
@@ -96,7 +100,6 @@ def _result(row: Emissions, machine_id: str) -> Result:
         other_metrics={"energy_wh": row.energy.gross_j / J_PER_WH},
         energy=row.energy,
         flags=(WHOLE_PROCESS,),
-        started_at=row.ended_at,
         duration_s=row.duration_s,
     )
 
@@ -161,7 +164,6 @@ def _emissions(row: Mapping[str, str], name: str, where: str, missing: list[str]
         run_id=name,
         energy=energy,
         duration_s=seconds,
-        ended_at=_time(row.get("timestamp")),
         station=_station(row, meters, version),
         setting={"tracking_mode": tracked} if tracked else {},
     )
@@ -200,7 +202,13 @@ def _pue(row: Mapping[str, str]) -> float:
 def _meter(scope: ScopeKind, version: str | None) -> MeterInfo:
     name = {"package": "cpu", "dram": "ram", "gpu": "gpu"}[scope]
     told = f"codecarbon {version}" if version else "codecarbon"
-    return meter_of(f"codecarbon:{name}", grade="modelled", scope=scope, provenance=f"emissions.csv of {told}")
+    return meter_of(
+        f"codecarbon:{name}",
+        grade="modelled",
+        scope=scope,
+        provenance=f"emissions.csv of {told}",
+        grade_told=scope == "dram",  # Memory is always estimated.
+    )
 
 
 def _station(row: Mapping[str, str], meters: Sequence[MeterInfo], version: str | None) -> Station:
@@ -221,10 +229,3 @@ def _station(row: Mapping[str, str], meters: Sequence[MeterInfo], version: str |
         system=text(row.get("os")),
         software=software,
     )
-
-
-def _time(told: str | None) -> str | None:
-    try:
-        return datetime.fromisoformat(told or "").isoformat()
-    except ValueError:
-        return None

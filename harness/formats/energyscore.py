@@ -32,11 +32,16 @@ from .foreign import (
     station_of,
     text,
 )
-from .found import Found, Result
+from .found import About, Found, Result
 
-__all__ = ["read"]
+__all__ = ["ABOUT", "read"]
 
 NAME: Final = "ai-energy-score"
+ABOUT: Final = About(
+    reads="the leaderboard's TASK.csv and TASK_energyscore.csv, the batch runner's master_results.csv",
+    gives="energy of the GPUs; of the batch runner tokens and seconds as well",
+    never="quality; its error; how its ten runs scatter; idle power; the number of GPUs; when it was measured",
+)
 QUERIES: Final = 1000
 """Of the leaderboard's figures."""
 
@@ -55,7 +60,7 @@ _BOARD = (
 _BATCH = "master_results.csv does not tell the GPU."
 _Row = Mapping[str, Any]
 
-_METER = meter_of(f"{NAME}:gpu", grade="polled", scope="gpu", provenance="codecarbon, NVML")
+_METER = meter_of(f"{NAME}:gpu", grade="polled", scope="gpu", provenance="codecarbon, NVML", grade_told=False)
 _H100 = station_of(gpus=["NVIDIA H100 80GB"], meters=[_METER])
 """All figures of the leaderboard are of this GPU: ``index.md``, "Standardized Hardware"."""
 _SOME_GPU = station_of(gpus=[UNKNOWN], meters=[_METER])

@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ __all__ = [
     "count",
     "each",
     "energy_of",
+    "few",
     "listed",
     "mapped",
     "meter_of",
@@ -130,6 +130,12 @@ def count(value: object) -> int | None:
     return int(number) if number is not None and number.is_integer() else None
 
 
+def few(names: Sequence[str], most: int) -> str:
+    """The first so many names, and how many there are besides."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
 def utc(seconds: object) -> str | None:
     """A time in seconds since 1970 as UTC in ISO 8601; None where it is none."""
     since = amount(seconds)
@@ -168,8 +174,8 @@ def energy_of(
     )
 
 
-def meter_of(meter_id: str, *, grade: Grade, scope: ScopeKind, provenance: str) -> MeterInfo:
-    """A meter of another tool, of which no error is known."""
+def meter_of(meter_id: str, *, grade: Grade, scope: ScopeKind, provenance: str, grade_told: bool = True) -> MeterInfo:
+    """A meter of another tool, of which no error is known; and maybe not even how it counts, but at best so."""
     return MeterInfo(
         id=meter_id,
         grade=grade,
@@ -181,6 +187,7 @@ def meter_of(meter_id: str, *, grade: Grade, scope: ScopeKind, provenance: str) 
         rel_u_scale=None,
         rel_u_workload=None,
         source="the file tells no error",
+        grade_told=grade_told,
     )
 
 
@@ -220,7 +227,7 @@ class Gathering:
 
     def __init__(self, format_name: str) -> None:
         self._format = format_name
-        self._results: dict[str, list[Result]] = {}
+        self._results: list[Result] = []
         self._met: set[tuple[Any, ...]] = set()
         self._stations: dict[str, Station] = {}
         self._missing: dict[str, None] = {}
@@ -230,7 +237,7 @@ class Gathering:
         return self._stations.setdefault(station.machine.machine_id, station).machine.machine_id
 
     def add(self, result: Result) -> None:
-        """Take a result: a further one of the same thing is a further repeat, the very same one is left out."""
+        """Take a result; the very same one is left out the second time."""
         thing = json.dumps(
             [
                 result.model,
@@ -242,14 +249,13 @@ class Gathering:
             ],
             sort_keys=True,
         )
-        same = self._results.setdefault(thing, [])
         energy = result.energy.model_dump_json() if result.energy else ""
         figures = (thing, energy, result.accuracy, result.n_items)
         if figures in self._met:
             self.lack(f"{result.model} on {result.task} is in these files twice; it is taken once.")
             return
         self._met.add(figures)
-        same.append(replace(result, repeat=len(same) + 1))
+        self._results.append(result)
 
     def lack(self, sentence: str) -> None:
         """Note what is missing, or was left out; each sentence once."""
@@ -261,7 +267,7 @@ class Gathering:
         Raises:
             UsageError: There is no result.
         """
-        results = tuple(result for same in self._results.values() for result in same)
+        results = tuple(self._results)
         if not results:
             why = " ".join(self._missing)
             raise UsageError(f"Nothing to import from these files of {self._format}{': ' + why if why else '.'}")

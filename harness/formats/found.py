@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
-from joulemark.harness.record import Computed, Energy, Latency, ModelInfo, Phases, Station, Tokens
+from joulemark.harness.record import Carbon, Computed, Energy, Latency, ModelInfo, Phases, Record, Station, Tokens
 
-__all__ = ["Found", "Read", "Result"]
+__all__ = ["OURS", "About", "File", "Found", "Origin", "Read", "Result"]
+
+OURS: Final = "joulemark"
+"""The format of an `Origin` that is a run of Joulemark's own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +33,7 @@ class Result:
         accuracy, chance, quality, metric, other_metrics: As a cell has them.
         energy: Joules of all loops; None where the file has none. Of unknown error where ``u_j`` is None.
         items: Rows with columns of `ITEM_COLUMNS`; None where the file has none.
+        samples: What was asked and answered, a line of JSON an item, as ``--log-samples`` keeps it; None: not told.
         flags: Such as ``whole_process``: the joules cover loading, too.
         started_at: UTC, ISO 8601.
         duration_s: Seconds.
@@ -58,9 +62,53 @@ class Result:
     truncated: float | None = None
     model_info: ModelInfo = field(default_factory=ModelInfo)
     items: pd.DataFrame | None = None
+    samples: tuple[str, ...] | None = None
     flags: tuple[str, ...] = ()
     started_at: str | None = None
     duration_s: float | None = None
+
+
+class File(Record):
+    """A file that was read."""
+
+    name: str
+    sha256: str
+    bytes: int
+
+
+class Origin(Record):
+    """Where results come from; what ``run.json`` has in ``plan.imported``.
+
+    Attributes:
+        format: Of the files; `OURS` where they are a run that Joulemark measured.
+        files: These.
+        missing: What they do not say, a sentence each.
+        at: When they were imported, UTC, ISO 8601.
+        run_id: Of a run of ours.
+        origins: Of an export of ours that was read back: what it says of where its results come from.
+    """
+
+    format: str
+    files: tuple[File, ...] = ()
+    missing: tuple[str, ...] = ()
+    at: str | None = None
+    run_id: str | None = None
+    origins: tuple[Origin, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What there is to know of a format before one has a file; a module has it in ``ABOUT``.
+
+    Attributes:
+        reads: The files.
+        gives: What is taken of them.
+        never: What they can never tell.
+    """
+
+    reads: str
+    gives: str
+    never: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,13 +119,19 @@ class Found:
         results: All of them.
         stations: The machines that they ran on, at least one; what a file does not say of one is ``unknown``.
         missing: What the files do not say, or what was left out and why, a sentence each.
-        created_at: When they were made, UTC, ISO 8601; None where they do not say.
+        created_at: When it was measured, or else when the files were made, UTC, ISO 8601; None where they do not say.
+        beside: Files that were read without being named.
+        origins: Where an export of ours says that its results come from.
+        carbon: What they take a kilowatt-hour to stand for; None where they do not say.
     """
 
     results: tuple[Result, ...]
     stations: tuple[Station, ...]
     missing: tuple[str, ...] = ()
     created_at: str | None = None
+    beside: tuple[Path, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    carbon: Carbon | None = None
 
 
 Read = Callable[[Sequence[Path]], Found]

@@ -1,4 +1,4 @@
-"""Intelligence per Watt: ``analysis/accuracy.json`` of a profile, with the ``summary.json`` of the same profile.
+"""Intelligence per Watt: ``analysis/accuracy.json`` of a profile, its ``summary.json``, and its records.
 
 Layouts after github.com/HazyResearch/intelligence-per-watt at 0aa941d (``analysis/accuracy.py``,
 ``execution/runner.py``) and 11ba0dc (``energy-monitor/src/collectors``). Joules are taken, its ratios are not: one
@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from joulemark.meters.errors import UsageError
 
-from ..record import MeterInfo, Station
+from ..record import Energy, Latency, MeterInfo, Station, Tokens
 from .foreign import (
     UNKNOWN,
     Gathering,
@@ -29,15 +29,24 @@ from .foreign import (
     text,
     utc,
 )
-from .found import Found, Result
+from .found import About, Found, Result
+from .ipwrecords import Records, read_records
 
-__all__ = ["read"]
+__all__ = ["ABOUT", "read"]
 
 NAME: Final = "intelligence-per-watt"
+ABOUT: Final = About(
+    reads="a profile's analysis/accuracy.json, summary.json and data-*.arrow",
+    gives="accuracy, and energy of all graded queries; of the records energy, latency and tokens of all queries",
+    never="quality, for a guesser's score is not told; the energy's error; idle power; how long it took",
+)
 
-_ALWAYS = (
+_GRADED = (
     "Answers were graded by Intelligence per Watt, by a model or by comparing them; what a guesser would score is not "
-    "told, so there is an accuracy, no quality, and no rank.",
+    "told, so there is an accuracy, no quality, and no rank."
+)
+_UNGRADED = "{model}: its queries were not graded (`ipw analyze`), or its accuracy.json was not named: energy alone."
+_METERED = (
     "A query's joules begin where those of the last one ended, so that waiting and saving in between are within.",
     "Energy is that of all GPUs of the machine (on Apple's, of the whole chip); its error, the idle power and how long "
     "it took are not told.",
@@ -46,6 +55,7 @@ _POLLED = "Whether a GPU's counter of joules was read, or its power added up, is
 _NO_SUMMARY = (
     "{file}: no summary.json of {model} was named, so there is no telling what was measured: no energy, and no task."
 )
+_NO_TASK = "{model}: no summary.json of its records was named, which tells the task."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,21 +67,23 @@ class _Profile:
     task: str
     station: Station
     meter: MeterInfo | None
-    made_at: str | None
+    made_at: str | None = None
 
 
 def read(files: Sequence[Path]) -> Found:
-    """Read accuracies, and the summaries that belong to them, in any order.
+    """Read accuracies, records, and the summaries that belong to them, in any order.
 
     Raises:
-        UsageError: A file is of another format, or cut short, or there is no accuracy.
+        UsageError: A file is of another format, or cut short, or there is neither accuracy nor record.
     """
     gathering = Gathering(NAME)
-    for sentence in _ALWAYS:
-        gathering.lack(sentence)
     profiles: list[_Profile] = []
     graded: list[tuple[Path, Mapping[str, Any]]] = []
-    for file in each(files):
+    once = list(each(files))
+    records = read_records([file for file in once if file.suffix == ".arrow"])
+    for file in once:
+        if file.suffix == ".arrow":
+            continue
         told = read_json(file)
         if told.get("analysis") == "accuracy":
             graded.append((file, told))
@@ -79,13 +91,21 @@ def read(files: Sequence[Path]) -> Found:
             profiles.append(_profile(told, file, gathering))
         else:
             raise UsageError(
-                f"{file}: it is neither the analysis/accuracy.json nor the summary.json of a profile; the other files "
-                "of Intelligence per Watt are not read."
+                f"{file}: it is neither the analysis/accuracy.json nor the summary.json of a profile; of its other "
+                "files data-*.arrow are read."
             )
-    if not graded:
-        raise UsageError("A summary.json alone holds no results: name its analysis/accuracy.json (`ipw analyze`) too.")
+    if not graded and not records:
+        raise UsageError(
+            "A summary.json alone holds no results: name its analysis/accuracy.json (`ipw analyze`) too, or its "
+            "data-*.arrow."
+        )
+    for sentence in [_GRADED] if graded else []:
+        gathering.lack(sentence)
     for file, told in graded:
-        _add(told, file, profiles, gathering)
+        _add(told, file, profiles, records, gathering)
+    for own in records:
+        if not any(_near(file, own.folder) for file, _ in graded):
+            _add_records(own, profiles, gathering)
     return gathering.found(max((p.made_at for p in profiles if p.made_at), default=None))
 
 
@@ -93,13 +113,20 @@ def _profile(told: Mapping[str, Any], file: Path, gathering: Gathering) -> _Prof
     model = text(told.get("model"))
     if model is None:
         raise UsageError(f"{file}: it names no model.")
+    station, meter = _station(told, f"{file.name} of {model}", gathering)
+    task = text(told.get("dataset")) or UNKNOWN
+    made_at = utc(told.get("generated_at"))
+    folder = file.absolute().parent
+    return _Profile(folder=folder, model=model, task=task, station=station, meter=meter, made_at=made_at)
+
+
+def _station(told: Mapping[str, Any], where: str, gathering: Gathering) -> tuple[Station, MeterInfo | None]:
+    """The machine, and what measured its energy, as a summary or the records tell it."""
     gpu, system = mapped(told.get("gpu_info")), mapped(told.get("system_info"))
     name = text(gpu.get("name"))
     meter = _meter(text(gpu.get("backend")))
     if meter is None:
-        gathering.lack(f"{file.name} of {model}: it does not tell what measured the energy, so there is none.")
-    elif meter.grade == "polled":
-        gathering.lack(_POLLED)
+        gathering.lack(f"{where}: it does not tell what measured the energy, so there is none.")
     station = station_of(
         gpus=[name] if name else (),
         meters=[meter] if meter else (),
@@ -108,9 +135,7 @@ def _profile(told: Mapping[str, Any], file: Path, gathering: Gathering) -> _Prof
         system=text(system.get("os_name")),
         kernel=text(system.get("kernel_version")),
     )
-    task = text(told.get("dataset")) or UNKNOWN
-    made_at = utc(told.get("generated_at"))
-    return _Profile(folder=file.parent, model=model, task=task, station=station, meter=meter, made_at=made_at)
+    return station, meter
 
 
 def _meter(backend: str | None) -> MeterInfo | None:
@@ -119,15 +144,22 @@ def _meter(backend: str | None) -> MeterInfo | None:
     Apple calls the figures of powermetrics estimates; the monitor takes CPU, GPU and neural engine together.
     """
     match (backend or "").lower():
-        case "nvml" | "amdsmi":
-            return meter_of(f"{NAME}:gpu", grade="polled", scope="gpu", provenance=f"{backend}, every 50 ms")
+        case ("nvml" | "amdsmi") as known:
+            how, told = f"{backend}, every 50 ms", known == "amdsmi"
+            return meter_of(f"{NAME}:gpu", grade="polled", scope="gpu", provenance=how, grade_told=told)
         case "powermetrics":
             return meter_of(f"{NAME}:soc", grade="modelled", scope="soc", provenance="powermetrics")
         case _:
             return None
 
 
-def _add(told: Mapping[str, Any], file: Path, profiles: Sequence[_Profile], gathering: Gathering) -> None:
+def _add(
+    told: Mapping[str, Any],
+    file: Path,
+    profiles: Sequence[_Profile],
+    records: Sequence[Records],
+    gathering: Gathering,
+) -> None:
     summary = mapped(told.get("summary"))
     model = text(summary.get("model"))
     correct, scored = count(summary.get("correct")), count(summary.get("total_scored"))
@@ -140,6 +172,8 @@ def _add(told: Mapping[str, Any], file: Path, profiles: Sequence[_Profile], gath
     if profile is None:
         gathering.lack(_NO_SUMMARY.format(file=file.name, model=model))
     gross_j = _joules(told, summary, scored, f"{file.name} of {model}", gathering) if profile else None
+    energy = _energy(gross_j, profile.meter if profile else None, gathering)
+    own = next((r for r in records if _near(file, r.folder) and (r.model, r.queries) == (model, scored)), None)
     gathering.add(
         Result(
             model=model,
@@ -148,15 +182,57 @@ def _add(told: Mapping[str, Any], file: Path, profiles: Sequence[_Profile], gath
             n_items=scored,
             accuracy=correct / scored,
             metric="accuracy",
-            energy=energy_of(gross_j, meter=profile.meter) if profile and profile.meter else None,
+            energy=energy,
+            tokens=own.tokens if own else Tokens(),
+            latency_s=own.latency_s if own else Latency(),
+            ttft_s=own.ttft_s if own else Latency(),
         )
     )
+
+
+def _add_records(own: Records, profiles: Sequence[_Profile], gathering: Gathering) -> None:
+    """A profile whose answers nobody graded, or whose grades were not named."""
+    gathering.lack(_UNGRADED.format(model=own.model))
+    found = [profile for profile in profiles if (profile.folder, profile.model) == (own.folder, own.model)]
+    if not found:
+        gathering.lack(_NO_TASK.format(model=own.model))
+    told = {"gpu_info": own.gpu_info, "system_info": own.system_info}
+    station, meter = (found[0].station, found[0].meter) if found else _station(told, own.model, gathering)
+    if own.gross_j is None:
+        lack = f"{own.without_energy} of {own.queries} queries have no joules" if own.without_energy else "all have 0 J"
+        gathering.lack(f"{own.model}: {lack}; there is no energy.")
+    gathering.add(
+        Result(
+            model=own.model,
+            task=f"{NAME}/{found[0].task if found else UNKNOWN}",
+            machine_id=gathering.place(station),
+            n_items=own.queries,
+            energy=_energy(own.gross_j, meter, gathering),
+            tokens=own.tokens,
+            latency_s=own.latency_s,
+            ttft_s=own.ttft_s,
+        )
+    )
+
+
+def _energy(gross_j: float | None, meter: MeterInfo | None, gathering: Gathering) -> Energy | None:
+    """With what is to be said of any."""
+    energy = energy_of(gross_j, meter=meter) if meter else None
+    if energy and meter:
+        for sentence in (*_METERED, *([] if meter.grade_told else [_POLLED])):
+            gathering.lack(sentence)
+    return energy
+
+
+def _near(file: Path, folder: Path) -> bool:
+    """Whether an ``accuracy.json`` is that of a profile: in its folder, or its ``analysis``."""
+    return folder.absolute() in file.absolute().parents[:2]
 
 
 def _belonging(file: Path, model: str, profiles: Sequence[_Profile]) -> _Profile | None:
     """The summary of the profile that a file lies in; or else the only one of its model."""
     own = [profile for profile in profiles if profile.model == model]
-    near = [profile for profile in own if profile.folder in (file.parent, file.parent.parent)]
+    near = [profile for profile in own if _near(file, profile.folder)]
     candidates = near or own
     return candidates[0] if len(candidates) == 1 else None
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 
@@ -16,13 +16,19 @@ from joulemark.tasks.shares import MEANS, sounds_like_share
 
 from ..record import ModelInfo, Station
 from .codecarbon import UNKNOWN_ERROR, WHOLE_PROCESS, Emissions, read_emissions
-from .foreign import amount, count, each, mapped, read_json, text
-from .found import Found, Result
+from .foreign import amount, count, each, few, mapped, read_json, text
+from .found import About, Found, Result
 from .lmenvironment import station_told
 from .lmsamples import Samples, read_samples, samples_for
-from .ownblock import Block, items_of, read_block
+from .ownblock import Block, items_of, read_block, texts_of
 
-__all__ = ["read"]
+__all__ = ["ABOUT", "read"]
+
+ABOUT: Final = About(
+    reads="results_*.json, samples_*.jsonl, and maybe one emissions.csv of codecarbon",
+    gives="accuracy; quality, with its samples; prompts and answers; energy, of codecarbon or of our own exports",
+    never="energy by itself; the memory of the machine",
+)
 
 _NO_ENERGY = "lm-eval measures no energy, so none of its results has any."
 _WHOLE = "The energy is that of the whole process: loading the model, building prompts and scoring are in it."
@@ -36,6 +42,8 @@ _LIMITED = (
 _NO_CHANCE = "Samples do not tell what a guesser scores, so there is no quality: {}."
 _NO_SHARE = "The metric is no share of right answers, so there is no quality: {}."
 _TOGETHER = "The metric is one of all questions together, so there is no quality: {}."
+_NO_CARBON = "The files take a kilowatt-hour to stand for different amounts of carbon, so there is none in the run."
+_BESIDE = "Not read, since their names have not the time of {1}, which tells that they are its own: {0}; name them too."
 _NAMED = 6
 _ALL = "codecarbon/all tasks together"
 _USUALLY_MEANS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"})
@@ -59,7 +67,9 @@ def read(files: Sequence[Path]) -> Found:
         raise UsageError(f"{once[0]}: name the results_*.json of lm-eval that it belongs to as well.")
     if tables and (len(tables) > 1 or len(results) > 1):
         raise UsageError(f"{tables[0]}: join one emissions.csv to one file of results at a time.")
-    found = [_read_one(file, samples_for(file, samples, results)) for file in results]
+    own = {file: samples_for(file, samples, results) for file in results}
+    found = [_read_one(file, files) for file, files in own.items()]
+    named = {file.absolute() for file in samples}
     if tables:
         found = [_join(found[0], mapped(read_json(results[0])), tables[0])]
     told = _numbered(_apart([result for one in found for result in one.results]))
@@ -68,12 +78,25 @@ def read(files: Sequence[Path]) -> Found:
         missing.insert(0, _NO_ENERGY)
     stations = {station.machine.machine_id: station for one in found for station in one.stations}
     dates = [one.created_at for one in found if one.created_at]
-    return Found(
+    together = Found(
         results=tuple(told),
         stations=tuple(stations.values()),
         missing=tuple(dict.fromkeys(missing)),
-        created_at=min(dates, default=None),
+        created_at=min(dates) if len(dates) == len(found) else None,
+        beside=tuple(file for files in own.values() for file in files if file.absolute() not in named),
+        origins=tuple({origin.model_dump_json(): origin for one in found for origin in one.origins}.values()),
+        carbon=found[0].carbon,
     )
+    return together if all(one.carbon == found[0].carbon for one in found) else _without_carbon(together)
+
+
+def _without_carbon(found: Found) -> Found:
+    """Where files take a kilowatt-hour to stand for different things, and a run has one."""
+    results = [
+        replace(result, energy=result.energy.model_copy(update={"carbon_g": None})) if result.energy else result
+        for result in found.results
+    ]
+    return replace(found, results=tuple(results), missing=(*found.missing, _NO_CARBON), carbon=None)
 
 
 def _read_one(file: Path, files: Sequence[Path]) -> Found:
@@ -87,9 +110,12 @@ def _read_one(file: Path, files: Sequence[Path]) -> Found:
     if strange := [name for name in tasks if text(name) != name]:
         raise UsageError(f"{file}: a task has a name that is none: {text(strange[0]) or 'an empty one'}.")
     samples = read_samples(files, tasks)
+    apart = [] if files else [own.name for own in sorted(file.parent.glob("samples_*.jsonl"))]
+    missing = [_BESIDE.format(few(apart, 2), file.name)] if apart else []
     if block := read_block(content, file.name):
-        return _own(block, samples)
-    missing = [f"Group {name} is taken apart: its tasks stand by themselves." for name in scores if name in groups]
+        own = _own(block, samples)
+        return replace(own, missing=(*own.missing, *missing))
+    missing += [f"Group {name} is taken apart: its tasks stand by themselves." for name in scores if name in groups]
     one = _One(content, file, station_told(content))
     results = [one.result(name, mapped(scores[name]), samples.get(name)) for name in tasks]
     if not results:
@@ -104,10 +130,18 @@ def _own(block: Block, samples: Mapping[str, Samples]) -> Found:
         told = samples.get(result.task)
         try:
             items = items_of(told.rows, result.repeat) if told else None
+            texts = texts_of(told.rows, result.repeat, result.metric) if told else None
         except ValueError as problem:
             raise UsageError(f"{told.file if told else result.task}: {problem}.") from problem
-        results.append(replace(result, items=items))
-    return Found(results=tuple(results), stations=block.stations, created_at=block.created_at)
+        results.append(replace(result, items=items, samples=texts))
+    return Found(
+        results=tuple(results),
+        stations=block.stations,
+        missing=block.missing,
+        created_at=block.created_at,
+        origins=block.origins,
+        carbon=block.carbon,
+    )
 
 
 class _One:
@@ -127,7 +161,7 @@ class _One:
     @property
     def missing(self) -> list[str]:
         """What the results so far lack, a sentence for all tasks that lack the same."""
-        return [sentence.format(_few(tasks, _NAMED)) for sentence, tasks in self._lacks.items()]
+        return [sentence.format(few(tasks, _NAMED)) for sentence, tasks in self._lacks.items()]
 
     def _lack(self, sentence: str, task: str) -> None:
         self._lacks.setdefault(sentence, []).append(task.replace("{", "(").replace("}", ")"))
@@ -176,6 +210,7 @@ class _One:
             other_metrics=others if is_share else {metric: values[key]} | others,
             model_info=ModelInfo(params=count(self._config.get("model_num_parameters")) or None),
             items=items,
+            samples=samples.texts(task, metric, filtered) if samples else None,
             flags=("no_chance",) if graded and chance is None else (),
             started_at=self.date,
         )
@@ -327,12 +362,6 @@ def _apart(results: Sequence[Result]) -> list[Result]:
 def _numbered(results: Sequence[Result]) -> list[Result]:
     """The earliest first, so that repeats are numbered in their order."""
     return sorted(results, key=lambda result: result.started_at or "")
-
-
-def _few(names: Sequence[str], most: int) -> str:
-    """The first so many names, and how many there are besides."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _number(value: Any) -> float | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,12 @@ import pandas as pd
 
 from joulemark.meters.errors import UsageError
 
-from .foreign import count, listed, mapped, read_text, text
+from .foreign import count, few, listed, mapped, read_text, text
+from .lmtexts import lines_of
 
 __all__ = ["Samples", "read_samples", "samples_for"]
+
+_NAMED = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +51,11 @@ class Samples:
         if not rows or len({row["doc_id"] for row in rows}) < len(rows):
             raise UsageError(f"{self.file}: its samples do not have each question once after the filter {filtered!r}.")
         return pd.DataFrame(rows).sort_values("doc_id", kind="stable", ignore_index=True)
+
+    def texts(self, task: str, metric: str, filtered: str) -> tuple[str, ...] | None:
+        """What was asked and answered, a line a question; None where that is not told."""
+        rows = sorted(self.after(filtered), key=lambda row: count(row.get("doc_id")) or 0)
+        return lines_of(rows, task=task, metric=metric)
 
     def _item(self, row: Mapping[str, Any], metric: str) -> dict[str, Any]:
         doc_id, score = count(row.get("doc_id")), row.get(metric)
@@ -98,12 +106,24 @@ def samples_for(results: Path, given: Sequence[Path], all_results: Sequence[Path
         own = list(given)
     else:
         known = set(stamps.values()) - {""}
-        if stray := [file for file in given if not any(stamp in file.name for stamp in known)]:
-            raise UsageError(f"{stray[0]}: its name does not tell whose samples these are; import its results alone.")
-        own = [file for file in given if stamps[results] and stamps[results] in file.name]
+        folders = [file.absolute().parent for file in all_results]
+        alone = {folder for folder in folders if folders.count(folder) == 1}
+        if stray := [f for f in given if f.absolute().parent not in alone and not any(s in f.name for s in known)]:
+            raise UsageError(
+                f"{stray[0]}: whose samples these are, its name tells, samples_TASK_TIME.jsonl with the time of a "
+                f"results_TIME.json, or its folder, where that has one file of results; neither does. The times are "
+                f"{few(sorted(known), _NAMED) or 'in no name of these results'}."
+            )
+        own = [file for file in given if _belongs(file, results, stamps[results], alone)]
     stamp = stamps[results]
     beside = sorted(results.parent.glob(f"samples_*_{stamp}.jsonl")) if stamp else []
     return list({file.absolute(): file for file in (*own, *beside)}.values())
+
+
+def _belongs(file: Path, results: Path, stamp: str, alone: Collection[Path]) -> bool:
+    """By the time in its name, or by its folder where that has no other results."""
+    beside = results.absolute().parent
+    return bool(stamp and stamp in file.name) or (beside in alone and file.absolute().parent == beside)
 
 
 def _stamp(results: Path) -> str:
@@ -122,7 +142,10 @@ def read_samples(files: Sequence[Path], tasks: Sequence[str]) -> dict[str, Sampl
     for file in files:
         task = next((task for task in sorted(tasks, key=len, reverse=True) if _is_of(file, task)), None)
         if task is None:
-            raise UsageError(f"{file}: these are samples of none of the tasks of the results.")
+            raise UsageError(
+                f"{file}: its name is to tell the task, as samples_TASK.jsonl or samples_TASK_TIME.jsonl, and the "
+                f"tasks of the results are {few(sorted(tasks), _NAMED)}; rename it."
+            )
         found[task] = Samples(file=file, rows=_rows(file))
     return found
 

@@ -17,7 +17,7 @@ import numpy as np
 from joulemark.meters.errors import UsageError
 from joulemark.meters.types import Grade
 
-from ..record import Latency, MeterInfo, ModelInfo, Tokens
+from ..record import MEAN_ANSWER, Latency, MeterInfo, ModelInfo, Tokens
 from .foreign import (
     UNKNOWN,
     Gathering,
@@ -33,11 +33,16 @@ from .foreign import (
     text,
     utc,
 )
-from .found import Found, Result
+from .found import About, Found, Result
 
-__all__ = ["read"]
+__all__ = ["ABOUT", "read"]
 
 NAME: Final = "ml-energy"
+ABOUT: Final = About(
+    reads="the benchmark's results.json, the leaderboard's data/tasks/*.json and data/models/*.json",
+    gives="energy of the GPUs in a steady state or a whole benchmark, latency, tokens, parameters",
+    never="quality; its error; idle power; the rest of the machine; of the leaderboard when, and of how many answers",
+)
 
 _ALWAYS = (
     "ML.ENERGY grades no answers: there is no quality, and nothing here is ranked.",
@@ -111,7 +116,7 @@ def _add_response(whole: Mapping[str, Any], model: str, task: str, gross_j: floa
             energy=energy_of(gross_j, meter=meter, window_s=gross_j / power_w if power_w else None),
             tokens=Tokens(generated=round(generated) if generated else None),
             model_info=_info(whole),
-            flags=("steady_state",) if "energy_per_request_joules" in whole else (),
+            flags=(MEAN_ANSWER, *(("steady_state",) if "energy_per_request_joules" in whole else ())),
         )
     )
 
@@ -208,7 +213,7 @@ def _placed(whole: Mapping[str, Any], gathering: Gathering) -> tuple[MeterInfo, 
     # Zeus reads the GPU's counter of joules where it has one, and else adds up its power: ZeusMonitor.end_window.
     grade: Grade = "counter" if known else "polled"
     how = "Zeus, NVML's counter of joules" if known else "Zeus"
-    meter = meter_of(f"{NAME}:gpu", grade=grade, scope="gpu", provenance=how)
+    meter = meter_of(f"{NAME}:gpu", grade=grade, scope="gpu", provenance=how, grade_told=known)
     station = station_of(gpus=[gpu or UNKNOWN] * min(gpus or 1, 1024), meters=[meter])
     return meter, gathering.place(station)
 

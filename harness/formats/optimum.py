@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from joulemark.meters.errors import UsageError
 
-from ..record import Latency, MeterInfo, ModelInfo, Phases, Station, Tokens
+from ..record import MEAN_ANSWER, Latency, MeterInfo, ModelInfo, Phases, Station, Tokens
 from .foreign import (
     J_PER_KWH,
     UNKNOWN,
@@ -31,11 +31,16 @@ from .foreign import (
     station_of,
     text,
 )
-from .found import Found, Result
+from .found import About, Found, Result
 
-__all__ = ["read"]
+__all__ = ["ABOUT", "read"]
 
 NAME: Final = "optimum-benchmark"
+ABOUT: Final = About(
+    reads="benchmark.json, or benchmark_report.json with its benchmark_config.json",
+    gives="energy of a batch or a data set, of the GPUs or else the CPU, latency, tokens",
+    never="quality; its error; idle power; of how many calls a mean is; when it was measured",
+)
 
 _ALWAYS = (
     "optimum-benchmark grades no answers: there is no quality, and nothing here is ranked.",
@@ -133,6 +138,7 @@ def _add(told: _Told, gathering: Gathering) -> None:
             tokens=_tokens(name, scenario) if main == "generate" else Tokens(),
             latency_s=_latency(measured) if name == "inference" else Latency(),
             model_info=ModelInfo(peak_rss_mb=amount(mapped(measured.get("memory")).get("max_ram"))),
+            flags=(MEAN_ANSWER,) if name == "inference" else (),
         )
     )
 
@@ -149,10 +155,10 @@ def _place(config: Mapping[str, Any], gathering: Gathering) -> tuple[Station, Me
     gpus = _gpus(backend, around)
     if backend.get("device") == "cuda":
         gathering.lack(_GPU)
-        meter = meter_of(f"{NAME}:gpu", grade="polled", scope="gpu", provenance="codecarbon, NVML")
+        meter = meter_of(f"{NAME}:gpu", grade="polled", scope="gpu", provenance="codecarbon, NVML", grade_told=False)
     else:
         gathering.lack(_CPU)
-        meter = meter_of(f"{NAME}:cpu", grade="modelled", scope="package", provenance="codecarbon")
+        meter = meter_of(f"{NAME}:cpu", grade="modelled", scope="package", provenance="codecarbon", grade_told=False)
     megabytes = amount(around.get("cpu_ram_mb"))
     station = station_of(
         gpus=gpus or ([UNKNOWN] if meter.scope == "gpu" else []),

@@ -1,10 +1,12 @@
 """Intelligence per Watt's accuracies and joules become a row; its ratios and what it fills in do not."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mangled import mangled, mangled_json, sound_or_refused
@@ -68,6 +70,74 @@ def test_without_knowing_what_was_measured_there_is_accuracy_alone(tmp_path: Pat
     assert (alone.results[0].energy, alone.results[0].accuracy) == (None, 0.42)
     assert any("no summary.json of made-1b was named" in sentence for sentence in alone.missing)
     assert joules(on(tmp_path, backend="other"), GRADED) is None
+
+
+def test_of_accuracy_alone_no_energy_is_described() -> None:
+    assert not any("joules" in sentence or "counter" in sentence for sentence in read([GRADED]).missing)
+
+
+def recorded(folder: Path, joules: Sequence[float | None]) -> Path:
+    """The records of a profile of so many queries, written by what the tool writes them with."""
+    figures = [
+        {
+            "energy_metrics": {"per_query_joules": own, "total_joules": own},
+            "latency_metrics": {"total_query_seconds": 2.0 + number, "time_to_first_token_seconds": 0.5},
+            "token_metrics": {"input": 10, "output": 20, "total": 30},
+            "gpu_info": {"name": "NVIDIA H100 80GB HBM3 x1", "backend": "NVML"},
+            "system_info": {"os_name": "Ubuntu", "cpu_count": 64, "cpu_brand": "AMD EPYC 9534"},
+            "lm_correctness": False,
+        }
+        for number, own in enumerate(joules)
+    ]
+    rows = [{"problem": "?", "answer": "!", "model_metrics": {"made-1b": own}} for own in figures]
+    Dataset.from_list(rows).save_to_disk(folder)
+    return folder / "data-00000-of-00001.arrow"
+
+
+def test_records_are_energy_tokens_and_latency_of_all_queries_without_quality(tmp_path: Path) -> None:
+    file = recorded(tmp_path / "profile", [5.0, 0.0, 7.0])
+    found = read([file])
+    (result,) = found.results
+    assert result.energy is not None
+    assert (result.energy.gross_j, result.energy.grade, result.n_items, result.accuracy) == (12.0, "polled", 3, None)
+    assert (result.tokens.prompt, result.tokens.generated) == (30, 60)
+    assert (result.latency_s.p50, result.ttft_s.p95) == (3.0, 0.5)
+    assert result.task == "intelligence-per-watt/unknown"
+    assert any("no summary.json of its records" in sentence for sentence in found.missing)
+    (tmp_path / "profile/summary.json").write_bytes(SUMMARY.read_bytes())
+    assert read([file, tmp_path / "profile/summary.json"]).results[0].task == "intelligence-per-watt/mmlu-pro"
+
+
+def test_records_of_which_some_have_no_joules_are_no_energy(tmp_path: Path) -> None:
+    found = read([recorded(tmp_path, [5.0, None, 7.0])])
+    assert found.results[0].energy is None
+    assert "made-1b: 1 of 3 queries have no joules; there is no energy." in found.missing
+
+
+def test_records_beside_graded_answers_of_as_many_queries_add_tokens_and_latency_to_these(tmp_path: Path) -> None:
+    file = recorded(tmp_path, [5.0] * 100)
+    for own in (GRADED, SUMMARY):
+        (tmp_path / own.name).write_bytes(own.read_bytes())
+    (result,) = read([file, tmp_path / GRADED.name, tmp_path / SUMMARY.name]).results
+    assert (result.accuracy, result.tokens.generated) == (0.42, 2000)
+    assert result.energy is not None
+    assert result.energy.gross_j == pytest.approx(5000 - 4 * 30)
+
+
+def test_records_that_are_cut_short_or_of_another_kind_are_one_clear_line(tmp_path: Path) -> None:
+    whole = recorded(tmp_path, [5.0, 7.0]).read_bytes()
+    other = tmp_path / "data-00000-of-00001.arrow"
+    for cut in (0, 10, len(whole) // 2):
+        other.write_bytes(whole[:cut])
+        with pytest.raises(UsageError, match="no Arrow stream of the datasets library, or is cut short"):
+            read([other])
+    Dataset.from_list([{"problem": "?"}]).save_to_disk(tmp_path / "plain")
+    with pytest.raises(UsageError, match="no queries with model_metrics"):
+        read([tmp_path / "plain/data-00000-of-00001.arrow"])
+    part = tmp_path / "data-00000-of-00002.arrow"
+    part.write_bytes(whole)
+    with pytest.raises(UsageError, match="it is one of 2 files of its profile"):
+        read([part])
 
 
 def test_joules_of_some_queries_are_no_energy_of_all(tmp_path: Path) -> None:

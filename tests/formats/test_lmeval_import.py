@@ -68,7 +68,7 @@ def test_quality_without_energy_stands_in_the_table_with_its_interval_and_withou
     assert row.quality_low is not None
     assert row.quality_low < row.quality
     assert row.energy_wh_per_1k is row.rank is row.frontier is None
-    assert any("imported from files of lm-eval" in note and "measures no energy" in note for note in view.notes)
+    assert any("imported from files of lm-eval" in note for note in view.notes)
 
 
 def test_without_samples_the_accuracy_is_shown_as_a_metric_and_there_is_no_quality(tmp_path: Path) -> None:
@@ -184,6 +184,35 @@ def test_files_that_are_cut_short_or_of_others_are_one_clear_line(tmp_path: Path
     file.write_text(file.read_text()[:-20])
     with pytest.raises(UsageError, match="cut short"):
         read([file])
+
+
+def test_prompts_and_answers_come_with_the_samples(tmp_path: Path) -> None:
+    import_files("lm-eval", [write_lmeval(tmp_path / "theirs")], tmp_path / "run")
+    run = read_run(tmp_path / "run")
+    first, *_ = run.samples(run.cells[0].cell_id) or []
+    assert (first["doc_id"], first["task"], first["score"], first["target"]) == (0, "sums", 1.0, "0")
+    assert (first["prompts"], first["continuations"]) == (["q"], ["0", "1", "2", "3"])
+    assert first["answers"] == [["-1.0", "False"]] * 4
+    files = [file["name"] for file in run.header.plan["imported"]["files"]]
+    assert files == [f"results_{STAMP}.json", f"samples_sums_{STAMP}.jsonl"]
+
+
+def test_samples_of_another_name_are_refused_with_the_names_that_are_looked_for(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path, MIXED)
+    renamed = (tmp_path / f"samples_sums_{STAMP}.jsonl").rename(tmp_path / "mine.jsonl")
+    with pytest.raises(UsageError, match=r"mine\.jsonl: its name is to tell the task, .* are counts, sums; rename it"):
+        read([file, renamed])
+    later = write_lmeval(tmp_path, stamp="2026-03-01T13-00-00.1")
+    with pytest.raises(UsageError, match=r"mine\.jsonl: whose samples these are, .* are 2026-03-01T10-00-00"):
+        read([file, later, renamed])
+
+
+def test_samples_that_lie_beside_results_of_another_name_are_told_of_and_not_read(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path).rename(tmp_path / "mine.json")
+    found = read([file])
+    assert found.results[0].items is None
+    assert any(f"samples_sums_{STAMP}.jsonl; name them too" in sentence for sentence in found.missing)
+    assert read([file, tmp_path / f"samples_sums_{STAMP}.jsonl"]).results[0].items is not None
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from mangled import mangled, mangled_json, sound_or_refused
 
 from joulemark.harness.formats.mlenergy import read
+from joulemark.harness.importing import import_files
+from joulemark.harness.store import read_run
 from joulemark.meters.errors import UsageError
 
 # Made by hand after the layouts of ml-energy/leaderboard (public/data/tasks/*.json at 0cd52da) and ml-energy/benchmark
@@ -114,7 +116,8 @@ def test_the_same_figure_in_two_files_is_taken_once_and_another_is_a_repeat(tmp_
     rows = json.loads(BOARD.read_text())["configurations"]
     rows[0]["energy_per_request_joules"] *= 1.01
     again = changed(BOARD, tmp_path / "again.json", configurations=rows)
-    assert sorted(result.repeat for result in read([BOARD, again]).results) == [1, 1, 1, 2]
+    import_files("ml-energy", [BOARD, again], tmp_path / "run")
+    assert sorted(cell.repeat for cell in read_run(tmp_path / "run").cells) == [1, 1, 1, 2]
 
 
 def test_what_is_none_of_its_files_is_one_clear_line(tmp_path: Path) -> None:

@@ -5,17 +5,10 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from theirs import FILES
 
 from joulemark.harness.importing import import_files
 from joulemark.reports.commands import rank
-
-DATA = Path(__file__).parent / "data"
-FILES = {
-    "ml-energy": [DATA / "mlenergy/lm-arena-chat.json", DATA / "mlenergy/pictures.json"],
-    "ai-energy-score": sorted((DATA / "energyscore").iterdir()),
-    "intelligence-per-watt": sorted((DATA / "ipw").iterdir()),
-    "optimum-benchmark": [DATA / "optimum/benchmark.json", *sorted((DATA / "optimum-star").iterdir())],
-}
 
 
 @pytest.mark.parametrize("name", FILES)
