@@ -1,7 +1,8 @@
 """Two entrants against each other on the same questions: what differs, how surely, and what could have been seen.
 
-Items are paired, since both answer the same ones. Repeats are paired where both were measured in one run, whose order
-lets a slow drift fall on both alike; those of two runs are not, and what changed between the runs is in no interval.
+Items are paired, since both answer the same ones. Repeats are paired where one machine measured both in one run, whose
+order lets a slow drift fall on both alike; those of two runs or machines are not, and what changed between them is in
+no interval.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ class Comparison:
 
     @property
     def one_sitting(self) -> bool:
-        """Whether both were measured in one run, be it that its energy was taken anew from a trace."""
+        """Whether one machine measured both in one run, be it that its energy was taken anew from a trace."""
         return _sitting(self.a) == _sitting(self.b)
 
     @property
@@ -178,9 +179,13 @@ def _lacking(entrant: Entrant, run: Run | None) -> set[str]:
     return {*entrant.questions, *(planned_tasks(run) if run else ())} - entrant.samples.keys()
 
 
-def _sitting(entrant: Entrant) -> str:
-    """The run in which it answered."""
-    return entrant.remetered_from or entrant.run_id
+def _sitting(entrant: Entrant) -> tuple[str, ...]:
+    """The run in which it answered, and the machine: several may measure for one run, each at its own time.
+
+    Files that were imported do not tell what was measured together, so there each has a sitting of its own.
+    """
+    alone = () if entrant.imported is None else (entrant.model, canonical_json(dict(entrant.setting)))
+    return entrant.remetered_from or entrant.run_id, entrant.machine.machine_id, *alone
 
 
 def _same_answers(a: Entrant, b: Entrant) -> bool:

@@ -38,7 +38,11 @@ def notes(found: Comparison, first: str, second: str) -> list[str]:
         told.append("Both hold the same answers, metered twice: only their energies can differ.")
     elif not found.one_sitting:
         between = "on the machine between them" if found.a.machine == found.b.machine else "between the machines"
-        told.append(f"Measured in two runs: what else differed {between} is in no interval.")
+        where = "on two machines of one run" if found.a.run_id == found.b.run_id else "in two runs"
+        if found.a.run_id == found.b.run_id and found.a.imported is not None:
+            told.append("No file tells whether they were measured together: what else differed is in no interval.")
+        else:
+            told.append(f"Measured {where}: what else differed {between} is in no interval.")
     told += [f"Failed, so left out: {joined([safe(task) for task in found.failed])}."] if found.failed else []
     told += _not_finished(found, first, second)
     if found.apart:

@@ -118,16 +118,20 @@ def as_markdown(
     lacking = unfinished_sentence(first)
     parts += [f"**{_md(lacking)}**"] if lacking else []
     parts += [_md(finding(first)), _md(grade_sentence(first))]
+    told = {grade_sentence(first)}
     parts.append(f"![{_md(headline(first))}](pareto.svg)")
     for place, view in enumerate(views):
         parts += [f"## {_md(view_title(view))}"]
         more = unfinished_sentence(view)
         parts += [f"**{_md(more)}**"] if more and more != lacking else []
         parts += [] if view is first else [_md(finding(view))]
+        how = grade_sentence(view)
+        parts += [] if how in told else [_md(how)]
+        told.add(how)
         few, cut = first_rows(view), cut_note(view)
         whole = view.task == ALL or view is first
         sentences = ("" if whole else cut, interval_sentence(view))
-        parts += [_md_table(view if whole else few), _md(" ".join(filter(None, sentences)))]
+        parts += [_md_table(view if whole else few), *filter(None, [_md(" ".join(filter(None, sentences)))])]
         notes = caveats(view, views[:place])
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
         for aside in _asides(few):
@@ -141,12 +145,17 @@ def as_markdown(
 def tables_as_markdown(views: Sequence[View]) -> str:
     """The tables alone, each with what it means, for a comment or a model card."""
     parts = []
-    for place, view in enumerate(told_once(views)):
+    views = told_once(views)
+    for place, view in enumerate(views):
         notes = caveats(view, views[:place])
         lacking = unfinished_sentence(view)
         parts += [f"### {_md(view_title(view))}", *([f"**{_md(lacking)}**"] if lacking else []), _md_table(view)]
-        parts += [_md(finding(view)), _md(grade_sentence(view)), _md(interval_sentence(view))]
+        parts += filter(None, (_md(told(view)) for told in (finding, grade_sentence, interval_sentence)))
         parts += ["\n".join(f"- {_md(note)}" for note in notes)] if notes else []
+        untold = {
+            name: said for name, said in view.not_told.items() if not any(name in v.not_told for v in views[:place])
+        }
+        parts += [_md_points(f"Not known of {name}:", said) for name, said in untold.items()]
     return "\n\n".join(parts) + "\n"
 
 
@@ -199,6 +208,7 @@ def _view_json(view: View) -> dict[str, Any]:
         "energy_note": grade_sentence(view),
         "intervals_note": interval_sentence(view),
         "notes": caveats(view),
+        "not_told": {name: list(sentences) for name, sentences in view.not_told.items()},
         "asked": {task: _asked_json(question) for task, question in view.asked.items()},
         "meters": [meter.model_dump(mode="json") for meter in view.meters],
         "carbon": [carbon.model_dump(mode="json") for carbon in view.carbon],
@@ -310,7 +320,12 @@ def _md_method(views: Sequence[View]) -> list[str]:
             *(["\n".join(f"- {_md(formula)}" for formula in section.formulas)] * bool(section.formulas)),
         ]
         parts += [_md(paragraph) for paragraph in rest]
+        parts += [_md_points(lead, points) for lead, points in section.lists]
     return parts
+
+
+def _md_points(lead: str, points: Sequence[str]) -> str:
+    return "\n".join([_md(lead), "", *(f"- {_md(point)}" for point in points)]).rstrip()
 
 
 def _md_meters(runs: Sequence[Run]) -> list[str]:

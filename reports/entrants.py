@@ -7,7 +7,7 @@ computed (batch, threads, ...) defines the entrant. Repeats are gathered, and no
 from __future__ import annotations
 
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +18,11 @@ from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.types import Grade
 
 from .answers import read_answers
-from .origin import imported_from, is_imported
+from .origin import imported_from, is_imported, not_told
 from .progress import planned_repeats
 from .samples import ASKED, Sample, has_energy, make_sample, what_is_asked, without_quality
 
-__all__ = ["Entrant", "asked_of", "belied", "gather", "in_order", "tried", "without_quality_in"]
+__all__ = ["Entrant", "asked_of", "belied", "gather", "gpus_in_words", "in_order", "tried", "without_quality_in"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,8 @@ class Entrant:
         model: Its name.
         run_id: Its run.
         run_name: The name of the run's folder, which its owner chose.
-        imported: Where its run was imported from, and what is not known of it; None where Joulemark measured.
+        imported: Where its run was imported from; None where Joulemark measured.
+        not_told: What the files that it was imported from do not say, a sentence each.
         remetered_from: The run whose answers these are, where the energy was taken anew from a trace.
         setting: The whole setting of its cells, what is asked included.
         machine: Where it ran.
@@ -54,6 +55,7 @@ class Entrant:
     run_name: str
     remetered_from: str | None
     imported: str | None
+    not_told: tuple[str, ...]
     setting: Mapping[str, Any]
     machine: Machine
     grade: Grade | None
@@ -72,7 +74,7 @@ class Entrant:
         """What the machine computes with, in words."""
         cpu, threads = self.machine.cpu_model, self.machine.cpu_count
         parts = [] if cpu == "unknown" else [f"{cpu}, {threads} threads" if threads is not None else cpu]
-        parts += sorted(gpu.name for gpu in self.machine.accelerators)
+        parts += gpus_in_words(self.machine)
         return sys.intern(" + ".join(parts) or "unknown hardware")
 
     @cached_property
@@ -84,6 +86,12 @@ class Entrant:
     def gpus(self) -> list[str]:
         """What tells its GPUs from others of their kind: rented machines often share a name, and with it an id."""
         return sorted(gpu.uuid for gpu in self.machine.accelerators)
+
+
+def gpus_in_words(machine: Machine) -> list[str]:
+    """Its GPUs by kind, with how many there are of each: ``2 x B200``."""
+    kinds = Counter("unknown GPU" if gpu.name == "unknown" else gpu.name for gpu in machine.accelerators)
+    return [f"{many} x {name}" if many > 1 else name for name, many in sorted(kinds.items())]
 
 
 Trait = tuple[str, str, str, Grade | None, str | None]
@@ -164,7 +172,8 @@ def _of_run(run: Run) -> list[Entrant]:
         failed[trait[:3]] += [cell for cell in cells if cell.status != "ok"]
     done = {trait[:3] for trait in finished}
     lost = {trait[:3]: trait for trait in by_trait if trait[:3] not in done}
-    tasks = sorted({cell.task for cell in run.cells})
+    # Files from elsewhere planned nothing: what one of their models was not asked, it does not lack.
+    tasks = [] if is_imported(run) else sorted({cell.task for cell in run.cells})
     ways = {trait: what_is_asked(cells[0]) for trait, cells in by_trait.items()}
     # Of a task that it did not finish: what others were asked in the same way.
     questions = {way: {task: asked.get((way, task), "") for task in tasks} for way in ways.values()}
@@ -194,6 +203,7 @@ def _entrant(
         run_name=run.path.resolve().name,
         remetered_from=run.header.remetered_from,
         imported=imported_from(run),
+        not_told=not_told(run),
         setting=first.setting,
         machine=run.header.machine,
         grade=grade,

@@ -23,9 +23,40 @@ Write = Callable[[Run, str | None], bytes]
 """Writes a run, or one entrant of it by the name that tables give it; raises UsageError where that is not clear."""
 
 _WITH_SAMPLES = "lm-eval"
+_TOLD = {
+    "lm-eval": "one entrant as lm-eval writes results, energy in our own block",
+    "csv": "a row a cell, with every figure of it",
+    "parquet": "the same with types",
+    "openmetrics": "gauges for Prometheus and its kin",
+    "model-card": "one entrant's block and section for a model's page on a hub",
+}
 
 
-@click.command(name="export")
+def _list(ctx: click.Context, _param: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        formatter = ctx.make_formatter()
+        formatter.write_dl(_formats())
+        click.echo(formatter.getvalue(), nl=False)
+        ctx.exit()
+
+
+def _formats() -> list[tuple[str, str]]:
+    """Each format, ours first, and what it is; of another package's the name of what writes it."""
+    known = {entry.name: entry for entry in entry_points(group=GROUP)}
+    ours = [(name, told) for name, told in _TOLD.items() if name in known]
+    return ours + [(name, f"by {known[name].value}") for name in sorted(known.keys() - _TOLD.keys())]
+
+
+class _NamingFormats(click.Command):
+    """A command whose help ends with the formats that there are, those of other packages among them."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write them."""
+        with formatter.section("Formats"):
+            formatter.write_dl(_formats())
+
+
+@click.command(name="export", cls=_NamingFormats)
 @click.argument("form", metavar="FORMAT")
 @click.argument("run", metavar="RUN", type=click.Path(file_okay=False, path_type=Path))
 @click.option("-o", "--out", required=True, metavar="FILE",
@@ -33,13 +64,9 @@ _WITH_SAMPLES = "lm-eval"
               help="The file to write; - is stdout.")  # fmt: skip
 @click.option("--entrant", metavar="LABEL", help="One model of the run, by its name in tables.")
 @click.option("--samples", is_flag=True, help="With lm-eval: also write samples_TASK.jsonl beside it.")
+@click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list, help="Name all formats.")
 def export(form: str, run: Path, out: Path, entrant: str | None, samples: bool) -> None:
-    """Write a run in a form that other tools read.
-
-    FORMAT is lm-eval (results as lm-eval writes them, energy in a block of our own), csv or parquet (a row a cell),
-    openmetrics (for Prometheus), or model-card (a block for a model's page on a hub). lm-eval and model-card hold one
-    entrant.
-    """
+    """Write a run in a form that other tools read."""
     write = _exporter(form)
     if samples and (form != _WITH_SAMPLES or str(out) == "-"):
         raise UsageError(f"--samples writes files beside that of -o FILE, and goes with {_WITH_SAMPLES} alone.")

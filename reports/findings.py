@@ -103,9 +103,12 @@ def grade_sentence(view: View) -> str:
     known = [row for row in view.rows if row.rel_u is not None]
     if not known or view.grade is None:
         if any(row.energy_wh_per_1k is not None for row in view.rows):
-            return f"Energy: {_how(view)}; how far off it may be is not known, so it has no interval and ranks nothing."
+            return (
+                f"Energy: {_how(view)}, of scope {view.scope}; how far off it may be is not known, so it has no "
+                "interval, and nothing is ranked by it."
+            )
         if any(flag.startswith("uncounted") for row in view.rows for flag in row.flags):
-            how = f"{view.grade}, " if view.grade else ""
+            how = f"{view.grade}, of scope {view.scope}, " if view.grade else ""
             return f"Energy: {how}of whole runs; of how many answers is not known, so there is none per answer."
         if any(flag.startswith(("no_energy", "no_finished_cell")) for row in view.rows for flag in row.flags):
             return "Energy: no entrant has it for every task of this view, so nothing is ranked."
@@ -125,6 +128,8 @@ def grade_sentence(view: View) -> str:
 def _how(view: View) -> str:
     """How its joules were obtained, and the meters."""
     names = joined([safe(meter.id) for meter in view.meters]) if view.meters else "an unnamed meter"
+    if not all(meter.grade_told for meter in view.meters):
+        return f"graded {view.grade}, since the files do not say how it was counted ({names})"
     return f"{_GRADES.get(view.grade or '', view.grade)} ({names}{_elsewhere(view.meters)})"
 
 

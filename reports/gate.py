@@ -20,7 +20,7 @@ from joulemark.meters.errors import UsageError
 from .entrants import Entrant
 from .gateconfig import GateConfig
 from .gatehistory import History
-from .gatelikeness import asunder, differences, unpaired
+from .gatelikeness import asunder, differences, elsewhere, unpaired
 from .gaterules import Outcome, Tested, Verdict, rules_of, told_apart
 from .gatetests import LARGEST
 from .pairing import Side
@@ -101,7 +101,7 @@ def judge(
     for name, a, b in pairs:
         tasks = _chosen(a.samples.keys() | b.samples.keys() | planned, only)
         both = [task for task in tasks if task in a.samples and task in b.samples]
-        told = [*differences(a, b, both), *filter(None, [unpaired(a, b, both, history)])]
+        told = elsewhere(a, b) or [*differences(a, b, both), *filter(None, [unpaired(a, b, both, history)])]
         unlike += [f"{name}: {sentence}" for sentence in told]
         found += [_lacking(name, a, b, task) for task in tasks if task not in both]
         if not told:

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from joulemark.harness.store import Run, read_run
+from joulemark.meters.errors import UsageError
 
 from .entrants import Entrant, gather
+from .origin import is_imported
 from .rows import measure
 
 __all__ = ["LEAST_DAYS", "History", "Spread", "gather_history", "read_history", "spread_of"]
@@ -86,13 +88,18 @@ def gather_history(runs: Iterable[Run]) -> History:
     """The entrants of these runs.
 
     A run is of the day on which its first cell was measured, which does not change when its energy is taken anew.
+
+    Raises:
+        UsageError: One of them was imported.
     """
     days: dict[str, list[tuple[Entrant, ...]]] = defaultdict(list)
     known: set[str] = set()
     for run in runs:
+        if is_imported(run):
+            raise UsageError(f"{run.path} was imported, and a history is of what was measured here; leave it out.")
         if run.cells and run.header.run_id not in known:
             known.add(run.header.run_id)
-            days[min(cell.started_at for cell in run.cells)[:10]].append(tuple(gather([run])))
+            days[min(cell.started_at or "" for cell in run.cells)[:10]].append(tuple(gather([run])))
     return History(days=days)
 
 

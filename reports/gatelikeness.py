@@ -18,7 +18,7 @@ from .gatehistory import LEAST_DAYS, History
 from .samples import ASKED, Sample
 from .wording import few
 
-__all__ = ["asunder", "differences", "unpaired"]
+__all__ = ["asunder", "differences", "elsewhere", "unpaired"]
 
 _NAMED = 3
 
@@ -40,6 +40,20 @@ def differences(a: Entrant, b: Entrant, tasks: Sequence[str]) -> list[str]:
         if first != second
     ]
     return [*told, *_meters_told_otherwise(a, b), *_settings(a, b), *_questions(a, b, tasks)]
+
+
+def elsewhere(a: Entrant, b: Entrant) -> list[str]:
+    """A sentence for each run that was imported, and so is not judged, whatever else differs.
+
+    Files tell neither how many repeats were planned nor in which order things were measured, and a figure that comes
+    back from an export may have been changed on its way.
+    """
+    names = {own.run_name: None for own in (a, b) if own.imported is not None}
+    return [
+        f"{name} was imported, and a gate judges what `joulemark run` measured: no file tells the plan and the order "
+        "of its repeats. Measure both in one run."
+        for name in names
+    ]
 
 
 def unpaired(a: Entrant, b: Entrant, tasks: Sequence[str], history: History | None) -> str:
@@ -82,6 +96,7 @@ def asunder(run: Run, a: Entrant, b: Entrant) -> dict[str, set[int]]:
         if cell.status == "ok" and _side(cell) in sides:
             # Some meters take each model's idle power by itself, some moments after the invocation's own.
             known_at = cell.idle_window.began_at if cell.idle_window else cell.started_at
+            assert known_at is not None, "imported runs are not judged"
             began[cell.task, cell.repeat].add(bisect_right(starts, known_at))
     apart: dict[str, set[int]] = defaultdict(set)
     for (task, repeat), invocations in began.items():

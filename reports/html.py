@@ -21,7 +21,7 @@ from .findings import finding, grade_sentence, headline, interval_sentence, unfi
 from .flagged import flags_together
 from .flow import flow
 from .method import method
-from .plots import alt_text, caption, page_svg
+from .plots import alt_text, caption, has_points, page_svg
 from .progress import progress
 from .provenance import again, describe_run, machines, meters
 from .routingwords import RoutingText
@@ -30,7 +30,7 @@ from .scatter import Picture, latency_against_energy
 from .table import Columns, rank_text
 from .tasksplot import multiples
 from .views import ALL, View
-from .wording import draws_share, fixed, number, reach, safe
+from .wording import MISSING, counted, draws_share, fixed, number, reach, safe
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -74,6 +74,7 @@ def page(
         unfinished=unfinished_sentence(views[0]),
         grade=grade_sentence(views[0]),
         facts=_facts(views[0]),
+        told={section["grade"] for section in whole},
         whole=whole,
         tasks=tasks,
         most_rows=MOST_ROWS,
@@ -110,6 +111,7 @@ def templates(package: str, **filters: Callable[..., Any]) -> Environment:
 def _section(view: View, short: str, place: int, views: Sequence[View]) -> dict[str, Any]:
     columns, name = Columns(view), f"v{place}"
     pictured, few = view.task == ALL, first_rows(view)
+    drawn = pictured and has_points(view)
     shown = view if pictured else few
     return {
         "id": name,
@@ -121,7 +123,9 @@ def _section(view: View, short: str, place: int, views: Sequence[View]) -> dict[
         "grade": grade_sentence(view),
         "intervals": interval_sentence(view),
         "caveats": caveats(view, views[:place]),
-        "caption": caption(view) if pictured else "",
+        "caption": caption(view) if drawn else "",
+        "ranked": bool(view.ranked),
+        "elsewhere": [safe(name) for name in view.not_told],
         "judged": columns.judged,
         "quality_title": columns.quality_title,
         "mixed": view.mixed,
@@ -135,8 +139,8 @@ def _section(view: View, short: str, place: int, views: Sequence[View]) -> dict[
         "alike": too_alike(view, views) if pictured else "",
         "asides": _whole_asides(few) if pictured else all_asides(few),
         "computed": chosen(few),
-        "wide": Markup(page_svg(view, prefix=f"{name}w")) if pictured else "",  # noqa: S704
-        "narrow": Markup(page_svg(view, narrow=True, prefix=f"{name}n")) if pictured else "",  # noqa: S704
+        "wide": Markup(page_svg(view, prefix=f"{name}w")) if drawn else "",  # noqa: S704
+        "narrow": Markup(page_svg(view, narrow=True, prefix=f"{name}n")) if drawn else "",  # noqa: S704
         "alt": alt_text(view),
     }
 
@@ -168,8 +172,8 @@ def _line(view: View, row: Row, columns: Columns, bar: Bar | None) -> dict[str, 
         "params": "" if row.params is None else _short(row.params),
         "tokens": number(row.tokens_per_item),
         "latency": number(milliseconds),
-        "n_items": f"{row.items:,}",
-        "repeats": row.repeats,
+        "n_items": counted(row.items),
+        "repeats": MISSING if row.items is None else row.repeats,
         "kind": safe(f"{row.grade or 'no energy'}, {row.scope or 'no scope'}; {row.hardware}"),
         "unranked": row.rank is None and not view.mixed,
     }
@@ -202,9 +206,11 @@ def _facts(view: View) -> list[tuple[str, str]]:
     rows = view.rows
     counts = {row.repeats for row in rows}
     repeats = str(max(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
+    items = max((row.items for row in rows if row.items is not None), default=None)
+    asked = "" if items is None else f", {items:,} items"
     return [
         ("Entrants", f"{len(rows)}, {len(view.ranked)} ranked"),
-        ("Tasks", f"{len(view.tasks)}, {max(row.items for row in rows):,} items"),
+        ("Tasks", f"{len(view.tasks)}{asked}"),
         ("Repeats", repeats),
         ("Energy", view.grade or "none"),
     ]

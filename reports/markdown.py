@@ -15,7 +15,7 @@ _CODE = re.compile(r"`(joulemark [\w ./:=,+-]+)`")
 
 def md(text: str) -> str:
     """Text that Markdown and HTML leave as it is; an underscore inside a word is one already."""
-    text = " ".join(safe(text.replace("\n", " ")).split())
+    text = " ".join(safe(re.sub(r"[\n\u00a0]", " ", text)).split())
     # Every second part is a command, which Markdown leaves as it is between backticks.
     parts = _CODE.split(text)
     return "".join(f"`{part}`" if place % 2 else _escaped(part) for place, part in enumerate(parts))

@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .entrants import Entrant
 from .hypervolume import sentence
+from .names import LISTED
 from .views import View
+from .wording import few, joined
 
 __all__ = ["Section", "method", "method_of_board"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Section:
-    """A part of the method: a title (empty for the first), paragraphs, and formulas that follow the first of them."""
+    """A part of the method.
+
+    Attributes:
+        title: Empty for the first.
+        paragraphs: One at least.
+        formulas: They follow the first paragraph.
+        lists: Below the paragraphs: what each is about, and its points.
+    """
 
     title: str
     paragraphs: tuple[str, ...]
     formulas: tuple[str, ...] = ()
+    lists: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 def method(views: Sequence[View]) -> list[Section]:
@@ -27,7 +39,9 @@ def method(views: Sequence[View]) -> list[Section]:
     covers = next(filter(None, (sentence(view.covered) for view in views)), "")
     whole = [Section(title="The frontier as one number", paragraphs=(covers,))] if covers else []
     graded = any(row.levels for view in views for row in view.rows)
-    told = [_energy(idle), _intervals(_IN_A_REPORT), _comparisons(views)]
+    imported, own = _by_origin(views)
+    told = [_energy(idle, own=own if imported else None), *([_elsewhere(imported)] * bool(imported))]
+    told += [_intervals(_IN_A_REPORT), _comparisons(views)]
     return [*told, *whole, *([_DIFFICULTY] * graded), *([_MODELLED] * modelled)]
 
 
@@ -44,13 +58,59 @@ def _is_modelled(views: Sequence[View]) -> bool:
     return any(view.modelled_by == "CPU time" for view in views)
 
 
-def _energy(idle: str) -> Section:
+def _by_origin(views: Sequence[View]) -> tuple[dict[str, list[Entrant]], list[str]]:
+    """The entrants of each imported run by its name, and the names of the runs that Joulemark measured."""
+    imported: dict[str, list[Entrant]] = defaultdict(list)
+    own = set()
+    for entrant in (f.entrant for view in views for f in view.figures):
+        if entrant.imported is None:
+            own.add(entrant.run_name)
+        else:
+            imported[entrant.run_name].append(entrant)
+    return dict(sorted(imported.items())), sorted(own)
+
+
+def _elsewhere(imported: Mapping[str, Sequence[Entrant]]) -> Section:
+    """Of each imported run where its figures come from, and what nobody tells."""
+    return Section(
+        title="Results from elsewhere",
+        paragraphs=(
+            "These runs were read from files, and Joulemark saw nothing of them being measured. Which part of the work "
+            "their energy covers, and how far off it may be, is what the files say; what they do not say is in no "
+            "figure. Energy whose error nobody tells has no interval and ranks nothing.",
+        ),
+        lists=tuple((_lead(name, entrants), entrants[0].not_told) for name, entrants in imported.items()),
+    )
+
+
+def _lead(name: str, entrants: Sequence[Entrant]) -> str:
+    """What a run was read from, and what its joules are."""
+    joules = [(e, s) for e in entrants for s in e.samples.values() if s.energy_wh or s.uncounted]
+    kinds = sorted({f"{e.grade}, {e.scope}" for e, _ in joules})
+    unknown = any(s.rel_u_scale is None or s.uncounted for _, s in joules)
+    error = "; its error is not known" if unknown else ""
+    energy = f"Energy: {joined(kinds)}{error}." if kinds else "Energy: none."
+    more = " Not known:" if entrants[0].not_told else ""
+    return f"{name} was imported from {entrants[0].imported} {energy}{more}"
+
+
+def _energy(idle: str, own: Sequence[str] | None = None) -> Section:
+    """How energy was counted, and what the figures are.
+
+    Args:
+        idle: What net energy takes off.
+        own: The runs that this is true of; None: all.
+    """
+    whose = "" if own is None else f"In what Joulemark measured ({few(own, LISTED)}), energy"
+    windows = (
+        f"{whose or 'Energy'} is counted inside request windows only: building prompts, scoring answers and loading "
+        "models are outside. The same requests are asked again in loops until a window is long enough for the meter, "
+        f"after a warm-up. Gross energy holds the idle power; net energy takes off {idle}."
+    )
     return Section(
         title="",
         paragraphs=(
-            "Energy is counted inside request windows only: building prompts, scoring answers and loading models are "
-            "outside. The same requests are asked again in loops until a window is long enough for the meter, after a "
-            f"warm-up. Gross energy holds the idle power; net energy takes off {idle}.",
+            *([windows] if own is None or own else []),
             "Right answers per watt-hour are right answers beyond guessing: Q is 0 for a model that guesses, so that a "
             "cheap guesser earns nothing. Over several tasks, Q and E are the plain means of the tasks' values, E "
             "within each repeat. An entrant that lacks a task has no figure over all tasks. Time per item is the "

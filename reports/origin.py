@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from joulemark.harness.record import IMPORTED
+from collections.abc import Mapping
+from typing import Any
+
+from joulemark.harness.formats.found import OURS
+from joulemark.harness.record import IMPORTED, RunHeader
 from joulemark.harness.store import Run
 
-__all__ = ["imported_from", "is_imported"]
+from .wording import joined
+
+__all__ = ["files_of", "imported_at", "imported_from", "is_imported", "not_told"]
 
 
 def is_imported(run: Run) -> bool:
@@ -14,11 +20,42 @@ def is_imported(run: Run) -> bool:
 
 
 def imported_from(run: Run) -> str | None:
-    """The format of its files and what they do not say, as the end of a note; None where Joulemark measured it."""
-    if not is_imported(run):
-        return None
-    told = run.header.plan[IMPORTED]
-    told = told if isinstance(told, dict) else {}
-    missing = [str(sentence) for sentence in told.get("missing") or ()]
-    more = f" What is not known: {' '.join(missing)}" if missing else ""
-    return f"files of {told.get('format', 'another tool')}, and not measured by Joulemark.{more}"
+    """The format of its files, as the end of a note; None where Joulemark measured it."""
+    return f"{_where(_told(run.header))}." if is_imported(run) else None
+
+
+def not_told(run: Run) -> tuple[str, ...]:
+    """What the files that it was imported from do not say, a sentence each."""
+    return tuple(str(sentence) for sentence in _told(run.header).get("missing") or ())
+
+
+def files_of(header: RunHeader) -> tuple[str, ...]:
+    """Names of the files that it was imported from; none where Joulemark measured it."""
+    files = _told(header).get("files")
+    told = files if isinstance(files, list | tuple) else ()
+    return tuple(str(file["name"]) for file in told if isinstance(file, Mapping) and "name" in file)
+
+
+def imported_at(header: RunHeader) -> str | None:
+    """When it was imported, UTC, ISO 8601; None where it was not, or that is not told. It was measured before."""
+    at = _told(header).get("at")
+    return str(at) if at is not None else None
+
+
+def _told(header: RunHeader) -> Mapping[str, Any]:
+    told = header.plan.get(IMPORTED)
+    return told if isinstance(told, Mapping) else {}
+
+
+def _where(told: Mapping[str, Any]) -> str:
+    """The tools whose files these are; those of an export of ours that was read back are what it was made from."""
+    origins = [origin for origin in told.get("origins") or () if isinstance(origin, Mapping)]
+    others = sorted({str(origin.get("format")) for origin in origins} - {OURS})
+    runs = sorted({str(origin.get("run_id")) for origin in origins if origin.get("format") == OURS})
+    if not origins:
+        return f"files of {told.get('format', 'another tool')}, and not measured by Joulemark"
+    if not others:
+        return f"what Joulemark exported of {'run' if len(runs) == 1 else 'runs'} {joined(runs)}; nobody can check it"
+    mine = f", and of Joulemark's {'run' if len(runs) == 1 else 'runs'} {joined(runs)}" if runs else ""
+    which = "" if runs else ", and not measured by Joulemark"
+    return f"what Joulemark exported of files of {joined(others)}{mine}{which}"

@@ -26,7 +26,7 @@ from .wording import Unit, energy_unit, number, reach, safe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["alt_text", "caption", "page_svg", "picture", "saved", "style", "wrapped"]
+__all__ = ["alt_text", "caption", "has_points", "page_svg", "picture", "saved", "style", "wrapped"]
 
 _FILE = Layout(width=9.0, height=5.9, font=10.5, left=0.8, right=0.3, top=1.12, bottom=1.12)
 _WIDE = Layout(width=8.6, height=4.7, font=10.5, left=0.72, right=0.2, top=0.54, bottom=0.62)
@@ -66,6 +66,11 @@ def page_svg(view: View, *, narrow: bool = False, prefix: str = "p") -> str:
     for colour, variable in VARIABLES.items():
         rest = rest.replace(colour, f"var({variable})")
     return f"{head}>{rest}"
+
+
+def has_points(view: View) -> bool:
+    """Whether anything is in the picture but its axes."""
+    return bool(_drawn(view))
 
 
 def alt_text(view: View) -> str:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from joulemark.harness.plan import Plan
 from joulemark.harness.record import Accelerator, Machine, MeterInfo, RunHeader
 from joulemark.harness.store import Run, canonical_json
 
+from .entrants import gpus_in_words
+from .origin import files_of, imported_at, is_imported
 from .progress import Progress
-from .wording import number, safe
+from .wording import joined, number, safe
 
 __all__ = ["again", "describe_run", "machines", "meters"]
 
@@ -65,23 +68,83 @@ def again(runs: Sequence[Run]) -> list[str]:
 
 
 def describe_run(run: Run, far: Progress | None) -> dict[str, Any]:
-    """What a reader may ask about a run, and how far it is if it is unfinished (`progress`), as text by name."""
+    """What a reader may ask about a run, and how far it is if it is unfinished (`progress`), as text by name.
+
+    ``facts`` is all of it as pairs of a name and text, where several machines measured for each of them; ``software``
+    and ``idle`` are those of the first.
+    """
     header, done = run.header, [cell for cell in run.cells if cell.status == "ok"]
     windows = [cell.energy.window_s for cell in done if cell.energy and cell.energy.window_s is not None]
     loops = [cell.energy.loops for cell in done if cell.energy]
     failed = len(run.cells) - len(done)
-    return {
+    told = {
         "id": safe(header.run_id),
         "path": safe(str(run.path)),
         "created": safe(_created(header)),
         "seed": "not told" if header.seed is None else header.seed,
         "version": safe(header.joulemark_version),
-        "software": [(safe(name), safe(version)) for name, version in sorted(header.software.items())],
+        "software": _versions(header),
         "cells": _cells(len(done), failed, far),
         "windows": _range(windows, " s"),
         "loops": f"{min(loops)} to {max(loops)}" if len(set(loops)) > 1 else str(loops[0]) if loops else "no",
         "idle": _idle(header),
     }
+    return told | {"facts": _of_import(run, told) if is_imported(run) else _of_run(run, told)}
+
+
+def _of_run(run: Run, told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    several = len(run.parts) > 1
+    return [
+        ("Made", f"{told['created']} by Joulemark {told['version']}"),
+        ("Cells", told["cells"]),
+        *(_by_machine(run, "Cells", _finished) if several else ()),
+        ("Windows", f"{told['windows']}, {told['loops']} loops"),
+        *_by_machine(run, "Idle power", lambda part: _idle(part.header)),
+        *(_by_machine(run, "Meters", _meters_of) if several else ()),
+        ("Seed", str(told["seed"])),
+        *_by_machine(run, "Software", _software),
+    ]
+
+
+def _of_import(run: Run, told: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """What is told of a run that Joulemark did not measure; of windows and idle power nothing is but what is told."""
+    header = run.header
+    at = imported_at(header)
+    return [
+        ("Measured", safe(header.created_at or "not told")),
+        ("Imported", f"{f'{safe(at)} ' if at else ''}by Joulemark {told['version']}"),
+        ("Files", safe(", ".join(files_of(header))) or "not told"),
+        ("Results", f"{len(run.cells)}"),
+        ("Windows", told["windows"] if told["windows"] != "none" else "not told"),
+        *_by_machine(run, "Idle power", lambda p: "not told" if p.header.idle.before_w is None else _idle(p.header)),
+        *_by_machine(run, "Software", _software),
+    ]
+
+
+def _by_machine(run: Run, name: str, tell: Callable[[Run], str]) -> list[tuple[str, str]]:
+    """The same fact of each of its machines; those that are alike in it share one."""
+    told: dict[str, list[str]] = defaultdict(list)
+    for part in run.parts:
+        told[tell(part)].append(safe(part.header.machine.machine_id))
+    if len(told) == 1:
+        return [(name, text) for text in told]
+    return [(f"{name}, {joined(sorted(ids))}", text) for text, ids in told.items()]
+
+
+def _finished(part: Run) -> str:
+    return f"{sum(cell.status == 'ok' for cell in part.cells)} finished"
+
+
+def _meters_of(part: Run) -> str:
+    return safe(joined([f"{meter.id} ({meter.grade})" for meter in part.header.meters] or ["none"]))
+
+
+def _software(part: Run) -> str:
+    return ", ".join(f"{name} {version}" for name, version in _versions(part.header)) or "not told"
+
+
+def _versions(header: RunHeader) -> list[tuple[str, str]]:
+    return [(safe(name), safe(version)) for name, version in sorted(header.software.items())]
 
 
 def _cells(done: int, failed: int, far: Progress | None) -> str:
@@ -93,6 +156,8 @@ def _cells(done: int, failed: int, far: Progress | None) -> str:
 
 
 def _created(header: RunHeader) -> str:
+    if header.created_at is None:
+        return f"not told; imported {imported_at(header) or 'at a time that is not told either'}"
     if header.remetered_from is None:
         return header.created_at
     meters = ", ".join(str(meter) for meter in header.plan.get("meters") or ())
@@ -148,19 +213,30 @@ def _range(values: Sequence[float], unit: str) -> str:
 
 
 def _machine(machine: Machine) -> list[tuple[str, str]]:
-    accelerators = ", ".join(map(_accelerator, machine.accelerators)) or "none"
-    virtual = {True: "yes", False: "no", None: "unknown"}[machine.virtualised]
-    facts = [
-        ("Processor", f"{machine.cpu_model}, {machine.cpu_count or 'unknown'} threads"),
-        ("Accelerators", accelerators),
-        ("Memory", "unknown" if machine.memory_gb is None else f"{number(machine.memory_gb)} GB"),
-        ("System", f"{machine.os} {machine.kernel}"),
-        ("Virtual", virtual),
-        ("Frequency governor", machine.governor or "unknown"),
-        ("GPU driver", machine.driver or ("unknown" if machine.accelerators else "none")),
-    ]
-    return [(name, safe(value)) for name, value in facts]
+    """What is known of it; what is not is named at the end."""
+    threads = None if machine.cpu_count is None else f"{machine.cpu_count} threads"
+    facts = {
+        "Processor": ", ".join(filter(None, (_known(machine.cpu_model), threads))),
+        "Accelerators": ", ".join(_accelerators(machine)) or "none",
+        "Memory": machine.memory_gb and f"{number(machine.memory_gb)} GB",
+        "System": " ".join(filter(None, map(_known, (machine.os, machine.kernel)))),
+        "Virtual": None if machine.virtualised is None else "yes" if machine.virtualised else "no",
+        "Frequency governor": machine.governor,
+        "GPU driver": machine.driver or (None if machine.accelerators else "none"),
+    }
+    told = [(name, safe(value)) for name, value in facts.items() if value]
+    lacks = [name if name[:2] == "GP" else name.lower() for name, value in facts.items() if not value]
+    return [*told, ("Not told", joined(lacks))] if lacks else told
 
 
-def _accelerator(gpu: Accelerator) -> str:
-    return gpu.name if gpu.memory_gb is None else f"{gpu.name}, {number(gpu.memory_gb)} GB"
+def _known(text: str) -> str | None:
+    return None if text == "unknown" else text
+
+
+def _accelerators(machine: Machine) -> list[str]:
+    """Its GPUs with their memory, those that are alike together."""
+    return gpus_in_words(machine.model_copy(update={"accelerators": tuple(map(_with_memory, machine.accelerators))}))
+
+
+def _with_memory(gpu: Accelerator) -> Accelerator:
+    return gpu if gpu.memory_gb is None else gpu.model_copy(update={"name": f"{gpu.name}, {number(gpu.memory_gb)} GB"})

@@ -34,6 +34,7 @@ class Row(NamedTuple):
     ``phase_shares`` are parts of the gross energy; ``truncated`` is the share of answers that the token cap cut off,
     over the tasks that tell, and ``accuracy_finished`` the accuracy of the others, where all tasks tell. Peaks of
     memory are the largest of any cell.
+    ``items`` is None where nobody tells how many were asked, as files from elsewhere may not.
     ``levels`` holds ``quality``, its interval and ``items`` by level of difficulty, where every task of the view
     has that level. In views of a single task ``metric`` names what its quality is made of, and ``other_metrics`` holds
     its further metrics; the headline too, where that is no share of right answers and there is no quality. Over
@@ -91,7 +92,7 @@ class Row(NamedTuple):
     quality_minus_first: float | None = None
     quality_minus_first_low: float | None = None
     quality_minus_first_high: float | None = None
-    items: int = 0
+    items: int | None = None
     repeats: int = 0
     repeats_planned: int = 0
     tokens_per_item: float | None = None
@@ -275,7 +276,7 @@ def plain_row(f: Figures, label: str, short_label: str | None = None) -> Row:
         hardware=entrant.hardware,
         scope=entrant.scope,
         grade=entrant.grade,
-        items=sum(s.items for s in f.samples),
+        items=_sum([s.items for s in f.samples]),
         repeats=len(f.repeats) or min((s.repeats for s in f.samples), default=0),
         repeats_planned=entrant.planned,
         tokens_per_item=_mean([s.tokens_per_item for s in done]),
@@ -342,6 +343,12 @@ def _greatest(errors: Sequence[float | None]) -> float | None:
     """The largest; None where one is not known."""
     known = [error for error in errors if error is not None]
     return max(known, default=0.0) if len(known) == len(errors) else None
+
+
+def _sum(counts: Sequence[int | None]) -> int | None:
+    """Their sum; None where one is not known."""
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _most(values: Sequence[float | None]) -> float | None:

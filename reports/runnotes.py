@@ -18,11 +18,12 @@ def notes_on_runs(entrants: Sequence[Entrant], compared: Sequence[Entrant]) -> t
         entrants: Those of a view.
         compared: Those of them that are ranked among each other; none where unlike ones stand side by side.
     """
-    return _imported(entrants) + _remetered(entrants) + _same_answers(entrants) + _apart_in_time(compared)
+    told = _imported(entrants) + _remetered(entrants) + _same_answers(entrants)
+    return told + (_apart_in_time(compared) or _on_machines(compared) or _from_files(compared))
 
 
 def _imported(entrants: Sequence[Entrant]) -> tuple[str, ...]:
-    """A sentence or more for each run that Joulemark did not measure."""
+    """A sentence for each run that Joulemark did not measure."""
     told = {entrant.run_name: entrant.imported for entrant in entrants if entrant.imported is not None}
     return tuple(f"{name} was imported from {where}" for name, where in sorted(told.items()))
 
@@ -43,6 +44,27 @@ def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:
     return tuple(
         f"{new} holds the answers of {old}, metered anew: compare their energy; their quality is one and the same."
         for new, old in pairs
+    )
+
+
+def _from_files(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """What no interval holds, where entrants of one imported run are compared."""
+    if len(entrants) <= 1 or entrants[0].imported is None:
+        return ()
+    return (
+        "No file tells whether these entrants were measured together: what changed between them is in no interval.",
+    )
+
+
+def _on_machines(entrants: Sequence[Entrant]) -> tuple[str, ...]:
+    """What no interval holds, where several machines of one kind measured one run."""
+    names = sorted({entrant.machine.machine_id for entrant in entrants})
+    if len(names) <= 1:
+        return ()
+    told = f"{len(names)} machines of this kind" + (f" ({joined(names)})" if len(names) <= LISTED else "")
+    return (
+        f"Measured on {told}: between these the meters' own errors count, and what else differs between them is in no "
+        "interval. Entrants of one machine compare better.",
     )
 
 

@@ -12,7 +12,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from joulemark.harness.record import NO_ITEMS, Cell, Computed, Energy, Invocation
+from joulemark.harness.record import MEAN_ANSWER, NO_ITEMS, Cell, Computed, Energy, Invocation
 from joulemark.harness.store import canonical_json
 
 from .answers import Answered, Asked
@@ -67,7 +67,7 @@ class Sample:
         is_share: Whether every cell has an accuracy, so that the metric may be a share of right answers.
         headline: Its value by its name, where it is an accuracy.
         asked: The items that it was asked; none where only figures over all of them are known.
-        told_items: How many these were, as its cells say.
+        told_items: How many these were, as its cells say; None where they do not.
         scores: Mean score of each item over the repeats, 0..1.
         energy_wh: Gross watt-hours per 1,000 items, by repeat; empty where there is none.
         net_wh: Net watt-hours per 1,000 items, by repeat.
@@ -102,7 +102,7 @@ class Sample:
     is_share: bool
     headline: Mapping[str, float]
     asked: Asked
-    told_items: int
+    told_items: int | None
     scores: Floats
     energy_wh: Mapping[int, float]
     net_wh: Mapping[int, float]
@@ -142,8 +142,8 @@ class Sample:
         return next((name for name in (NO_ITEMS, NO_CHANCE) if name in self.flags), "no_quality")
 
     @property
-    def items(self) -> int:
-        """How many items it was asked."""
+    def items(self) -> int | None:
+        """How many items it was asked; None where nobody tells."""
         return len(self.docs) or self.told_items
 
     @property
@@ -180,7 +180,7 @@ def make_sample(task: str, cells: Sequence[Cell], items: Answered, invocations: 
         is_share=all(cell.accuracy is not None or cell.metric is None for cell in cells),
         headline=headline,
         asked=items.asked,
-        told_items=max(cell.n_items for cell in cells),
+        told_items=None if MEAN_ANSWER in flags else max(cell.n_items for cell in cells) or None,
         scores=items.scores,
         energy_wh={repeat: _wh_per_1k(cell, net=False) for repeat, cell in energies.items()},
         net_wh={repeat: _wh_per_1k(cell, net=True) for repeat, cell in clear.items()},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .drift import Drift
+from .entrants import gpus_in_words
 from .plots import saved, style, wrapped
 from .scene import FRONT, GRID, INK, MUTED, PAPER
 from .soak import Soak, Window
@@ -176,5 +177,4 @@ def _clear(axes: Axes, *, is_last: bool, unit: str) -> None:
 
 def _hardware(soak: Soak) -> str:
     machine = soak.run.header.machine
-    names = [accelerator.name for accelerator in machine.accelerators]
-    return safe(", ".join(dict.fromkeys(names)) or machine.cpu_model)
+    return safe(", ".join(gpus_in_words(machine)) or machine.cpu_model)

@@ -32,12 +32,14 @@ from .wording import (
     Unit,
     ascii_only,
     carbon_unit,
+    counted,
     decimals_for,
     energy_unit,
     fixed,
     number,
     rate_unit,
     safe,
+    shared_decimals,
     span,
 )
 
@@ -52,7 +54,6 @@ _ENDLESS = 1000
 _HEADING, _WORD, _WORDS = 13, 7, 12
 """Letters of a heading's line, at the least where it is narrow, and of a column of words."""
 _FEW = 8
-_FAR_APART = 300
 _STYLES = {"on": "bold green", "unclear": "yellow", "dominated": "dim", None: "dim"}
 
 
@@ -63,9 +64,9 @@ class Columns:
         self.energy: Unit = energy_unit(row.energy_wh_per_1k for row in view.rows)
         self.rate: Unit = rate_unit(row.correct_per_wh for row in view.rows)
         rates = [row.correct_per_wh * self.rate.factor for row in view.rows if row.correct_per_wh]
-        self._rate_decimals = _decimals(rates, 2, 2 if self.rate.factor == 1 else 3)
+        self._rate_decimals = shared_decimals(rates, 2, 2 if self.rate.factor == 1 else 3)
         energies = [row.energy_wh_per_1k * self.energy.factor for row in view.rows if row.energy_wh_per_1k]
-        self._energy_decimals = _decimals(energies, 3, 3)
+        self._energy_decimals = shared_decimals(energies, 3, 3)
         self._metric = view.metric
         self.judged = not view.unscored
         """Whether there are columns for right answers per Wh and the frontier: not where there is no quality."""
@@ -120,12 +121,6 @@ class Columns:
         return fixed(value * unit.factor, own), limits
 
 
-def _decimals(values: Sequence[float], most: int, digits: int) -> int | None:
-    """So many that the least value has its digits; None, each its own, where values differ too much to share any."""
-    least, largest = min(values, default=1.0), max(values, default=1.0)
-    return min(most, decimals_for(least, digits)) if largest < _FAR_APART * least else None
-
-
 def rank_text(row: Row) -> str:
     """A rank with its range where that is wider: ``2 (1-3)``."""
     if row.rank is None:
@@ -161,6 +156,11 @@ def print_views(
         again = told.intersection(general + notes) - {""}
         more = ["All else as under the table above."] if again else []
         _print_list(console, [*(text for text in notes if text not in told), *more], plain)
+        for name, sentences in view.not_told.items():
+            if (lead := f"Not known of {safe(name)}:") not in told:
+                _print_list(console, [lead], plain)
+                _print_list(console, [*map(safe, sentences)], plain, depth=4)
+            told.add(lead)
         told |= {lacking, *general, *notes}
 
 
@@ -172,11 +172,12 @@ def _below(view: View, *, short: bool) -> list[Aside]:
     return [aside for aside in small if aside and aside != left_out]
 
 
-def _print_list(console: Console, sentences: Sequence[str], plain: Callable[[str], str]) -> None:
+def _print_list(console: Console, sentences: Sequence[str], plain: Callable[[str], str], depth: int = 2) -> None:
+    """Print sentences as points, so many letters from the left."""
     for sentence in sentences:
-        lines = Text(plain(sentence), style="dim").wrap(console, console.width - 4)
+        lines = Text(plain(sentence), style="dim").wrap(console, console.width - depth - 2)
         for place, line in enumerate(lines):
-            console.print(Text("    " if place else "  - ", style="dim") + line)
+            console.print(Text(" " * depth + ("  " if place else "- "), style="dim") + line)
 
 
 def _title(view: View) -> str:
@@ -351,7 +352,7 @@ def _more(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
     milliseconds = [None if row.wall_s_per_item is None else 1000 * row.wall_s_per_item for row in rows]
     return [
         ("Accuracy", [fixed(row.accuracy, 3) for row in rows]),
-        ("Items", [f"{row.items:,}" for row in rows]),
+        ("Items", [counted(row.items) for row in rows]),
         ("Repeats", [str(row.repeats) for row in rows]),
         ("Tokens", [number(row.tokens_per_item) for row in rows]),
         ("ms per item", [number(value) for value in milliseconds]),

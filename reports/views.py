@@ -115,6 +115,12 @@ class View:
         told = {flag for row in self.rows for flag in row.flags}
         return {task: why for task in self.tasks for why in WHY_NO_QUALITY if f"{why}:{task}" in told}
 
+    @cached_property
+    def not_told(self) -> dict[str, tuple[str, ...]]:
+        """What the files of its imported runs do not say, by the run's name."""
+        entrants = [f.entrant for f in self.figures]
+        return {e.run_name: e.not_told for e in sorted(entrants, key=lambda e: e.run_name) if e.not_told}
+
     @property
     def modelled_by(self) -> str | None:
         """What modelled joules follow: CPU time, by our own meter, or another's power model; None for measured ones."""

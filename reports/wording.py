@@ -13,6 +13,7 @@ __all__ = [
     "Unit",
     "ascii_only",
     "carbon_unit",
+    "counted",
     "decimals_for",
     "draws_percent",
     "draws_share",
@@ -26,12 +27,14 @@ __all__ = [
     "rate_unit",
     "safe",
     "share",
+    "shared_decimals",
     "span",
     "times",
     "unit_for",
 ]
 
 DASH, TIMES, MINUS, PLUS_MINUS, MISSING = "\u2013", "\u00d7", "\u2212", "\u00b1", "\u2013"
+_FAR_APART = 300
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,17 @@ def number(value: float | None, digits: int = 3) -> str:
 def fixed(value: float | None, decimals: int = 1) -> str:
     """A number with so many decimals; none is a negative zero."""
     return MISSING if value is None else f"{round(value, decimals) + 0.0:,.{decimals}f}".replace("-", MINUS)
+
+
+def shared_decimals(values: Sequence[float], most: int, digits: int) -> int | None:
+    """So many that the least value has its digits; None, each its own, where values differ too much to share any."""
+    least, largest = min(values, default=1.0), max(values, default=1.0)
+    return min(most, decimals_for(least, digits)) if largest < _FAR_APART * least else None
+
+
+def counted(many: int | None) -> str:
+    """A count, its thousands apart."""
+    return MISSING if many is None else f"{many:,}"
 
 
 def span(low: float | None, high: float | None, decimals: int | None = None, digits: int = 3) -> str:

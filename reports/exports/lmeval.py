@@ -48,7 +48,7 @@ def as_lmeval(run: Run, entrant: str | None = None) -> bytes:
         "versions": {task: _version(cell.task_version) for task, cell in first.items()},
         "n-shot": {task: cell.setting["num_fewshot"] for task, cell in first.items() if _shots(cell)},
         "higher_is_better": {t: {c.metric: True} for t, c in first.items() if c.metric and _is_share(told, t)},
-        "n-samples": {task: _asked(cell) for task, cell in first.items()},
+        "n-samples": {task: _asked(told, cell) for task, cell in first.items()},
         "config": _how(next(iter(first.values()))),
         "git_hash": None,
         "date": _epoch(run.header.created_at),
@@ -75,10 +75,10 @@ def samples_of(run: Run, entrant: str | None = None) -> dict[str, bytes]:
         cells = [cell for cell in told.cells if cell.task == task and cell.cell_id in items]
         if not cells:
             continue
-        texts = next(filter(None, (run.samples(cell.cell_id) for cell in cells)), [])
+        whose, texts = next(((cell, own) for cell in cells if (own := run.samples(cell.cell_id))), (cells[0], []))
         asked = {text["doc_id"]: text for text in texts}
         rows = [(cell.repeat, _by_doc(items[cell.cell_id])) for cell in cells]
-        lines = [_sample(asked.get(doc, first), cells[0], rows) for doc, first in rows[0][1].items()]
+        lines = [_sample(asked.get(doc, first), whose, rows) for doc, first in rows[0][1].items()]
         content = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in lines)
         files[_file_of(task, files)] = content.encode()
     return files
@@ -89,7 +89,11 @@ def _scores(told: Told, cell: Cell) -> dict[str, Any]:
     sample = told.entrant.samples[cell.task]
     values = {**sample.headline, **sample.other_metrics}
     error = _standard_error(told, cell.task)
-    scores: dict[str, Any] = {"name": cell.task, "alias": cell.task, "sample_len": cell.n_items}
+    scores: dict[str, Any] = {
+        "name": cell.task,
+        "alias": cell.task,
+        "sample_len": told.entrant.samples[cell.task].items,
+    }
     for metric, value in values.items():
         scores[_key(metric)] = value
         scores[_key(metric, "_stderr")] = error if metric == sample.metric and error is not None else "N/A"
@@ -136,10 +140,10 @@ def _shots(cell: Cell) -> bool:
     return isinstance(cell.setting.get("num_fewshot"), int)
 
 
-def _asked(cell: Cell) -> dict[str, int | None]:
-    """How many questions the task has, where there was no limit, and how many were asked."""
-    all_of_them = cell.setting.get("limit", 0) is None
-    return {"original": cell.n_items if all_of_them else None, "effective": cell.n_items}
+def _asked(told: Told, cell: Cell) -> dict[str, int | None]:
+    """How many questions the task has, where there was no limit, and how many were asked; None where nobody tells."""
+    asked = told.entrant.samples[cell.task].items
+    return {"original": asked if cell.setting.get("limit", 0) is None else None, "effective": asked}
 
 
 def _how(cell: Cell) -> dict[str, Any]:
@@ -168,9 +172,10 @@ def _seconds(told: Told) -> str | None:
     return str(math.fsum(known)) if len(known) == len(told.cells) else None
 
 
-def _epoch(text: str) -> float | None:
+def _epoch(text: str | None) -> float | None:
+    """Seconds since 1970; None where the time of measurement is not known."""
     try:
-        return datetime.fromisoformat(text).timestamp()
+        return datetime.fromisoformat(text).timestamp() if text else None
     except (ValueError, OverflowError):
         return None
 
@@ -182,10 +187,11 @@ def _sample(
 
     Args:
         told: What a run keeps of the texts; or an item, where it keeps none.
-        cell: One of the cells.
+        cell: The cell whose texts these are, or else any.
         rows: Each repeat's number, and its items by document.
     """
     doc_id = told["doc_id"]
+    kept = {"kept": {"repeat": cell.repeat, "task": told["task"]}} if "task" in told else {}
     return {
         "doc_id": doc_id,
         "doc": None,
@@ -194,7 +200,7 @@ def _sample(
         "metrics": [cell.metric] if cell.metric else [],
         "doc_hash": told["doc_hash"],
         **({cell.metric: told["score"]} if cell.metric else {}),
-        BLOCK: {"items": [{"repeat": repeat, **own[doc_id]} for repeat, own in rows if doc_id in own]},
+        BLOCK: kept | {"items": [{"repeat": repeat, **own[doc_id]} for repeat, own in rows if doc_id in own]},
     }
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from joulemark.harness.formats.found import Origin
 from joulemark.harness.formats.ownblock import BLOCK_SCHEMA, CELL_KEYS
-from joulemark.harness.record import IMPORTED, NO_ITEMS, Cell, Station
+from joulemark.harness.record import IMPORTED, NO_ITEMS, Cell, RunHeader, Station
 from joulemark.harness.store import Run
 
 from ..findings import grade_sentence
@@ -40,7 +41,7 @@ def block_of(told: Told) -> dict[str, Any]:
         "joulemark_version": header.joulemark_version,
         "run_id": header.run_id,
         "created_at": header.created_at,
-        "imported": entrant.imported,
+        "imported": _origins(header),
         "label": told.label,
         "setting": dict(entrant.setting),
         "hardware": entrant.hardware,
@@ -53,6 +54,14 @@ def block_of(told: Told) -> dict[str, Any]:
         "stations": [_station(told.run, entrant.machine.machine_id).model_dump(mode="json")],
         "cells": [_cell(cell) for cell in told.cells],
     }
+
+
+def _origins(header: RunHeader) -> list[dict[str, Any]] | None:
+    """Where the run was imported from, not by way of which export of ours; None where Joulemark measured it."""
+    if IMPORTED not in header.plan:
+        return None
+    told = Origin.model_validate(header.plan[IMPORTED])
+    return [origin.model_dump(mode="json", exclude_defaults=True) for origin in told.origins or (told,)]
 
 
 def figures_of(row: Row) -> dict[str, Any]:

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from joulemark.harness.store import Run
 
+from ..asides import metric_in_words
 from ..findings import carbon_sentence, grade_sentence
 from ..flags import flags_of, in_words
 from ..markdown import md, md_row
 from ..rows import Row
 from ..views import ALL
-from ..wording import MISSING, Unit, decimals_for, energy_unit, fixed, joined, number, rate_unit, safe, span
+from ..wording import (
+    MISSING,
+    Unit,
+    decimals_for,
+    energy_unit,
+    fixed,
+    joined,
+    number,
+    rate_unit,
+    safe,
+    shared_decimals,
+    span,
+)
 from .told import Told, one_told
 
 __all__ = ["as_model_card"]
@@ -20,6 +34,12 @@ __all__ = ["as_model_card"]
 _TASK = "text-generation"
 _DIGITS = 6
 """Of a figure in the block: more than any meter is good for, and fewer than a computer writes."""
+_WHOLE_WH = "energy_wh"
+"""The metric of what has energy, and nobody knows of how many answers."""
+_PATH = re.compile(r"(~\w*|\.{1,2}|[A-Za-z]:)?[\\/]")
+"""What a name begins with that is a path of some machine's; ``maker/model`` is none."""
+_FOLDERS = re.compile(r"(?<![^\s=('\",;\[])(?:~\w*|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s=,()'\";]*[\\/])?(?=[^\\/\s])")
+"""The folders of a path within a text."""
 
 
 def as_model_card(run: Run, entrant: str | None = None) -> bytes:
@@ -32,7 +52,7 @@ def as_model_card(run: Run, entrant: str | None = None) -> bytes:
     import yaml
 
     told = one_told(run, entrant)
-    known: dict[str, Any] = {"model-index": [{"name": safe(told.label), "results": list(_results(told))}]}
+    known: dict[str, Any] = {"model-index": [{"name": _public(told, told.label), "results": list(_results(told))}]}
     if carbon := _carbon(told):
         known["co2_eq_emissions"] = carbon
     head = yaml.safe_dump(known, sort_keys=False, allow_unicode=True, width=10_000)
@@ -67,11 +87,12 @@ def _metrics(told: Told, task: str, row: Row) -> Iterator[dict[str, Any]]:
     if row.quality is not None:
         interval = _interval(row.quality_low, row.quality_high)
         yield _metric("quality", row.quality, "Quality in points: 0 is guessing, 100 is perfect", interval)
-    how = {"grade": row.grade, "scope": row.scope, "hardware": safe(row.hardware), "repeats": row.repeats}
+    repeats = {"repeats": row.repeats} if _repeats(told, row) else {}
+    how = {"grade": row.grade, "scope": row.scope, "hardware": safe(row.hardware), **repeats}
     if row.energy_wh_per_1k is not None:
         interval = _interval(row.energy_wh_per_1k_low, row.energy_wh_per_1k_high)
         name = f"Energy, Wh per 1,000 answers ({row.grade}, {row.scope})"
-        yield _metric("energy_wh_per_1k", row.energy_wh_per_1k, name, interval | how | _of_cells(told, task))
+        yield _metric("energy_wh_per_1k", row.energy_wh_per_1k, name, interval | how | _of_cells(told, task, row))
     if row.correct_per_wh is not None:
         interval = _interval(row.correct_per_wh_low, row.correct_per_wh_high)
         name = f"Right answers beyond guessing per Wh ({row.grade}, {row.scope})"
@@ -87,8 +108,25 @@ def _interval(low: float | None, high: float | None) -> dict[str, Any]:
     return {} if low is None or high is None else {"low_95": _short(low), "high_95": _short(high)}
 
 
-def _of_cells(told: Told, task: str) -> dict[str, Any]:
-    """Seconds of the windows, all repeats of a task together; empty where one is not known."""
+def _public(told: Told, text: str) -> str:
+    """Text for anyone to read: of a path, which may name a home folder, its last part alone."""
+    for name in (told.entrant.model, *map(str, told.entrant.setting.values())):
+        if _PATH.match(name):
+            text = text.replace(name, re.split(r"[\\/]", name.rstrip("\\/"))[-1] or "folder")
+    return safe(_FOLDERS.sub("", text))
+
+
+def _repeats(told: Told, row: Row) -> str:
+    """How often all was measured; empty where nobody tells: a file from elsewhere may have the mean of many."""
+    if told.entrant.imported is not None and row.repeats <= 1:
+        return ""
+    return f"{row.repeats} {'repeat' if row.repeats == 1 else 'repeats'}"
+
+
+def _of_cells(told: Told, task: str, row: Row) -> dict[str, Any]:
+    """Seconds of the windows, all repeats of a task together; empty where one is not known, or whose it is."""
+    if row.items is None:
+        return {}
     windows = [cell.energy.window_s for cell in told.cells if cell.energy and task in (cell.task, ALL)]
     known = [seconds for seconds in windows if seconds is not None]
     return {"window_s": _short(sum(known))} if known and len(known) == len(windows) else {}
@@ -116,14 +154,25 @@ def _section(told: Told) -> str:
     parts = ["## Quality and energy", md(_introduction(told)), _table(told), md(_energy_told(told)), _intervals(told)]
     parts += [md(carbon_sentence(told.views[ALL]))] if told.whole.carbon_g_per_1k is not None else []
     flags = in_words(sorted({flag for row in (told.whole, *told.tasks.values()) for flag in flags_of(row)}))
-    parts += ["\n".join(f"- {md(words)}" for words in flags)] if flags else []
+    parts += [_bullets(flags)] if flags else []
+    if unknown := told.entrant.not_told:
+        parts += [
+            "What the files that it was imported from do not say:",
+            _bullets([_public(told, each) for each in unknown]),
+        ]
     return "\n\n".join(filter(None, parts))
+
+
+def _bullets(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {md(words)}" for words in sentences)
 
 
 def _energy_told(told: Told) -> str:
     """How the joules were obtained, and how far off they may be."""
-    views = [view for view in told.views.values() if view.rows[0].energy_wh_per_1k is not None]
-    return grade_sentence(views[0]) if views else "Energy: none was measured."
+    known = [view for view in told.views.values() if view.rows[0].energy_wh_per_1k is not None]
+    known += [view for view in told.views.values() if _WHOLE_WH in view.rows[0].other_metrics]
+    none = "told" if told.entrant.imported else "measured"
+    return grade_sentence(known[0]) if known else f"Energy: none was {none}."
 
 
 def _intervals(told: Told) -> str:
@@ -133,7 +182,9 @@ def _intervals(told: Told) -> str:
     if any(row.energy_wh_per_1k_low is not None for row in rows):
         return "Intervals are 95 %, and those of energy hold the meter's error."
     if any(row.energy_wh_per_1k is not None for row in rows):
-        why = ": one repeat" if max(row.repeats for row in rows) == 1 else ""
+        unknown = all(row.rel_u is None for row in rows if row.energy_wh_per_1k is not None)
+        single = ": one repeat" if max(row.repeats for row in rows) == 1 else ""
+        why = ": its error is not known" if unknown else single
         return f"{'Intervals are 95 %; energy has none' if quality else 'Energy has no interval'}{why}."
     return "Intervals are 95 %." if quality else ""
 
@@ -141,10 +192,11 @@ def _intervals(told: Told) -> str:
 def _introduction(told: Told) -> str:
     row, tasks = told.whole, len(told.tasks)
     version, imported = safe(told.run.header.joulemark_version), told.entrant.imported
-    by = f"From {imported.rstrip('.')}. It ran" if imported else f"Measured by Joulemark {version}"
+    by = f"Imported from {safe(imported)} It ran" if imported else f"Measured by Joulemark {version}"
     on = f"{by} on {safe(row.hardware)}"
-    asked = f"{tasks} {'task' if tasks == 1 else 'tasks'}, {row.repeats} {'repeat' if row.repeats == 1 else 'repeats'}"
-    setting = [f"{safe(key)}={safe(str(value))}" for key, value in told.entrant.setting.items() if value is not None]
+    asked = ", ".join(filter(None, (f"{tasks} {'task' if tasks == 1 else 'tasks'}", _repeats(told, row))))
+    known = {key: value for key, value in told.entrant.setting.items() if value is not None}
+    setting = [_public(told, f"{key}={value}") for key, value in known.items()]
     return f"{on}: {asked}; {joined(setting)}." if setting else f"{on}: {asked}."
 
 
@@ -157,11 +209,20 @@ def _table(told: Told) -> str:
     columns = {
         "Score": [_score(row) for row in rows.values()],
         "Quality, points": [_points(row) for row in rows.values()],
-        f"{energy.name} per 1,000 answers": [_energy(row, energy) for row in rows.values()],
-        per_wh: [_rate(row, rate) for row in rows.values()],
+        f"{energy.name} per 1,000 answers": _scaled(
+            energy,
+            rows.values(),
+            lambda row: (row.energy_wh_per_1k, row.energy_wh_per_1k_low, row.energy_wh_per_1k_high),
+        ),
+        per_wh: _scaled(
+            rate, rows.values(), lambda row: (row.correct_per_wh, row.correct_per_wh_low, row.correct_per_wh_high)
+        ),
+        metric_in_words(_WHOLE_WH): [number(row.other_metrics.get(_WHOLE_WH)) for row in rows.values()],
     }
     known = {name: cells for name, cells in columns.items() if set(cells) != {MISSING}}
     names = [md(task) if task != ALL else f"**{_title(told, task)}**" for task in rows]
+    if not known:
+        return ""
     lines = [md_row(["Task", *known]), "|---|" + "--:|" * len(known)]
     return "\n".join([*lines, *map(md_row, zip(names, *known.values(), strict=True))])
 
@@ -169,7 +230,9 @@ def _table(told: Told) -> str:
 def _score(row: Row) -> str:
     """The task's own metric; over several tasks there is none."""
     value = row.other_metrics.get(row.metric or "", row.accuracy)
-    return f"{number(value)} {md(row.metric)}" if row.metric and value is not None else MISSING
+    if row.metric is None or value is None:
+        return MISSING
+    return f"{fixed(value, 3) if abs(value) <= 1 else number(value)} {md(row.metric)}"
 
 
 def _points(row: Row) -> str:
@@ -177,18 +240,20 @@ def _points(row: Row) -> str:
     return fixed(row.quality) + (f" ({limits})" if limits else "")
 
 
-def _energy(row: Row, unit: Unit) -> str:
-    return _scaled(row.energy_wh_per_1k, row.energy_wh_per_1k_low, row.energy_wh_per_1k_high, unit)
+_Ends = tuple[float | None, float | None, float | None]
 
 
-def _rate(row: Row, unit: Unit) -> str:
-    return _scaled(row.correct_per_wh, row.correct_per_wh_low, row.correct_per_wh_high, unit)
+def _scaled(unit: Unit, rows: Iterable[Row], of: Callable[[Row], _Ends]) -> list[str]:
+    """A column of figures with their intervals, in a unit, with the decimals that its least one needs."""
+    told = [of(row) for row in rows]
+    known = [value * unit.factor for value, _, _ in told if value]
+    shared = shared_decimals(known, 3, 3)
+    return [_with_interval(*ends, unit, shared) for ends in told]
 
 
-def _scaled(value: float | None, low: float | None, high: float | None, unit: Unit) -> str:
+def _with_interval(value: float | None, low: float | None, high: float | None, unit: Unit, decimals: int | None) -> str:
     if value is None:
         return MISSING
-    if low is None or high is None:
-        return number(value * unit.factor)
-    decimals = decimals_for(value * unit.factor)
-    return f"{fixed(value * unit.factor, decimals)} ({span(low * unit.factor, high * unit.factor, decimals)})"
+    own = decimals_for(value * unit.factor) if decimals is None else decimals
+    limits = "" if low is None or high is None else f" ({span(low * unit.factor, high * unit.factor, own)})"
+    return fixed(value * unit.factor, own) + limits

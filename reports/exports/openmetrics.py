@@ -95,7 +95,13 @@ def _families(gauge: _Gauge, rows: Sequence[tuple[dict[str, str], Row]]) -> Iter
 
 
 def _samples(field: str, rows: Sequence[tuple[dict[str, str], Row]]) -> list[tuple[dict[str, str], float]]:
-    return [(labels, getattr(row, field)) for labels, row in rows if getattr(row, field) is not None]
+    return [(labels, value) for labels, row in rows if (value := _figure(row, field)) is not None]
+
+
+def _figure(row: Row, field: str) -> float | None:
+    """A figure of a row; how often all questions were asked nobody knows who does not know how many they are."""
+    value: float | None = None if field == "repeats" and row.items is None else getattr(row, field)
+    return value
 
 
 def _family(
@@ -127,6 +133,8 @@ def _run_info(run: Run) -> Iterator[str]:
     machines = {machine.machine_id: machine for machine in (header.machine, *(s.machine for s in header.stations))}
     told = [({"machine_id": name, "cpu_model": own.cpu_model, "os": own.os}, 1) for name, own in machines.items()]
     yield from _family("machine", "", "Where it was measured.", told, "info")
+    if header.created_at is None:
+        return
     try:
         began = datetime.fromisoformat(header.created_at).timestamp()
     except (ValueError, OverflowError):

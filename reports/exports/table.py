@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from joulemark.harness.record import Cell, Record
+from joulemark.harness.record import IMPORTED, MEAN_ANSWER, Cell, Record
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import Incomparable, UsageError
 
@@ -33,6 +33,8 @@ _NAMES = {
 """What the figures of a cell's part are called as columns."""
 _WITH_UNIT = {"domains": "domains_j", "truncated": "truncated_share"}
 _LEFT_OUT = ("schema_", "setting")
+_COUNTS = ("n_items", "loops")
+"""What is made up where a file tells a mean answer alone."""
 _LARGEST = 2**63 - 1
 """Beyond, a setting is text."""
 
@@ -127,7 +129,13 @@ def _row(cell: Cell) -> dict[str, Any]:
             row |= {_column(name, own): told for own, told in (value or {}).items()}
         elif name not in _LEFT_OUT:
             row[_WITH_UNIT.get(name, name)] = "; ".join(value) if name == "flags" else value
-    return row | {f"setting_{key}": value for key, value in cell.setting.items()}
+    not_told = dict.fromkeys(_COUNTS) if _is_uncounted(cell) else {}
+    return row | not_told | {f"setting_{key}": value for key, value in cell.setting.items()}
+
+
+def _is_uncounted(cell: Cell) -> bool:
+    """Whether nobody tells how many questions it is of, as imported files may not."""
+    return MEAN_ANSWER in cell.flags or (IMPORTED in cell.flags and not cell.n_items)
 
 
 def _column(part: str, name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from joulemark.harness.record import Cell
+from joulemark.harness.record import IMPORTED, Cell
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 
@@ -117,7 +117,7 @@ def cells_of(run: Run, entrant: Entrant) -> tuple[Cell, ...]:
         cell
         for cell in run.cells
         if cell.status == "ok"
-        and cell.n_items
+        and (cell.n_items or IMPORTED in cell.flags)
         and (cell.model, cell.machine_id) == (entrant.model, entrant.machine.machine_id)
         and _computed_by(cell.setting) == _computed_by(entrant.setting)
         and what_is_asked(cell) == asked.get(cell.task)

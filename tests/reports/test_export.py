@@ -107,3 +107,11 @@ def test_a_folder_is_no_file_to_write(make_run: Callable[..., Run], tmp_path: Pa
     done = CliRunner().invoke(export, ["csv", str(make_run().path), "-o", str(tmp_path)])
     assert done.exit_code == 2
     assert "is a directory" in done.output
+
+
+def test_the_formats_are_listed_with_a_line_each_and_named_in_help() -> None:
+    lines = CliRunner().invoke(export, ["--list"]).stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(FORMATS)
+    assert all(len(line.split()) > 3 for line in lines)
+    told = CliRunner().invoke(export, ["--help"]).stdout
+    assert all(f"\n  {form} " in told for form in FORMATS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lm_eval.loggers import EvaluationTracker
@@ -19,11 +20,15 @@ from joulemark.harness.formats.found import Found
 from joulemark.harness.formats.lmeval import read
 from joulemark.harness.formats.ownblock import BLOCK, CELL_KEYS, items_of, read_block
 from joulemark.harness.importing import import_files
-from joulemark.harness.record import IMPORTED, ITEM_COLUMNS, Cell
+from joulemark.harness.record import IMPORTED, ITEM_COLUMNS, Carbon, Cell
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import UsageError
+from joulemark.reports.compare import compare
+from joulemark.reports.entrants import gather
 from joulemark.reports.exports.lmeval import as_lmeval, samples_of
 from joulemark.reports.exports.told import one_told
+from joulemark.reports.gatecommands import gate
+from joulemark.reports.gatehistory import read_history
 from joulemark.reports.views import make_views
 
 WRITTEN_BY_LM_EVAL = {
@@ -177,25 +182,72 @@ def test_samples_give_back_the_items_of_every_repeat(make_run: Callable[..., Run
 def test_what_was_exported_and_imported_is_exported_alike(
     make_run: Callable[..., Run], tmp_path: Path, keep_items: bool
 ) -> None:
-    """But for what says that it was imported; without its items there are no intervals of quality."""
-    run = make_run()
+    """But for what says that it was imported; without its items there are no intervals of quality, and no texts."""
+    run = telling_carbon(with_samples(make_run()))
     files = written(run, tmp_path / "once", samples=keep_items)
     import_files("lm-eval", files, tmp_path / "imported")
     back = read_run(tmp_path / "imported")
+    assert (back.header.carbon, back.header.created_at) == (run.header.carbon, run.header.created_at)
     again = written(back, tmp_path / "again", samples=keep_items)
     first, second = (lasting(json.loads(names[0].read_bytes()), figures=keep_items) for names in (files, again))
     assert second == first
     if keep_items:
         assert [name.read_bytes() for name in again[1:]] == [name.read_bytes() for name in files[1:]]
+        texts = [back.samples(cell.cell_id) for cell in back.cells]
+        first_of = {cell.task: cell.cell_id for cell in reversed(one_told(run, "dense-60k").cells)}
+        assert [own for own in texts if own] == [run.samples(first_of[task]) for task in ("dates", "units")]
     import_files("lm-eval", again, tmp_path / "twice")
     assert same(read(again), read(files))
     assert [cell.energy for cell in read_run(tmp_path / "twice").cells] == [cell.energy for cell in back.cells]
 
 
-def written(run: Run, folder: Path, *, samples: bool) -> list[Path]:
+def test_exports_of_two_models_become_one_run_and_a_gate_does_not_judge_it(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    run = make_run()
+    files = [written(run, tmp_path / name, samples=True, entrant=name) for name in ("dense-60k", "dense-240k")]
+    import_files("lm-eval", [file for own in files for file in own], tmp_path / "back")
+    back = read_run(tmp_path / "back")
+    assert {cell.model for cell in back.cells} == {"dense-60k", "dense-240k"}
+    assert len(back.items()) == 2 * 2 * 3 * 120
+    assert back.header.plan["imported"]["origins"] == [{"format": "joulemark", "run_id": "run-1"}]
+    [note, *_] = make_views([back])[0].notes
+    assert note == "back was imported from what Joulemark exported of run run-1; nobody can check it."
+    assert not compare(*gather([back]), task="dates").one_sitting
+    sides = ["--baseline", f"{back.path}:dense-60k", "--candidate", f"{back.path}:dense-240k", "--json"]
+    told = CliRunner().invoke(gate, sides, standalone_mode=False)
+    [reason] = json.loads(told.stdout)["reasons"]
+    assert (told.return_value, "back was imported, and a gate judges what `joulemark run` measured" in reason) == (
+        4,
+        True,
+    )
+    with pytest.raises(UsageError, match="was imported, and a history is of what was measured here"):
+        read_history([back.path])
+
+
+def test_files_that_take_a_kilowatt_hour_for_different_things_leave_carbon_out(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    runs = [telling_carbon(make_run(name), grams) for name, grams in (("one", 50.0), ("other", 400.0))]
+    files = [written(run, tmp_path / f"of-{run.path.name}", samples=False)[0] for run in runs]
+    found = import_files("lm-eval", files, tmp_path / "back")
+    back = read_run(tmp_path / "back")
+    assert back.header.carbon is None
+    assert {cell.energy and cell.energy.carbon_g for cell in back.cells} == {None}
+    assert any("so there is none in the run" in sentence for sentence in found.missing)
+
+
+def telling_carbon(run: Run, grams: float = 50.0) -> Run:
+    """The run with what a kilowatt-hour stands for."""
+    header = run.header.model_copy(update={"carbon": Carbon(g_per_kwh=grams, source="somebody", year=2025)})
+    (run.path / "run.json").write_text(header.model_dump_json(by_alias=True), encoding="utf-8")
+    return read_run(run.path)
+
+
+def written(run: Run, folder: Path, *, samples: bool, entrant: str = "dense-60k") -> list[Path]:
     """The files of an export, results first."""
     folder.mkdir()
-    contents = {"results.json": as_lmeval(run, "dense-60k")} | (samples_of(run, "dense-60k") if samples else {})
+    contents = {"results.json": as_lmeval(run, entrant)} | (samples_of(run, entrant) if samples else {})
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     return [folder / name for name in contents]
@@ -222,7 +274,8 @@ def same(one: Found, other: Found) -> bool:
     return (
         all((a is b is None) or (a is not None and a.equals(b)) for a, b in items)
         and [replace(a, items=None) for a, _ in pairs] == [replace(b, items=None) for _, b in pairs]
-        and (one.stations, one.created_at) == (other.stations, other.created_at)
+        and (one.stations, one.created_at, one.origins, one.carbon)
+        == (other.stations, other.created_at, other.origins, other.carbon)
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from huggingface_hub import ModelCard
 
+from joulemark.harness.importing import import_files
 from joulemark.harness.record import Carbon, Cell
 from joulemark.harness.store import Run, read_run
 from joulemark.reports.exports.modelcard import as_model_card
@@ -98,3 +99,39 @@ def test_no_name_can_break_out_of_the_block_or_the_table(make_run: Callable[...,
     assert "<script>" not in below
     rows = [line for line in below.splitlines() if line.startswith("|")]
     assert {line.count("|") for line in rows} == {6}
+
+
+def test_no_card_names_a_folder_of_somebodys_machine(make_run: Callable[..., Run]) -> None:
+    def change(cell: Cell) -> Cell:
+        setting = cell.setting | {"tokenizer": "/home/jo hn/tok", "peft": "~/mine/lora-8", "revision": "ours/v2"}
+        return cell.model_copy(update={"model": "/home/jo hn/models/tiny-llama/", "setting": setting})
+
+    text = as_model_card(make_run(models={"mine": (0.7, 0.001, 1)}, change=change)).decode()
+    assert "name: tiny-llama\n" in text
+    assert "peft=lora-8" in text
+    assert "revision=ours/v2" in text, "a maker is no folder"
+    assert not any(secret in text for secret in ("home", "jo hn/", "mine/"))
+
+
+def test_energy_of_unknown_error_is_called_that_and_not_one_repeat(
+    make_run: Callable[..., Run], tmp_path: Path
+) -> None:
+    files = Path(__file__).parents[1] / "formats" / "data" / "mlenergy" / "lm-arena-chat.json"
+    import_files("ml-energy", [files], tmp_path / "theirs")
+    run = read_run(tmp_path / "theirs")
+    text = as_model_card(run, "made/moe-30b").decode()
+    assert "Energy has no interval: its error is not known." in text
+    assert "repeat" not in text
+    assert "2 x B200" in text
+    assert "- Which machine of its kind measured is not told" in text
+    assert "one repeat" in as_model_card(make_run(repeats=1), "dense-60k").decode()
+
+
+def test_figures_of_a_column_have_the_same_decimals(make_run: Callable[..., Run]) -> None:
+    poor = {"mine": (0.0, 0.001, 1)}
+    for run in (make_run("poor", models=poor), make_run("one", models=poor, repeats=1)):
+        rows = [line.split("|")[2:] for line in as_model_card(run).decode().splitlines() if line.startswith("| ")][1:]
+        for column in zip(*rows, strict=True):
+            figures = [cell.split()[0] for cell in column if cell.strip()[:1].isdigit()]
+            assert len({len(figure.partition(".")[2]) for figure in figures}) <= 1, figures
+        assert rows[0][0].split()[0] == "0.000"

@@ -14,6 +14,7 @@ from joulemark.reports.caveats import caveats
 from joulemark.reports.clauses import workload_factor
 from joulemark.reports.findings import finding, grade_sentence, headline, interval_sentence
 from joulemark.reports.flags import _OF_TASKS, _WORDS
+from joulemark.reports.markdown import md
 from joulemark.reports.names import broken, pieces
 from joulemark.reports.table import Columns, print_views
 from joulemark.reports.views import View, make_views
@@ -344,3 +345,7 @@ def test_a_floor_inside_an_interval_is_told(demo_run: Run) -> None:
 def test_every_flag_is_explained_on_the_page_of_results() -> None:
     told = (Path(__file__).parents[2] / "docs" / "results.md").read_text(encoding="utf-8")
     assert all(f"`{flag}" in told for flag in [*_WORDS, *_OF_TASKS])
+
+
+def test_a_space_that_does_not_break_is_a_space_in_markdown() -> None:
+    assert md("11\u00a0% of\nall\u202e") == "11 % of all\ufffd"
