@@ -94,11 +94,12 @@ def other_metrics(view: View) -> Aside | None:
     names = sorted({name for row in view.rows for name in row.other_metrics} - {view.metric})
     if not names:
         return None
+    telling = [row for row in view.rows if row.other_metrics.keys() & {*names}]
     return Aside(
         title="Further metrics",
         note="",
         heads=tuple(metric_in_words(name) for name in names),
-        lines=_lines(view, [_metric(view, name) for name in names]),
+        lines=_lines(view, [_metric(view, name) for name in names], telling),
     )
 
 
@@ -250,12 +251,14 @@ def _items(rows: Sequence[Row]) -> str:
 def _metric(view: View, name: str) -> Callable[[Row], str]:
     """How the values of a metric are written: all alike, since 0.8 of a metric up to 100 is no share."""
     values = [row.other_metrics[name] for row in view.rows if name in row.other_metrics]
-    is_share = len(view.tasks) == 1 and all(0 <= value <= 1 for value in values) and not name.endswith(_UNITS)
-    write = share if is_share else number
+    is_share = all(0 <= value <= 1 for value in values) and not name.endswith(_UNITS)
+    of_one_task = share if is_share else number
+    write = of_one_task if len(view.tasks) == 1 else partial(fixed, decimals=3) if is_share else number
     return lambda row: write(row.other_metrics.get(name))
 
 
 def metric_in_words(name: str) -> str:
-    """A metric's name for a heading."""
-    words = safe(_WORDS.get(name, name.replace("_", " ")))
-    return words[:1].upper() + words[1:]
+    """A metric's name for a heading, after its task's where several tasks have it."""
+    task, colon, own = name.rpartition(": ")
+    words = safe(_WORDS.get(own, own.replace("_", " ")))
+    return f"{safe(task)}: {words}" if colon else words[:1].upper() + words[1:]

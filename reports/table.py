@@ -54,6 +54,8 @@ _ENDLESS = 1000
 _HEADING, _WORD, _WORDS = 13, 7, 12
 """Letters of a heading's line, at the least where it is narrow, and of a column of words."""
 _FEW = 8
+_WIDEST = 5
+"""Figures that stand side by side in a small table."""
 _STYLES = {"on": "bold green", "unclear": "yellow", "dominated": "dim", None: "dim"}
 
 
@@ -325,11 +327,16 @@ class _Name:
 
 
 def _print_aside(console: Console, aside: Aside, plain: Callable[[str], str]) -> None:
+    first, heads, lines = "Model", aside.heads, aside.lines
+    if len(heads) > max(_WIDEST, len(lines)):
+        # A line a figure, and a column a model, which are fewer.
+        turned = zip(*(cells for _, cells in lines), strict=True)
+        first, heads, lines = "", tuple(label for label, _ in lines), tuple(zip(heads, turned, strict=True))
     table = _empty_table()
-    table.add_column("Model", min_width=8, max_width=40)
-    for head in aside.heads:
+    table.add_column(first, min_width=8, max_width=40)
+    for head in heads:
         table.add_column(Text(plain(head)), justify="right", max_width=24, overflow="fold")
-    for label, cells in aside.lines:
+    for label, cells in lines:
         table.add_row(_Name(plain(label)), *(Text(plain(text)) for text in cells))
     console.print()
     console.print(Text(plain(". ".join(part for part in (aside.title, aside.note) if part)), style="dim"))

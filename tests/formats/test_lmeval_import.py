@@ -5,6 +5,7 @@ import math
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lmfiles import STAMP, write_emissions, write_lmeval
@@ -14,6 +15,7 @@ from joulemark.harness.formats.lmeval import read
 from joulemark.harness.importing import import_files
 from joulemark.harness.store import read_run
 from joulemark.meters.errors import UsageError
+from joulemark.reports.commands import rank
 from joulemark.reports.views import make_views
 
 MIXED = {"sums": [True] * 30 + [False] * 10, "counts": [True] * 5 + [False] * 15}
@@ -247,3 +249,13 @@ def test_whatever_is_in_a_file_it_is_imported_and_ranked_or_refused_in_one_line(
     for row in (row for view in make_views([run]) for row in view.rows):
         assert row.rank is None
         assert row.quality is None or math.isfinite(row.quality)
+
+
+def test_scores_of_many_tasks_are_told_a_line_each(tmp_path: Path) -> None:
+    right = {f"task_{place}": [True] * (place + 1) + [False] * 9 for place in range(7)}
+    # Without samples there is no quality, and so each task's own score is what is told.
+    import_files("lm-eval", [write_lmeval(tmp_path / "theirs", right, samples=False)], tmp_path / "run")
+    told = CliRunner().invoke(rank, [str(tmp_path / "run")]).output
+    assert [line.split() for line in told.splitlines() if line.startswith("task_")] == [
+        [f"{task}:", "acc", f"{sum(own) / len(own):.3f}"] for task, own in right.items()
+    ]
