@@ -2,13 +2,13 @@
 
 A model stays on one machine, with all its cells: figures of two machines are never averaged into one. On each machine
 one station measures at a time, which holds all CPUs and GPUs that Ray has there, and the machine's own resource against
-a second driver.
+a second driver; where nothing but GPUs is measured, one for each GPU.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -16,10 +16,12 @@ from typing import Any
 
 from joulemark.meters.errors import JoulemarkError, MeasuringFailed, MeterLost, UsageError
 
-from .course import Course, RunResult
-from .measuring import Progress, interruptible, new_run_id, refuse_changed, stated_carbon
+from .cells import failed_cell
+from .course import Course, Look, RunResult
+from .homes import Homes
+from .measuring import Progress, interruptible, new_run_id, now, refuse_changed, stated_carbon
 from .plan import Plan
-from .posts import ClusterLost, Post, Posts
+from .posts import Post, Posts
 from .record import Cell, RunHeader, Station
 from .schedule import CellPlan
 from .session import specs_of
@@ -30,6 +32,8 @@ __all__ = ["AGAIN", "measure_on_cluster", "resume_on_cluster"]
 
 _LOST = ("its process", "no process could be started")
 """How the errors begin of cells whose model's process was lost: they are tried once more."""
+_MOST_LOST = 3
+"""Stations that a model may cost before it fails as a whole."""
 AGAIN = "measured_again"
 """Flag of a cell whose first measurement was lost with the process or the machine that made it."""
 
@@ -42,7 +46,7 @@ def measure_on_cluster(plan: Plan, out: Path, progress: Progress) -> RunResult:
         MeasuringFailed: As `run.measure`.
     """
     refuse_used(out)
-    with Posts(plan, stated_carbon(plan), new_run_id(), {}, (), progress.say) as posts:
+    with Posts(plan, stated_carbon(plan), new_run_id(), {}, {}, progress.say) as posts:
         described = posts.get_ready()
         with RunWriter(out) as writer:
             return _ClusterRun(writer, progress, posts, None, {}).run(described)
@@ -55,31 +59,17 @@ def resume_on_cluster(plan: Plan, header: RunHeader, before: Run, writer: RunWri
         UsageError, MeasuringFailed: As `measure_on_cluster`.
     """
     known = {cell.cell_id: cell for cell in before.cells}
-    if _Look(writer, known).finds_all(plan):
+    left = Look(writer, known).find_left(plan, specs_of(plan))
+    if not left:
         progress.say("Every cell is measured already; nothing is left to do.")
         return RunResult(writer.path, None)
-    nodes = {cell.node for cell in before.cells if cell.node}
-    with Posts(plan, header.carbon, header.run_id, _stations(header), nodes, progress.say) as posts:
+    places = {(cell.node, cell.machine_id) for cell in before.cells if cell.node and cell.model in left}
+    nodes = Counter(node for node, _ in places if node)
+    with (
+        interruptible(writer.path),
+        Posts(plan, header.carbon, header.run_id, _stations(header), nodes, progress.say) as posts,
+    ):
         return _ClusterRun(writer, progress, posts, header, known).run(posts.get_ready())
-
-
-@dataclass
-class _Look(Course):
-    """Looks whether anything is left to measure, before any machine is waited for."""
-
-    writer: RunWriter
-    known: dict[str, Cell]
-    progress: Progress = field(default_factory=Progress)
-    failed: list[tuple[CellPlan, Cell]] = field(default_factory=list)
-
-    def finds_all(self, plan: Plan) -> bool:
-        """Whether all cells are there, and those of a model from one machine."""
-        places = {(cell.model, cell.machine_id) for cell in self.known.values()}
-        return len(places) == len({model for model, _ in places}) and self.follow(plan, specs_of(plan)) is None
-
-    def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
-        """Measures none."""
-        return None if all(map(self.is_fine, cells)) else "some are left"
 
 
 @dataclass
@@ -87,11 +77,12 @@ class _ClusterRun(Course):
     """The driver's side.
 
     Attributes:
-        home: The station that measures a model, by the model's name.
         every: All cells that this invocation has to see to, in the order of measuring.
         fine: Ids of those that are measured, or failed, where they are to be.
         again: Ids of those whose measurement was lost.
         lost: How often that was, of those that are not stored yet.
+        cost: Stations that were lost while they measured a model.
+        stranded: Why models are not measured any more.
     """
 
     writer: RunWriter
@@ -101,19 +92,21 @@ class _ClusterRun(Course):
     known: dict[str, Cell]
     tried: int = 0
     failed: list[tuple[CellPlan, Cell]] = field(default_factory=list)
-    home: dict[str, Post] = field(default_factory=dict)
     every: list[CellPlan] = field(default_factory=list)
     fine: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
     lost: Counter[str] = field(default_factory=Counter)
+    cost: Counter[str] = field(default_factory=Counter)
+    stranded: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.homes = Homes(self.posts)
 
     def run(self, described: Sequence[Described]) -> RunResult:
         """Measure what is left, on the machines that are there."""
         with interruptible(self.writer.path):
             plan = self._write_header(described)
-            specs = specs_of(plan)
-            self._deal([spec.name for spec in specs])
-            problem = self.follow(plan, specs)
+            problem = self.follow(plan, specs_of(plan))
             self._end_all()
         self.writer.compact()
         return RunResult(self.writer.path, problem or self.what_failed())
@@ -121,7 +114,7 @@ class _ClusterRun(Course):
     def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
         """Measure those of these cells that are not there yet, all stations side by side."""
         self.every += cells
-        self._note_fine(cells)
+        self._deal()
         done = sum(cell.cell_id in self.fine for cell in cells)
         if done == len(cells):
             return None
@@ -132,15 +125,12 @@ class _ClusterRun(Course):
             while self.posts.busy:
                 for post, parcel in self.posts.finished():
                     self._take(post, parcel)
-                for post in [post for post in self.posts.able if post.stuck]:
-                    self._move(post, "other work holds what Ray has there")
-        except ClusterLost as problem:
-            self._keep_what_is_under_way()
-            return f"{problem}. {self.how_to_resume()}"
+                for post, why in self.posts.overdue():
+                    self._move(post, why)
         except Exception:
             self._keep_what_is_under_way()
             raise
-        return None
+        return f"{'; '.join(self.stranded)}. {self.how_to_resume()}" if self.stranded else None
 
     def _write_header(self, described: Sequence[Described]) -> Plan:
         """Begin the run, or go on with it on these machines; its plan, with groups of tasks taken apart."""
@@ -162,40 +152,28 @@ class _ClusterRun(Course):
         self.header = self.header.at(first, every if others else ())
         self.writer.write_header(self.header)
 
-    def _deal(self, models: Sequence[str]) -> None:
-        """Give each model a station: where its cells are already, or else in turn."""
-        measured: dict[str, dict[str, int]] = {}
-        for cell in self.known.values():
-            own = measured.setdefault(cell.model, {})
-            own[cell.machine_id] = own.get(cell.machine_id, 0) + (cell.status == "ok")
-        for model in models:
-            there = measured.get(model, {})
-            post = self._find_home(model, there)
-            if there and not there.get(post.machine_id):
-                self.again |= {cell.cell_id for cell in self.known.values() if cell.model == model}
-                self.progress.say(
-                    f"{model} is measured from the start on {post.name}: the machine that began it is not here."
-                )
-        self.progress.say("\n".join(self._who_measures_what(models)))
-
-    def _find_home(self, model: str, there: Mapping[str, int]) -> Post:
-        able = self.posts.fit_for(model)
-        loads = Counter(home.name for home in self.home.values())
-        self.home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.name], post.node))
-        return self.home[model]
-
-    def _who_measures_what(self, models: Sequence[str]) -> Iterable[str]:
-        for post in self.posts.able:
-            own = [model for model in models if self.home[model] is post]
-            yield f"{post.name} measures {', '.join(own) or 'nothing, and stands by'}."
-
-    def _note_fine(self, cells: Iterable[CellPlan]) -> None:
-        """What need not be measured: it is there, and from the machine that has the model now."""
-        for plan in cells:
-            cell = self.known.get(plan.cell_id)
-            here = cell is not None and cell.machine_id == self.home[plan.spec.name].machine_id
-            if here and self.is_fine(plan):
-                self.fine.add(plan.cell_id)
+    def _deal(self) -> None:
+        """Give each model that is not finished a station; what others measured of it counts no more."""
+        dealt = False
+        for model in dict.fromkeys(cell.spec.name for cell in self.every):
+            cells = [cell for cell in self.every if cell.spec.name == model]
+            measured = [cell for cell in self.known.values() if cell.model == model and cell.status == "ok"]
+            there, home = Counter(cell.machine_id for cell in measured), self.homes.of(model)
+            if home is None and len(there) <= 1 and all(map(self.is_fine, cells)):
+                self.fine |= {cell.cell_id for cell in cells}
+                continue
+            if home is None:
+                home, dealt = self.homes.find(model, there), True
+                if there and home.machine_id not in there:
+                    self.progress.say(
+                        f"{model} is measured from the start on {home.name}: the machine that began it is not here."
+                    )
+            self.again |= {cell.cell_id for cell in measured if cell.machine_id != home.machine_id}
+            here = {cell.cell_id for cell in self.known.values() if cell.machine_id == home.machine_id}
+            self.fine -= {cell.cell_id for cell in cells}
+            self.fine |= {cell.cell_id for cell in cells if cell.cell_id in here and self.is_fine(cell)}
+        if dealt:
+            self.progress.say("\n".join(self.homes.told()))
 
     def _go_on(self, post: Post) -> None:
         """Give a station its next piece of work, if there is any."""
@@ -207,12 +185,18 @@ class _ClusterRun(Course):
             post.begin(todo)
             return
         self.tried += 1
-        cell_id, before = todo[0].cell_id, self.known.get(todo[0].cell_id)
         self.progress.cell(todo[0])
-        post.measure(todo[0], 1 + (before.attempt if before else 0) + self.lost[cell_id])
+        post.measure(todo[0], self._attempt(todo[0]))
+
+    def _attempt(self, plan: CellPlan) -> int:
+        before = self.known.get(plan.cell_id)
+        return 1 + (before.attempt if before else 0) + self.lost[plan.cell_id]
 
     def _left_for(self, post: Post) -> list[CellPlan]:
-        return [cell for cell in self.every if self.home[cell.spec.name] is post and cell.cell_id not in self.fine]
+        return [cell for cell in self.every if self._is_left(cell) and self.homes.of(cell.spec.name) is post]
+
+    def _is_left(self, plan: CellPlan) -> bool:
+        return plan.cell_id not in self.fine
 
     def _say_what_is_waited_for(self, post: Post) -> None:
         """Of a station that has measured all its cells, while others have not."""
@@ -226,25 +210,33 @@ class _ClusterRun(Course):
 
         Raises:
             UsageError: A station says that something cannot be measured anywhere.
-            ClusterLost: No other machine is left.
         """
         if isinstance(parcel, MeasuringFailed | MeterLost):
+            self._count_loss(post)
             self._move(post, str(parcel).rstrip("."))
-            return
-        if isinstance(parcel, JoulemarkError):
+        elif isinstance(parcel, JoulemarkError):
             raise parcel
-        if isinstance(parcel, Described):
-            post.told = parcel
+        elif isinstance(parcel, Described):
+            self._welcome(post, parcel)
             self._go_on(post)
-            return
-        if parcel is None:
+        elif parcel is None:
             self._make_good(post)
-            return
-        self._keep(post, parcel)
-        if parcel.lost:
-            self._move(post, parcel.lost)
         else:
-            self._go_on(post)
+            self._keep(post, parcel)
+            if parcel.lost:
+                self._move(post, parcel.lost)
+            else:
+                self._go_on(post)
+
+    def _welcome(self, post: Post, told: Described) -> None:
+        """A station that was started again is ready; of its machine's GPUs it may have another one now."""
+        assert self.header is not None
+        post.told = told
+        if post.machine_id not in _stations(self.header):
+            self._note(told.header.station)
+        _refuse_other(told, self.header)
+        for model in self.homes.models_of(post):
+            self._begin_anew(model, post)
 
     def _keep(self, post: Post, parcel: Parcel) -> None:
         for sentence in parcel.said:
@@ -252,6 +244,7 @@ class _ClusterRun(Course):
         for cell_id, text in parcel.logs.items():
             self.writer.keep_log(cell_id, text)
         if parcel.stored:
+            post.starts = 1
             self._store(post, parcel)
         self._note(parcel.station)
 
@@ -261,7 +254,7 @@ class _ClusterRun(Course):
             for post, parcel in self.posts.finished():
                 if isinstance(parcel, Parcel):
                     self._keep(post, parcel)
-            for post in [post for post in self.posts.able if post.stuck]:
+            for post, _ in self.posts.overdue():
                 self.posts.give_up(post)
 
     def _store(self, post: Post, parcel: Parcel) -> None:
@@ -284,6 +277,10 @@ class _ClusterRun(Course):
         if (cell.error or "").startswith(_LOST) and plan.cell_id not in self.again:
             self.again.add(plan.cell_id)
             return
+        self._finish(plan)
+
+    def _finish(self, plan: CellPlan) -> None:
+        cell = self.known[plan.cell_id]
         self.fine.add(plan.cell_id)
         self.failed = [(other, lost) for other, lost in self.failed if other.cell_id != plan.cell_id]
         self.progress.done(plan, cell)
@@ -292,28 +289,62 @@ class _ClusterRun(Course):
 
     def _make_good(self, post: Post) -> None:
         """A station's process was lost: start it anew where its machine is still there, or move its models."""
-        if post.cell is not None:
-            self.again.add(post.cell.cell_id)
-            self.lost[post.cell.cell_id] += 1
-        if post.start_again():
+        self._count_loss(post)
+        if not post.lives():
+            self._move(post, "the cluster lost it")
+        elif post.start_again():
             self.progress.say(f"{post.name}: its process was lost; it is started again.")
         else:
-            self._move(post, "the cluster lost it")
+            self._move(post, f"its process was lost {post.starts} times")
+
+    def _count_loss(self, post: Post) -> None:
+        """The cell that a lost station was at is tried again, unless its model has cost too many of them."""
+        if post.cell is None:
+            return
+        model = post.cell.spec.name
+        self.again.add(post.cell.cell_id)
+        self.lost[post.cell.cell_id] += 1
+        self.cost[model] += 1
+        if self.cost[model] >= _MOST_LOST:
+            self._fail(post, model, f"{self.cost[model]} processes were lost in measuring this model")
+
+    def _fail(self, post: Post, model: str, reason: str) -> None:
+        """Store what is left of a model as failed."""
+        assert self.header is not None
+        post.starts = 1
+        header = self.header.at(post.described.header.station)
+        for plan in [cell for cell in self.every if cell.spec.name == model and self._is_left(cell)]:
+            facts: dict[str, Any] = {"attempt": max(1, self._attempt(plan) - 1), "started_at": now(), "duration_s": 0.0}
+            cell = failed_cell(header=header, plan=plan, cooled_s=None, reason=reason, log=None, **facts)
+            self.known[plan.cell_id] = self.writer.append(cell.model_copy(update={"node": post.node}))
+            self._finish(plan)
 
     def _move(self, post: Post, why: str) -> None:
-        """Measure a lost station's models elsewhere, all their cells: no figure is of two machines."""
+        """Measure a lost station's models elsewhere, all their cells; those that are finished stay as they are."""
         self.posts.give_up(post)
-        for model in [name for name, home in self.home.items() if home is post]:
+        for model in self.homes.take_from(post):
+            if not any(cell.spec.name == model and self._is_left(cell) for cell in self.every):
+                continue
             if not self.posts.fit_for(model, needed=False):
-                raise ClusterLost(f"{post.name}: {why}, and no other machine may measure {model}")
-            new = self._find_home(model, {})
+                self.stranded.append(f"{post.name}: {why}, and no other machine may measure {model}")
+                continue
+            new = self.homes.find(model, {})
             self.progress.say(f"{post.name}: {why}; {new.name} measures {model}.")
-            own = [cell.cell_id for cell in self.every if cell.spec.name == model]
-            if new.machine_id != post.machine_id:
-                self.again |= {cell_id for cell_id in own if cell_id in self.fine}
-                self.fine -= set(own)
+            self._begin_anew(model, new)
             if not new.working:
                 self._go_on(new)
+
+    def _begin_anew(self, model: str, post: Post) -> None:
+        """What another machine measured of a model counts no more, unless that is all of it: a figure is of one."""
+        own = [cell for cell in self.every if cell.spec.name == model]
+        if any(map(self._is_left, own)):
+            other = {
+                cell.cell_id
+                for cell in own
+                if cell.cell_id in self.fine and self.known[cell.cell_id].machine_id != post.machine_id
+            }
+            self.again |= other
+            self.fine -= other
 
     def _end_all(self) -> None:
         """The idle power after measuring, on every machine that measured."""

@@ -211,11 +211,13 @@ def run(
 
 
 def _foresee(plan: Plan, out: Path | None, as_json: bool) -> None:
-    from .dryrun import foresee, in_words
+    from .dryrun import foresee, foresee_on_cluster, in_words
     from .run import get_ready
 
-    session, _ = get_ready(plan, out, lambda text: click.echo(text, err=True))
-    told = foresee(session)
+    def say(text: str) -> None:
+        click.echo(text, err=True)
+
+    told = foresee_on_cluster(plan, say) if plan.on_cluster else foresee(get_ready(plan, out, say)[0])
     if as_json:
         _print_json(told)
     else:

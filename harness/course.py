@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .measuring import Progress
@@ -16,7 +17,7 @@ from .record import Cell
 from .schedule import CellPlan, schedule
 from .store import RunWriter, resume_command
 
-__all__ = ["Course", "RunResult"]
+__all__ = ["Course", "Look", "RunResult"]
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,30 @@ class Course(ABC):
     def how_to_resume(self) -> str:
         """What is kept, and how the rest is measured."""
         return f"What was measured is kept; `{resume_command(self.writer.path)}` measures what is missing."
+
+
+@dataclass
+class Look(Course):
+    """Looks what is left to measure, and measures nothing."""
+
+    writer: RunWriter
+    known: dict[str, Cell]
+    progress: Progress = field(default_factory=Progress)
+    failed: list[tuple[CellPlan, Cell]] = field(default_factory=list)
+    left: set[str] = field(default_factory=set)
+
+    def find_left(self, plan: Plan, specs: Sequence[ModelSpec]) -> set[str]:
+        """The models that are not finished: a cell is not there, or they have cells of two machines."""
+        places = {(cell.model, cell.machine_id) for cell in self.known.values() if cell.status == "ok"}
+        self.left = {model for model, many in Counter(model for model, _ in places).items() if many > 1}
+        self.follow(plan, specs)
+        # How often one is measured where energies are to be known so well, the others decide as well.
+        return {spec.name for spec in specs} if self.left and plan.precision else self.left
+
+    def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
+        """Says whether any of these is left."""
+        self.left |= {cell.spec.name for cell in cells if not self.is_fine(cell)}
+        return "some are left" if self.left else None
 
 
 def _looks(plan: Plan) -> Iterable[int]:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from joulemark.meters.totals import min_window_s
 
+from .measuring import new_run_id, stated_carbon
+from .models import ModelSpec
+from .plan import Plan
 from .precision import looks
 from .schedule import schedule, settings
-from .session import Session, meter_infos
+from .session import Session, meter_infos, specs_of
 
-__all__ = ["foresee", "in_words"]
+__all__ = ["foresee", "foresee_on_cluster", "in_words"]
 
 
 def foresee(session: Session) -> dict[str, Any]:
@@ -42,21 +46,71 @@ def foresee(session: Session) -> dict[str, Any]:
     }
 
 
+def foresee_on_cluster(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    """The same of a plan for a cluster: ``stations`` says who would measure what, by which meters.
+
+    What else depends on a machine is the first one's, but for ``least_s``, which is that of whoever takes longest.
+
+    Raises:
+        UsageError, MeasuringFailed: As `measure_on_cluster`.
+    """
+    from .homes import Homes
+    from .posts import Posts
+
+    with Posts(plan, stated_carbon(plan), new_run_id(), {}, {}, say) as posts:
+        first, *_ = posts.get_ready()
+        homes, specs = Homes(posts), specs_of(first.plan)
+        for spec in specs:
+            homes.find(spec.name, {})
+        stations = [
+            _share(post.described.foreseen, [spec for spec in specs if homes.of(spec.name) is post])
+            | {"name": post.name}
+            for post in posts.able
+        ]
+    return first.foreseen | {"least_s": max(own["least_s"] for own in stations), "stations": stations}
+
+
+def _share(told: dict[str, Any], specs: Sequence[ModelSpec]) -> dict[str, Any]:
+    """What a station has to measure of a plan."""
+    names = {spec.name for spec in specs}
+    entrants = sum(each["model"] in names for each in told["entrants"])
+    cells = told["cells"] * entrants // len(told["entrants"])
+    idle_s = told["least_s"] - told["cells"] * told["window_s"]
+    own = {name: told[name] for name in ("grade", "scope", "meters", "window_s")}
+    least_s = cells * told["window_s"] + idle_s if cells else 0
+    return {"models": [spec.name for spec in specs], "cells": cells, **own, "least_s": least_s}
+
+
 def in_words(told: dict[str, Any]) -> list[str]:
     """The same as lines of text."""
-    plan, meters = told["plan"], ", ".join(meter["id"] for meter in told["meters"])
+    plan = told["plan"]
     again = f", more until {100 * plan['precision']:.2g} % is reached" if plan["precision"] else ""
-    least_s = told["least_s"]
-    least = f"{least_s:.0f} s" if least_s < 120 else f"{least_s / 60:.0f} min"
+    stations = told.get("stations")
     return [
         f"{_count(told['cells'], 'cell')}: {_count(len(told['entrants']), 'entrant')} x "
         f"{_count(len(told['tasks']), 'task')} x {_count(told['repeats'], 'repeat')}{again}, {plan['order']}.",
-        f"Energy: {told['grade']} ({meters}), scope {told['scope']}; windows of at least {told['window_s']:.3g} s.",
-        f"Windows take {least} at least; loading, warming up and longer questions come on top.",
+        *(map(_station, stations) if stations else [f"Energy: {_by(told)}."]),
+        f"Windows take {_least(told['least_s'])} at least; loading, warming up and longer questions come on top.",
         f"Tasks: {', '.join(told['tasks'])}.",
         "Entrants:",
         *(f"  {each['model']}  {_settings(each['setting'])}" for each in told["entrants"]),
     ]
+
+
+def _by(told: dict[str, Any]) -> str:
+    meters = ", ".join(meter["id"] for meter in told["meters"])
+    return f"{told['grade']} ({meters}), scope {told['scope']}; windows of at least {told['window_s']:.3g} s"
+
+
+def _station(told: dict[str, Any]) -> str:
+    if not told["models"]:
+        return f"{told['name']} stands by."
+    least = f"{_count(told['cells'], 'cell')}, {_least(told['least_s'])} at least"
+    return f"{told['name']} measures {', '.join(told['models'])}: {least}. Energy: {_by(told)}."
+
+
+def _least(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 120 else f"{seconds / 60:.0f} min"
 
 
 def _count(number: int, thing: str) -> str:

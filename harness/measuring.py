@@ -51,6 +51,7 @@ __all__ = [
     "interruptible",
     "make_header",
     "new_run_id",
+    "now",
     "refuse_changed",
     "stated_carbon",
 ]
@@ -225,7 +226,7 @@ class Measuring:
         """Measure and store one cell; also says why no further cell can be measured, if so."""
         self.progress.cell(plan)
         began = time.monotonic()
-        facts: dict[str, Any] = {"attempt": attempt, "started_at": _now(), "header": self.header, "plan": plan}
+        facts: dict[str, Any] = {"attempt": attempt, "started_at": now(), "header": self.header, "plan": plan}
         facts["cooled_s"] = self.cooled_s
         lost = worker = None
         try:
@@ -385,7 +386,7 @@ def make_header(
     """The header of a run that begins now, on this machine, or on a share of it."""
     return RunHeader(
         run_id=new_run_id(),
-        created_at=_now(),
+        created_at=now(),
         joulemark_version=version("joulemark"),
         plan=plan,
         seed=session.plan.seed,
@@ -397,6 +398,6 @@ def make_header(
     )
 
 
-def _now() -> str:
+def now() -> str:
     """The moment by the wall clock, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-import socket
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from joulemark.meters.errors import JoulemarkError, UsageError
+from joulemark.meters.errors import JoulemarkError, MeasuringFailed, UsageError
 from joulemark.meters.nvml import NvmlMeter, NvmlPowerMeter
 
 from .models import parse_models
 from .plan import Plan
+from .raycluster import connect, labels_of, lives, living_nodes, who_is_there
 from .record import Carbon, Station
+from .said import one_line
 from .schedule import CellPlan
 from .station import AtWork, Described
 
-__all__ = ["ClusterLost", "Post", "Posts"]
+__all__ = ["Post", "Posts"]
 
 _LOOK_EVERY_S = 1.0
 """Ctrl-C is heard so often; a driver that waits takes next to nothing."""
 _WAIT_S = 30.0
-"""Stations that are not ready so long after the first one stand by: work is dealt without them."""
+"""What Ray has at a machine that is not free so long after the first one is ready is done without."""
+_READY_S = 600.0
+"""The same of a station that has started, but finds no end of looking things up."""
 _PATIENCE_S = 5.0
 _STARTS = 3
 """Times that a station's process is started on a node that still lives."""
@@ -39,10 +37,6 @@ _OF_GPUS_ALONE = {NvmlMeter().id, NvmlPowerMeter().id}
 """Meters that see a GPU and nothing else; where only such are asked for, each GPU may have a station of its own."""
 _PARTS = 10_000
 """Into so many parts Ray divides a resource."""
-
-
-class ClusterLost(Exception):
-    """No machine is left that may measure something."""
 
 
 @dataclass
@@ -56,6 +50,10 @@ class Post:
         working: What it is at; None while it waits for work.
         cell: Which cell it is measuring.
         begun: Whether it has loaded models.
+        starts: Of its process, since it last measured something.
+        starting: Whether it waits for what Ray has there.
+        told: What it said when it was ready; None where it has not said that yet.
+        since: When it was last started, or got what it waited for, by the monotonic clock.
     """
 
     node: str
@@ -68,14 +66,23 @@ class Post:
     cell: CellPlan | None = None
     begun: bool = False
     starts: int = 0
-    told: Described | None = None
-    opened_at: float = 0.0
     starting: bool = False
+    getting_ready: bool = False
+    told: Described | None = None
+    since: float = 0.0
 
-    @property
-    def stuck(self) -> bool:
-        """Whether it was started again and got nothing of what Ray has there, for long."""
-        return self.starting and time.monotonic() - self.opened_at > _WAIT_S
+    def overdue(self, first: float = 0.0) -> str | None:
+        """Why it need not be waited for any longer; None where it may still come.
+
+        Args:
+            first: The waiting does not count before, by the monotonic clock.
+        """
+        waited = time.monotonic() - max(self.since, first)
+        if self.starting and waited > _WAIT_S:
+            return f"it was not free within {_WAIT_S:.0f} s"
+        if self.getting_ready and waited > _READY_S:
+            return f"it was not ready within {_READY_S / 60:.0f} minutes"
+        return None
 
     @property
     def described(self) -> Described:
@@ -91,8 +98,17 @@ class Post:
     def open(self) -> None:
         """Start its process."""
         self.actor, self.begun, self.cell = self.start(), False, None
-        self.starts, self.opened_at, self.starting = self.starts + 1, time.monotonic(), True
+        self.starts, self.since, self.starting = self.starts + 1, time.monotonic(), True
+        self.working = self.actor.is_here.remote()
+
+    def get_ready(self) -> None:
+        """Have it look everything up, now that Ray has given it what it needs."""
+        self.since, self.starting, self.getting_ready = time.monotonic(), False, True
         self.working = self.actor.get_ready.remote()
+
+    def stop(self) -> None:
+        """It has finished what it was at, or was lost at it."""
+        self.working, self.starting, self.getting_ready = None, False, False
 
     def begin(self, cells: Sequence[CellPlan]) -> None:
         """Have it load the models of these cells and measure the idle power."""
@@ -107,9 +123,12 @@ class Post:
         self.cell, self.working = None, self.actor.end.remote()
 
     def start_again(self) -> bool:
-        """Start its process again, if its node lives and that was not tried too often."""
-        if not self.lives() or self.starts >= _STARTS:
+        """Start its process again, unless that was tried too often."""
+        import ray
+
+        if self.starts >= _STARTS:
             return False
+        ray.kill(self.actor)
         self.open()
         return True
 
@@ -122,7 +141,8 @@ class Posts:
         carbon: What a kilowatt-hour stands for.
         run_id: Of the run.
         known: Machines that the run knows, by their ids.
-        nodes: Those that measured cells of it: for these it is waited as long as they are there.
+        nodes: How many machines, or shares of one, measured what is to be finished, by node: these are waited for as
+            long as they are there.
         say: Tells people.
 
     Raises:
@@ -135,18 +155,18 @@ class Posts:
         carbon: Carbon | None,
         run_id: str,
         known: Mapping[str, Station],
-        nodes: Collection[str],
+        nodes: Mapping[str, int],
         say: Callable[[str], None],
     ) -> None:
         self._say, self._nodes = say, nodes
-        self._by_gpu = plan.meters is not None and {*plan.meters} <= _OF_GPUS_ALONE
+        self._by_gpu = {*(plan.meters or ("all",))} <= _OF_GPUS_ALONE
         self._given = plan, carbon, run_id, dict(known)
         self._rules = [_rule(text) for text in plan.placement]
         names = [spec.name for spec in parse_models(plan.models, here=False)]
         for model in {model for model, _, _ in self._rules if model} - {*names}:
             raise UsageError(f"--place {model}:...: no model is called {model!r}; there are {', '.join(names)}.")
         self.able: list[Post] = []
-        _connect(plan.executor)
+        connect(plan.executor)
 
     def __enter__(self) -> Posts:
         return self
@@ -172,24 +192,44 @@ class Posts:
         """
         self.able = list(self._posts())
         if not self.able:
-            raise UsageError(f"no machine of the cluster may measure: {_wanted(self._rules)}; there are {_there()}.")
+            raise UsageError(
+                f"no machine of the cluster may measure: {_wanted(self._rules)}; there are {who_is_there()}."
+            )
+        for model in {model for model, _, _ in self._rules if model}:
+            self.fit_for(model)
         for post in self.able:
             post.open()
         began, first, told = time.monotonic(), None, False
         while late := [post for post in self.able if post.told is None]:
             if not told and time.monotonic() - began > _PATIENCE_S:
                 told = True
-                names = ", ".join(post.name for post in late)
-                self._say(f"Waiting for {names}: other work may hold what Ray has there.")
-            if first and time.monotonic() - first > _WAIT_S:
-                for post in late:
-                    if post.node not in self._nodes:
-                        self._say(f"{post.name} is left out: it was not free within {_WAIT_S:.0f} s.")
-                        self.give_up(post)
+                self._say(self._what_is_waited_for(late))
+            for post in late:
+                why = post.overdue(first) if first and not self._is_expected(post) else None
+                if why:
+                    self._say(f"{post.name} is left out: {why}.")
+                    self.give_up(post)
             for post, answer in self.finished():
                 self._hear(post, answer)
                 first = first or (time.monotonic() if post.told else None)
         return [post.described for post in self.able]
+
+    def overdue(self) -> list[tuple[Post, str]]:
+        """Stations that were started again and do not come, each with why it need not be waited for."""
+        return [(post, why) for post in self.able if (why := post.overdue())]
+
+    def _is_expected(self, post: Post) -> bool:
+        """Whether it may be the one that measured what is to be finished."""
+        there = sum(other.told is not None for other in self.able if other.node == post.node)
+        return there < self._nodes.get(post.node, 0)
+
+    def _what_is_waited_for(self, late: Sequence[Post]) -> str:
+        names = ", ".join(post.name for post in late)
+        if any(map(self._is_expected, late)):
+            return f"Waiting for {names}, of which this run has cells, until other work lets it go; Ctrl-C ends that."
+        return (
+            f"Waiting for {names}: other work may hold it. It is done without {_WAIT_S:.0f} s after another is ready."
+        )
 
     def _hear(self, post: Post, answer: Any) -> None:
         """What a new station says of itself; one where nothing can be measured is done without, unless it is the last.
@@ -213,16 +253,19 @@ class Posts:
     def finished(self) -> Iterator[tuple[Post, Any]]:
         """Those that have finished what they were at, each with what it hands over.
 
-        That is a JoulemarkError where it says that something cannot be measured, and None where it was lost.
+        That is a JoulemarkError where something cannot be measured, and None where it was lost.
         """
         import ray
 
         waiting = {post.working: post for post in self.able if post.working is not None}
         ready, _ = ray.wait(list(waiting), num_returns=1, timeout=_LOOK_EVERY_S)
         for reference in ready:
-            post = waiting[reference]
-            post.working, post.starting = None, False
-            yield post, _result(reference)
+            post, result = waiting[reference], _result(reference)
+            if post.starting and result is True:
+                post.get_ready()
+                continue
+            post.stop()
+            yield post, result
 
     def fit_for(self, model: str, *, needed: bool = True) -> list[Post]:
         """Those that may measure a model.
@@ -234,7 +277,9 @@ class Posts:
         fit = [post for post in self.able if all(post.labels.get(key) == value for key, value in own)]
         if needed and not fit:
             labels = ", ".join(f"{key}={value}" for key, value in own)
-            raise UsageError(f"no machine that may measure {model} is there: it needs {labels}; there are {_there()}.")
+            raise UsageError(
+                f"no machine that may measure {model} is there: it needs {labels}; there are {who_is_there()}."
+            )
         return fit
 
     def give_up(self, post: Post) -> None:
@@ -245,7 +290,7 @@ class Posts:
         ray.kill(post.actor)
 
     def _posts(self) -> Iterator[Post]:
-        for node in _nodes():
+        for node in living_nodes():
             if _may_measure(node, self._rules):
                 shares = max(1, int(node["Resources"].get("GPU", 0))) if self._by_gpu else 1
                 for place in range(1, shares + 1):
@@ -271,61 +316,26 @@ class Posts:
         return Post(
             node=short,
             name=name,
-            labels=_labels(node),
+            labels=labels_of(node),
             start=lambda: actor.remote(*self._given, share=shares > 1),
-            lives=lambda: _lives(node["NodeID"]),
+            lives=lambda: lives(node["NodeID"]),
         )
 
 
 def _result(reference: Any) -> Any:
-    """What a station hands over; a JoulemarkError where that is what it raised, None where it was lost."""
+    """What a station hands over; what it raised, as a JoulemarkError; None where it was lost."""
     import ray
 
     try:
         return ray.get(reference)
     except ray.exceptions.RayTaskError as problem:
-        if isinstance(problem.cause, JoulemarkError):
-            return problem.cause
-        raise
+        cause = problem.cause
+        if isinstance(cause, JoulemarkError):
+            return cause
+        # A full disk, a library that is not there, a fault of Joulemark itself: others may do better.
+        return MeasuringFailed(f"{type(cause).__name__}: {one_line(str(cause), 300)}")
     except ray.exceptions.RayError:
         return None
-
-
-def _connect(executor: str) -> None:
-    """Raises UsageError where there is no Ray, or no cluster."""
-    try:
-        import ray
-    except ImportError as problem:
-        raise UsageError("Ray is not installed: `pip install 'joulemark[ray]'`, on all machines.") from problem
-    address = executor.partition(":")[2] or "auto"
-    try:
-        _knock(_last_address() if address == "auto" else address)
-        with warnings.catch_warnings():
-            # Of what a later release will do.
-            warnings.simplefilter("ignore", FutureWarning)
-            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, ValueError, RuntimeError) as problem:
-        where = "is running here" if address == "auto" else f"answers at {address}"
-        raise UsageError(
-            f"no Ray cluster {where} ({str(problem).splitlines()[0]}); start one by `ray start --head`, after "
-            "`ray stop` if an old one died, and on each further machine `ray start --address=HEAD:6379`."
-        ) from problem
-
-
-def _last_address() -> str:
-    """Of the cluster that ``auto`` stands for, as Ray notes it: it may be gone, where its head was not stopped."""
-    noted = Path(os.environ.get("RAY_TMPDIR") or tempfile.gettempdir()) / "ray" / "ray_current_cluster"
-    try:
-        return os.environ.get("RAY_ADDRESS") or noted.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""
-
-
-def _knock(address: str) -> None:
-    """Raises OSError where nobody answers, which Ray itself takes minutes to say."""
-    host, _, port = address.rpartition("/")[2].rpartition(":")
-    if port.isdecimal():
-        socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()
 
 
 def _rule(text: str) -> tuple[str, str, str]:
@@ -336,7 +346,7 @@ def _rule(text: str) -> tuple[str, str, str]:
 
 
 def _may_measure(node: Mapping[str, Any], rules: Sequence[tuple[str, str, str]]) -> bool:
-    labels = _labels(node)
+    labels = labels_of(node)
     common = [(key, value) for model, key, value in rules if not model]
     return node["Resources"].get("CPU", 0) >= 1 and all(labels.get(key) == value for key, value in common)
 
@@ -347,31 +357,6 @@ def _share(held: float, shares: int) -> float:
     return float(math.floor(share)) if share >= 1 else math.floor(share * _PARTS) / _PARTS
 
 
-def _labels(node: Mapping[str, Any]) -> dict[str, str]:
-    """A node's labels, Ray's own without their prefix."""
-    return {str(key).removeprefix("ray.io/"): str(value) for key, value in (node.get("Labels") or {}).items()}
-
-
 def _wanted(rules: Sequence[tuple[str, str, str]]) -> str:
     common = [f"{key}={value}" for model, key, value in rules if not model]
     return f"none has {', '.join(common)} and a CPU" if common else "none has a CPU for Ray"
-
-
-def _there() -> str:
-    told = []
-    for node in _nodes():
-        labels = [f"{key}={value}" for key, value in _labels(node).items() if key != "node-id"]
-        told.append(f"{node['NodeManagerHostname']} ({', '.join(labels) or 'no labels'})")
-    return "; ".join(told)
-
-
-def _lives(node_id: str) -> bool:
-    return any(node["NodeID"] == node_id for node in _nodes())
-
-
-def _nodes() -> list[dict[str, Any]]:
-    """Those that live, by their ids."""
-    import ray
-
-    every: list[dict[str, Any]] = ray.nodes()  # type: ignore[no-untyped-call]
-    return sorted((node for node in every if node["Alive"]), key=lambda node: str(node["NodeID"]))

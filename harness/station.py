@@ -8,9 +8,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .alone import measuring_alone
+from .dryrun import foresee
 from .measuring import Measuring, Progress, make_header
 from .plan import Plan
 from .record import Carbon, Cell, RunHeader, Station
@@ -43,12 +44,14 @@ class Described:
         plan: With groups of tasks taken apart.
         version: Of Joulemark.
         said: Warnings, a sentence each.
+        foreseen: What the whole plan would come to here; see `dryrun.foresee`.
     """
 
     header: RunHeader
     plan: Plan
     version: str
     said: tuple[str, ...]
+    foreseen: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,10 @@ class AtWork:
         self._stack = ExitStack()
         self._kept, self._said, self._hot = _Kept(), _Said(), False
 
+    def is_here(self) -> bool:
+        """Say that it has what it needs of Ray."""
+        return True
+
     def get_ready(self) -> Described:
         """Look everything up, and say who is at work here, and by what meters.
 
@@ -110,7 +117,9 @@ class AtWork:
         self._stack.callback(self._measuring.pool.close)
         self._stack.callback(self._measuring.restore_caps)
         header, said = self._measuring.header, self._said.taken()
-        return Described(header=header, plan=session.plan, version=version("joulemark"), said=said)
+        return Described(
+            header=header, plan=session.plan, version=version("joulemark"), said=said, foreseen=foresee(session)
+        )
 
     def begin(self, cells: Sequence[CellPlan]) -> Parcel:
         """Load the models of these cells, and measure the idle power with them; Ray's own is part of it."""

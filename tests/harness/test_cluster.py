@@ -241,7 +241,7 @@ def test_where_only_gpus_are_measured_each_has_a_station_of_its_own_and_a_node_w
         monkeypatch.delenv("LD_LIBRARY_PATH")
         without = nodes.add_node(num_cpus=1)
         nodes.wait_for_nodes()
-        with Posts(make_plan(None, asked, "quick"), None, "run", {}, (), said.append) as posts:
+        with Posts(make_plan(None, asked, "quick"), None, "run", {}, {}, said.append) as posts:
             one, other = posts.get_ready()
             assert any(f"({without.node_id[:12]}) is left out: meter nvml does not work here" in text for text in said)
             machines = [each.header.machine for each in (one, other)]
@@ -290,7 +290,10 @@ def test_the_same_plan_gives_the_same_cells_and_ranks_alike_on_a_cluster_and_her
 def test_labels_say_who_measures_what_and_none_that_fits_is_told_in_a_line(cluster: Any, tmp_path: Path) -> None:
     some = ["-m", "ref/ngram", "-m", "ref/dense-60k", "-t", "jm_units", "--repeats", "2", "--limit", "5"]
     out = tmp_path / "run"
-    ended(started(cluster.address, *some, "--place", "ref/dense-60k:hw=c", "--out", str(out)))
+    where = ["--place", "ref/dense-60k:hw=c"]
+    foreseen = ended(started(cluster.address, *some, *where, "--dry-run"))
+    assert f"({cluster.labelled['c'].node_id[:12]}) measures ref/dense-60k: 2 cells" in foreseen
+    ended(started(cluster.address, *some, *where, "--out", str(out)))
     own = {cell.node for cell in read_run(out).cells if cell.model == "ref/dense-60k"}
     assert own == {cluster.labelled["c"].node_id[:12]}
     refused = started(cluster.address, *some, "--place", "hw=z", "--out", str(tmp_path / "other"))
@@ -299,6 +302,10 @@ def test_labels_say_who_measures_what_and_none_that_fits_is_told_in_a_line(clust
     assert said.startswith("joulemark: no machine of the cluster may measure: none has hw=z")
     assert "hw=b" in said
     assert len(said.splitlines()) == 1
+    refused = started(cluster.address, *some, "--place", "ref/ngram:hw=z", "--out", str(tmp_path / "other"))
+    said, _ = refused.communicate(timeout=LIMIT_S)
+    assert refused.returncode == 2
+    assert "no machine that may measure ref/ngram is there" in said
     assert not (tmp_path / "other").exists()
 
 

@@ -1,0 +1,53 @@
+"""Which station of a cluster measures which model: one each, so that no figure is of two machines."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+from .posts import Post, Posts
+
+__all__ = ["Homes"]
+
+
+class Homes:
+    """The stations' models. A model has none once all its cells are there, or where none may measure it."""
+
+    def __init__(self, posts: Posts) -> None:
+        self._posts = posts
+        self._home: dict[str, Post] = {}
+
+    def of(self, model: str) -> Post | None:
+        """The station that measures a model."""
+        return self._home.get(model)
+
+    def find(self, model: str, there: Mapping[str, int]) -> Post:
+        """Give a model a station: where most of its cells are already, or else the one that has the fewest models.
+
+        Args:
+            model: Its name.
+            there: Cells that are there, by the machine that measured them.
+
+        Raises:
+            UsageError: No station may measure it.
+        """
+        able = self._posts.fit_for(model)
+        loads = Counter(home.name for home in self._home.values())
+        self._home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.name], post.node))
+        return self._home[model]
+
+    def take_from(self, post: Post) -> list[str]:
+        """The models that a station had; they have none now."""
+        models = self.models_of(post)
+        for model in models:
+            del self._home[model]
+        return models
+
+    def models_of(self, post: Post) -> list[str]:
+        """The models that a station measures."""
+        return [model for model, home in self._home.items() if home is post]
+
+    def told(self) -> Iterator[str]:
+        """Who measures what, a sentence a station."""
+        for post in self._posts.able:
+            yield f"{post.name} measures {', '.join(self.models_of(post)) or 'nothing, and stands by'}."

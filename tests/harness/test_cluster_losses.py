@@ -1,0 +1,224 @@
+"""Whatever a cluster loses: the driver with stations that are made up, since real ones cannot be lost a thousand times.
+
+What real Ray does is in `test_cluster`; here each station hands over at once, and chance decides what is lost when.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from joulemark.harness.cells import failed_cell
+from joulemark.harness.cluster import AGAIN, _ClusterRun
+from joulemark.harness.measuring import Progress
+from joulemark.harness.plan import Plan
+from joulemark.harness.posts import Post
+from joulemark.harness.record import NO_ITEMS, Cell, Idle, Machine, RunHeader
+from joulemark.harness.schedule import CellPlan, schedule
+from joulemark.harness.session import specs_of
+from joulemark.harness.station import Described, Parcel, Stored
+from joulemark.harness.store import RunWriter, read_run
+from joulemark.meters.errors import MeasuringFailed
+
+MODELS = ("ref/ngram", "ref/dense-60k", "ref/dense-240k", "ref/dense-800k")
+
+
+def header_of(machine_id: str, plan: Plan) -> RunHeader:
+    machine = Machine(
+        machine_id=machine_id, hostname_hash="h", os="Linux", kernel="6", cpu_model="made", cpu_count=2, memory_gb=8.0
+    )
+    return RunHeader(
+        run_id="run", created_at="2026-01-05T10:00:00+00:00", joulemark_version=version("joulemark"),
+        plan=plan.model_dump(mode="json"), seed=0, machine=machine, software={}, meters=(),
+        idle=Idle(before_w=None, after_w=None, duration_s=1.0),
+    )  # fmt: skip
+
+
+@dataclass
+class Node:
+    """A machine with some GPUs, each a machine of its own to figures; a station that starts takes any free one."""
+
+    name: str
+    free: list[str]
+    lives: bool = True
+
+
+@dataclass
+class MadePost(Post):
+    """A station whose process is a name for what it is at."""
+
+    on: Node | None = None
+    gpu: str | None = None
+
+    def open(self) -> None:
+        self.begun, self.cell, self.starts, self.working = False, None, self.starts + 1, "get_ready"
+
+    def leave(self) -> None:
+        """Give back what it held."""
+        if self.gpu and self.on:
+            self.on.free.append(self.gpu)
+        self.gpu = None
+
+    def start_again(self) -> bool:
+        self.leave()
+        if self.starts >= 3:
+            return False
+        self.open()
+        return True
+
+    def begin(self, cells: Sequence[CellPlan]) -> None:
+        assert cells
+        self.begun, self.cell, self.working = True, None, "begin"
+
+    def measure(self, cell: CellPlan, attempt: int) -> None:
+        self.cell, self.working = cell, attempt
+
+    def end(self) -> None:
+        self.cell, self.working = None, "end"
+
+
+@dataclass
+class Cluster:
+    """Stations in the place of `Posts`, some of which are lost as chance will have it."""
+
+    plan: Plan
+    chance: Random
+    losses: float
+    poison: frozenset[str]
+    able: list[Post] = field(default_factory=list)
+    measured: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    whose: dict[str, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    """By model and cell, the machine whose figures count."""
+
+    @property
+    def busy(self) -> bool:
+        return any(post.working is not None for post in self.able)
+
+    def overdue(self) -> list[tuple[Post, str]]:
+        return []
+
+    def fit_for(self, _model: str, *, needed: bool = True) -> list[Post]:
+        assert self.able or not needed
+        return list(self.able)
+
+    def give_up(self, post: MadePost) -> None:
+        self.able.remove(post)
+        post.leave()
+
+    def finished(self) -> Iterator[tuple[Post, Any]]:
+        post = self.chance.choice([post for post in self.able if post.working is not None])
+        assert isinstance(post, MadePost)
+        at, post.working = post.working, None
+        yield post, self._result(post, at)
+
+    def _result(self, post: MadePost, at: Any) -> Any:
+        assert post.on is not None
+        poisoned = post.cell is not None and post.cell.spec.name in self.poison
+        if not post.on.lives or poisoned:
+            return None
+        if self.chance.random() < self.losses:
+            what = self.chance.choice(["process", "node", "meter"])
+            if what == "node" and sum(node.lives for node in {id(p.on): p.on for p in self.able}.values() if node) > 1:
+                post.on.lives = False
+            return MeasuringFailed("the meter is gone.") if what == "meter" and len(self.able) > 1 else None
+        if at == "get_ready":
+            return self.described(post)
+        assert post.told is not None
+        stored = ()
+        if post.cell is not None:
+            self.measured[post.cell.cell_id] += 1
+            own, many = self.whose[post.cell.spec.name], len(self.plan.tasks) * self.plan.repeats
+            assert len(own) < many or len({*own.values()}) > 1, "what is finished was measured again"
+            own[post.cell.cell_id] = post.told.header.machine.machine_id
+            cell = made_cell(post.told.header, post.cell, at)
+            stored = (Stored(cell=cell, items=None, power=None, samples=None),)
+        return Parcel(stored=stored, logs={}, station=post.told.header.station, said=())
+
+    def described(self, post: MadePost) -> Described:
+        """A station is ready, with one of the GPUs that are free."""
+        assert post.on is not None
+        post.gpu = self.chance.choice(post.on.free)
+        post.on.free.remove(post.gpu)
+        return Described(
+            header=header_of(post.gpu, self.plan), plan=self.plan, version=version("joulemark"), said=(), foreseen={}
+        )
+
+
+def made_cell(header: RunHeader, plan: CellPlan, attempt: int) -> Cell:
+    failed = failed_cell(
+        header=header, plan=plan, attempt=attempt, started_at=datetime.now(UTC).isoformat(), duration_s=1.0,
+        cooled_s=None, reason="", log=None,
+    )  # fmt: skip
+    return failed.model_copy(update={"status": "ok", "error": None, "flags": (NO_ITEMS,)})
+
+
+def made_up(plan: Plan, shares: Sequence[int], chance: Random, losses: float, poison: frozenset[str]) -> Cluster:
+    cluster = Cluster(plan, chance, losses, poison)
+    for number, many in enumerate(shares):
+        node = Node(f"node{number}", [f"machine{number}-{gpu}" for gpu in range(many)])
+        for place in range(many):
+            post = MadePost(
+                node=node.name, name=f"{node.name} ({place})", labels={}, start=lambda: None,
+                lives=lambda node=node: node.lives, on=node, starts=1,
+            )  # fmt: skip
+            post.told = cluster.described(post)
+            cluster.able.append(post)
+    return cluster
+
+
+@given(
+    shares=st.lists(st.sampled_from([1, 3]), min_size=1, max_size=3),
+    models=st.sets(st.sampled_from(MODELS), min_size=1),
+    poison=st.sets(st.sampled_from(MODELS), max_size=1),
+    repeats=st.sampled_from([1, 3]),
+    losses=st.sampled_from([0.0, 0.1, 0.3]),
+    seed=st.integers(0, 10**6),
+)
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_lost_each_cell_is_there_once_and_each_model_has_those_of_one_machine(
+    shares: list[int], models: set[str], poison: set[str], repeats: int, losses: float, seed: int
+) -> None:
+    plan = Plan(models=tuple(sorted(models)), tasks=("jm_units", "jm_dates"), repeats=repeats, executor="ray")
+    cluster = made_up(plan, shares, Random(seed), losses, frozenset(poison))
+    asked = {cell.cell_id: cell for cell in schedule(plan, specs_of(plan), range(1, repeats + 1))}
+    with tempfile.TemporaryDirectory() as folder:
+        with RunWriter(Path(folder) / "run") as writer:
+            described = [post.described for post in cluster.able]
+            run = _ClusterRun(writer, Progress(), cluster, None, {})  # type: ignore[arg-type]
+            result = run.run(described)
+        there = read_run(Path(folder) / "run")
+    cells = {cell.cell_id: cell for cell in there.cells}
+    assert len(cells) == len(there.cells)
+    by_model = by_models(cells)
+    for model in models & poison:
+        assert all(cell.status == "failed" for cell in by_model.get(model, ()))
+    stations = {station.machine.machine_id for station in there.header.stations} | {there.header.machine.machine_id}
+    assert {cell.machine_id for cell in cells.values()} <= stations, "a cell is of a machine that the run does not know"
+    if cluster.able or losses == 0.0:
+        assert cells.keys() == asked.keys(), "a cell was never tried, though a machine was there"
+    for model, own in by_model.items():
+        if len(own) == len(asked) // len(models) and all(cell.status == "ok" for cell in own):
+            assert len({cell.machine_id for cell in own}) == 1, f"{model} has figures of two machines"
+    if losses == 0.0:
+        assert all(cell.status == "ok" for cell in cells.values() if cell.model not in poison)
+        assert set(cluster.measured.values()) <= {1}, "a cell was measured twice though nothing was lost"
+    assert (result.problem is None) == (cells.keys() == asked.keys() and all(c.status == "ok" for c in cells.values()))
+    for cell_id, times in cluster.measured.items():
+        assert times == 1 or cell_id not in cells or AGAIN in cells[cell_id].flags or cells[cell_id].status == "failed"
+
+
+def by_models(cells: Mapping[str, Cell]) -> dict[str, list[Cell]]:
+    own: dict[str, list[Cell]] = defaultdict(list)
+    for cell in cells.values():
+        own[cell.model].append(cell)
+    return own
