@@ -19,6 +19,7 @@ from .found import Found, Result
 __all__ = [
     "J_PER_KWH",
     "J_PER_WH",
+    "LEAST_S",
     "UNKNOWN",
     "Gathering",
     "amount",
@@ -42,6 +43,8 @@ J_PER_WH, J_PER_KWH = 3600.0, 3.6e6
 _MOST = 1e15
 _LEAST_J = 1e-9
 """What `Energy` takes."""
+LEAST_S: Final = 1e-6
+"""Of a window: rates over less are no numbers."""
 _LONGEST = 300
 
 
@@ -158,6 +161,7 @@ def energy_of(
     """
     if gross_j is None or not _LEAST_J < gross_j < _MOST:
         return None
+    seconds = amount(window_s)
     return Energy(
         gross_j=gross_j,
         net_j=None,
@@ -169,7 +173,7 @@ def energy_of(
         scope=scope or meter.scope,
         domains={meter.id: gross_j},
         idle_w=None,
-        window_s=amount(window_s),
+        window_s=seconds if seconds and seconds >= LEAST_S else None,
         loops=1,
     )
 
@@ -261,7 +265,7 @@ class Gathering:
         """Note what is missing, or was left out; each sentence once."""
         self._missing[sentence] = None
 
-    def found(self, created_at: str | None = None) -> Found:
+    def found(self) -> Found:
         """All of it.
 
         Raises:
@@ -273,4 +277,4 @@ class Gathering:
             raise UsageError(f"Nothing to import from these files of {self._format}{': ' + why if why else '.'}")
         ran_on = {result.machine_id for result in results}
         stations = tuple(station for name, station in self._stations.items() if name in ran_on)
-        return Found(results=results, stations=stations, missing=tuple(self._missing), created_at=created_at)
+        return Found(results=results, stations=stations, missing=tuple(self._missing))

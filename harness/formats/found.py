@@ -119,7 +119,7 @@ class Found:
         results: All of them.
         stations: The machines that they ran on, at least one; what a file does not say of one is ``unknown``.
         missing: What the files do not say, or what was left out and why, a sentence each.
-        created_at: When it was measured, or else when the files were made, UTC, ISO 8601; None where they do not say.
+        created_at: When it was measured, UTC, ISO 8601; None where the files do not say.
         beside: Files that were read without being named.
         origins: Where an export of ours says that its results come from.
         carbon: What they take a kilowatt-hour to stand for; None where they do not say.

@@ -27,7 +27,6 @@ from .foreign import (
     read_json,
     station_of,
     text,
-    utc,
 )
 from .found import About, Found, Result
 from .ipwrecords import Records, read_records
@@ -55,6 +54,7 @@ _POLLED = "Whether a GPU's counter of joules was read, or its power added up, is
 _NO_SUMMARY = (
     "{file}: no summary.json of {model} was named, so there is no telling what was measured: no energy, and no task."
 )
+_OTHERS = "data-*.arrow of {records} were named and not read: the accuracy.json in their folder is of {graded}."
 _NO_TASK = "{model}: no summary.json of its records was named, which tells the task."
 
 
@@ -67,7 +67,6 @@ class _Profile:
     task: str
     station: Station
     meter: MeterInfo | None
-    made_at: str | None = None
 
 
 def read(files: Sequence[Path]) -> Found:
@@ -106,7 +105,8 @@ def read(files: Sequence[Path]) -> Found:
     for own in records:
         if not any(_near(file, own.folder) for file, _ in graded):
             _add_records(own, profiles, gathering)
-    return gathering.found(max((p.made_at for p in profiles if p.made_at), default=None))
+    # A summary tells when it was written, which may be long after measuring.
+    return gathering.found()
 
 
 def _profile(told: Mapping[str, Any], file: Path, gathering: Gathering) -> _Profile:
@@ -115,9 +115,7 @@ def _profile(told: Mapping[str, Any], file: Path, gathering: Gathering) -> _Prof
         raise UsageError(f"{file}: it names no model.")
     station, meter = _station(told, f"{file.name} of {model}", gathering)
     task = text(told.get("dataset")) or UNKNOWN
-    made_at = utc(told.get("generated_at"))
-    folder = file.absolute().parent
-    return _Profile(folder=folder, model=model, task=task, station=station, meter=meter, made_at=made_at)
+    return _Profile(folder=file.absolute().parent, model=model, task=task, station=station, meter=meter)
 
 
 def _station(told: Mapping[str, Any], where: str, gathering: Gathering) -> tuple[Station, MeterInfo | None]:
@@ -173,7 +171,10 @@ def _add(
         gathering.lack(_NO_SUMMARY.format(file=file.name, model=model))
     gross_j = _joules(told, summary, scored, f"{file.name} of {model}", gathering) if profile else None
     energy = _energy(gross_j, profile.meter if profile else None, gathering)
-    own = next((r for r in records if _near(file, r.folder) and (r.model, r.queries) == (model, scored)), None)
+    near = [own for own in records if _near(file, own.folder)]
+    own = next((own for own in near if (own.model, own.queries) == (model, scored)), None)
+    for other in near if own is None else []:
+        gathering.lack(_OTHERS.format(records=_told(other.queries, other.model), graded=_told(scored, model)))
     gathering.add(
         Result(
             model=model,
@@ -222,6 +223,10 @@ def _energy(gross_j: float | None, meter: MeterInfo | None, gathering: Gathering
         for sentence in (*_METERED, *([] if meter.grade_told else [_POLLED])):
             gathering.lack(sentence)
     return energy
+
+
+def _told(queries: int, model: str) -> str:
+    return f"{queries:,} {'query' if queries == 1 else 'queries'} of {model}"
 
 
 def _near(file: Path, folder: Path) -> bool:

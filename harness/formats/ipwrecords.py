@@ -18,6 +18,7 @@ from joulemark.meters.errors import UsageError
 
 from ..record import Latency, Tokens
 from .foreign import amount, count, mapped, text
+from .ipwarrow import read_rows
 
 __all__ = ["Records", "read_records"]
 
@@ -65,29 +66,12 @@ def _records(folder: Path, files: Sequence[Path]) -> Records:
     numbered = re.fullmatch(r"data-\d+-of-(\d+)\.arrow", files[0].name)
     if numbered and int(numbered[1]) != len(files):
         raise UsageError(f"{files[0]}: it is one of {int(numbered[1])} files of its profile; name data-*.arrow, all.")
-    rows = [row for file in files for row in _rows(file)]
+    rows = read_rows(files)
     models = sorted({model for row in rows for model, told in row.items() if told})
     if len(models) != 1 or text(models[0]) is None:
         raise UsageError(f"{files[0]}: its queries are answered by {len(models)} models, and a profile has one.")
     told = [mapped(row.get(models[0])) for row in rows]
     return _summed(folder, text(models[0]) or "", told)
-
-
-def _rows(file: Path) -> list[Mapping[str, Any]]:
-    """What each query has of its models."""
-    import pyarrow as pa
-
-    try:
-        with pa.memory_map(str(file)) as source, pa.ipc.open_stream(source) as stream:
-            table = stream.read_all()
-        table.validate(full=True)
-        column = table.column("model_metrics") if "model_metrics" in table.column_names else None
-        rows = None if column is None else [mapped(row) for row in column.to_pylist()]
-    except (pa.ArrowException, OSError, ValueError, KeyError) as problem:
-        raise UsageError(f"{file}: it is no Arrow stream of the datasets library, or is cut short.") from problem
-    if not rows:
-        raise UsageError(f"{file}: it has no queries with model_metrics, so it is none of a profile's.")
-    return rows
 
 
 def _summed(folder: Path, model: str, told: Sequence[Mapping[str, Any]]) -> Records:

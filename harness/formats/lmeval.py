@@ -20,7 +20,9 @@ from .foreign import amount, count, each, few, mapped, read_json, text
 from .found import About, Found, Result
 from .lmenvironment import station_told
 from .lmsamples import Samples, read_samples, samples_for
+from .lmtogether import each_once, together
 from .ownblock import Block, items_of, read_block, texts_of
+from .ownsums import check_items
 
 __all__ = ["ABOUT", "read"]
 
@@ -42,7 +44,6 @@ _LIMITED = (
 _NO_CHANCE = "Samples do not tell what a guesser scores, so there is no quality: {}."
 _NO_SHARE = "The metric is no share of right answers, so there is no quality: {}."
 _TOGETHER = "The metric is one of all questions together, so there is no quality: {}."
-_NO_CARBON = "The files take a kilowatt-hour to stand for different amounts of carbon, so there is none in the run."
 _BESIDE = "Not read, since their names have not the time of {1}, which tells that they are its own: {0}; name them too."
 _NAMED = 6
 _ALL = "codecarbon/all tasks together"
@@ -67,36 +68,19 @@ def read(files: Sequence[Path]) -> Found:
         raise UsageError(f"{once[0]}: name the results_*.json of lm-eval that it belongs to as well.")
     if tables and (len(tables) > 1 or len(results) > 1):
         raise UsageError(f"{tables[0]}: join one emissions.csv to one file of results at a time.")
-    own = {file: samples_for(file, samples, results) for file in results}
-    found = [_read_one(file, files) for file, files in own.items()]
-    named = {file.absolute() for file in samples}
-    if tables:
-        found = [_join(found[0], mapped(read_json(results[0])), tables[0])]
-    told = _numbered(_apart([result for one in found for result in one.results]))
-    missing = [sentence for one in found for sentence in one.missing]
-    if not any(result.energy for result in told):
+    own, missing = each_once({file: samples_for(file, samples, results) for file in results})
+    told = {file: _read_one(file, files) for file, files in own.items()}
+    for table in tables:
+        told = {file: _join(one, file, table) for file, one in told.items()}
+    found = together(told)
+    if not any(result.energy for result in found.results):
         missing.insert(0, _NO_ENERGY)
-    stations = {station.machine.machine_id: station for one in found for station in one.stations}
-    dates = [one.created_at for one in found if one.created_at]
-    together = Found(
-        results=tuple(told),
-        stations=tuple(stations.values()),
-        missing=tuple(dict.fromkeys(missing)),
-        created_at=min(dates) if len(dates) == len(found) else None,
+    named = {file.absolute() for file in samples}
+    return replace(
+        found,
+        missing=tuple(dict.fromkeys([*missing, *found.missing])),
         beside=tuple(file for files in own.values() for file in files if file.absolute() not in named),
-        origins=tuple({origin.model_dump_json(): origin for one in found for origin in one.origins}.values()),
-        carbon=found[0].carbon,
     )
-    return together if all(one.carbon == found[0].carbon for one in found) else _without_carbon(together)
-
-
-def _without_carbon(found: Found) -> Found:
-    """Where files take a kilowatt-hour to stand for different things, and a run has one."""
-    results = [
-        replace(result, energy=result.energy.model_copy(update={"carbon_g": None})) if result.energy else result
-        for result in found.results
-    ]
-    return replace(found, results=tuple(results), missing=(*found.missing, _NO_CARBON), carbon=None)
 
 
 def _read_one(file: Path, files: Sequence[Path]) -> Found:
@@ -130,6 +114,8 @@ def _own(block: Block, samples: Mapping[str, Samples]) -> Found:
         told = samples.get(result.task)
         try:
             items = items_of(told.rows, result.repeat) if told else None
+            if items is not None:
+                check_items(result, items)
             texts = texts_of(told.rows, result.repeat, result.metric) if told else None
         except ValueError as problem:
             raise UsageError(f"{told.file if told else result.task}: {problem}.") from problem
@@ -290,19 +276,22 @@ _MOST_AROUND, _AROUND_S = 2.0, 600.0
 """What may be around lm-eval's own time in its process, such as downloads: as long again, and 10 minutes."""
 
 
-def _join(found: Found, content: Mapping[str, Any], file: Path) -> Found:
+def _join(found: Found, results: Path, file: Path) -> Found:
     """The results with codecarbon's energy of their process.
 
     Raises:
         UsageError: It is not that of this process, as far as that shows.
     """
+    if found.origins:
+        raise UsageError(
+            f"{file}: {results.name} is Joulemark's export, which says where its energy is from; leave codecarbon's "
+            "file out."
+        )
     row, missing = _only_row(file)
-    took_s = amount(content.get("total_evaluation_time_seconds"))
+    took_s = amount(read_json(results).get("total_evaluation_time_seconds"))
     if row.duration_s is None or took_s is None or row.duration_s < 0.99 * took_s - 1:
         spans = [f"{told:.3g} s" if told is not None else "an unknown time" for told in (row.duration_s, took_s)]
         raise UsageError(f"{file}: it covers {spans[0]}, and lm-eval took {spans[1]}; give that of the whole process.")
-    if any(result.energy is not None for result in found.results):
-        raise UsageError(f"{file}: these results have their energy already; leave codecarbon's file out.")
     if row.duration_s > _MOST_AROUND * took_s + _AROUND_S:
         raise UsageError(
             f"{file}: it covers {row.duration_s:.3g} s, and lm-eval took {took_s:.3g} s: most of its energy is of "
@@ -344,24 +333,6 @@ def _only_row(file: Path) -> tuple[Emissions, list[str]]:
     if rows[0].energy is None:
         raise UsageError(f"{file}: its run has no energy, or parts that do not add up.")
     return rows[0], missing
-
-
-def _apart(results: Sequence[Result]) -> list[Result]:
-    """Models of one name that were loaded in several ways have that in their setting."""
-    ways: dict[str, set[str]] = {}
-    for result in results:
-        ways.setdefault(result.model, set()).add(result.model_args)
-    return [
-        replace(result, setting={**result.setting, "model_args": result.model_args})
-        if len(ways[result.model]) > 1
-        else result
-        for result in results
-    ]
-
-
-def _numbered(results: Sequence[Result]) -> list[Result]:
-    """The earliest first, so that repeats are numbered in their order."""
-    return sorted(results, key=lambda result: result.started_at or "")
 
 
 def _number(value: Any) -> float | None:

@@ -66,7 +66,7 @@ class Samples:
         number = float(score) if isinstance(score, int | float) and abs(score) < 1e300 else float("nan")
         return {
             "doc_id": doc_id,
-            "doc_hash": told if isinstance(told, str) else "",
+            "doc_hash": _plain(told) if isinstance(told, str) else "",
             "score": number,
             "correct": number >= 0.5 if number == number else None,
             "cluster": _plain(str(cluster)),
@@ -136,9 +136,9 @@ def read_samples(files: Sequence[Path], tasks: Sequence[str]) -> dict[str, Sampl
     """The samples of tasks by the names of their files.
 
     Raises:
-        UsageError: A file is no samples, cut short, or of no such task.
+        UsageError: A file is no samples, cut short, or of no such task; or a task has several.
     """
-    found = {}
+    found: dict[str, Samples] = {}
     for file in files:
         task = next((task for task in sorted(tasks, key=len, reverse=True) if _is_of(file, task)), None)
         if task is None:
@@ -146,6 +146,8 @@ def read_samples(files: Sequence[Path], tasks: Sequence[str]) -> dict[str, Sampl
                 f"{file}: its name is to tell the task, as samples_TASK.jsonl or samples_TASK_TIME.jsonl, and the "
                 f"tasks of the results are {few(sorted(tasks), _NAMED)}; rename it."
             )
+        if task in found:
+            raise UsageError(f"{file}: {found[task].file} has other samples of {task}; name one of them.")
         found[task] = Samples(file=file, rows=_rows(file))
     return found
 

@@ -15,9 +15,10 @@ from joulemark.meters.errors import UsageError
 from ..record import ITEM_COLUMNS, Carbon, Cell, Station
 from ..said import one_line
 from ..store import canonical_json
-from .foreign import mapped, text
+from .foreign import listed, mapped, text
 from .found import OURS, Origin, Result
 from .lmtexts import lines_of
+from .ownsums import check_results
 
 __all__ = ["BLOCK", "BLOCK_SCHEMA", "CELL_KEYS", "Block", "items_of", "read_block", "texts_of"]
 
@@ -65,7 +66,7 @@ def read_block(results: Mapping[str, Any], file: str) -> Block | None:
         file: Its name, for errors.
 
     Raises:
-        UsageError: It is of another version, or not as we write it.
+        UsageError: It is of another version, not as we write it, or its figures contradict each other.
     """
     block = results.get(BLOCK)
     if not isinstance(block, Mapping):
@@ -82,17 +83,8 @@ def read_block(results: Mapping[str, Any], file: str) -> Block | None:
             datetime.fromisoformat(created_at)
         carbon = Carbon.model_validate(block["carbon"]) if block.get("carbon") is not None else None
         done = tuple(_result(Cell.model_validate({**dict(cell), **_MADE_UP})) for cell in cells)
-        stray = {result.machine_id for result in done} - {station.machine.machine_id for station in ran_on}
-        by_machine = {station.machine.machine_id: {meter.id: meter for meter in station.meters} for station in ran_on}
-        for result in done:
-            told = by_machine.get(result.machine_id, {})
-            energy = result.energy
-            unknown = energy and any(name not in told or told[name].rel_u is None for name in energy.domains)
-            if energy and unknown and energy.u_j is not None:
-                raise ValueError("a cell's energy has an error that its meters do not tell")
-        if stray:
-            raise ValueError("a cell ran on a machine that is not among its stations")
-    except (ValidationError, ValueError, TypeError) as problem:
+        check_results(done, ran_on)
+    except (ValidationError, ValueError, TypeError, ArithmeticError) as problem:
         raise UsageError(f"{file}: its block {BLOCK!r} cannot be read: {_in_a_line(problem)}.") from problem
     return Block(
         results=done,
@@ -111,9 +103,8 @@ def items_of(samples: Iterable[Mapping[str, Any]], repeat: int) -> pd.DataFrame 
     """
     rows = []
     for sample in samples:
-        told = sample.get(BLOCK)
-        own = told.get("items") if isinstance(told, Mapping) else None
-        mine = [row for row in own if isinstance(row, Mapping) and row.get("repeat") == repeat] if own else []
+        own = listed(mapped(sample.get(BLOCK)).get("items"))
+        mine = [row for row in own if isinstance(row, Mapping) and row.get("repeat") == repeat]
         if len(mine) != 1:
             return None
         rows.append({name: mine[0].get(name) for name in ITEM_COLUMNS})
@@ -163,11 +154,6 @@ def _result(cell: Cell) -> Result:
         ValueError: A setting is a number that JSON does not have.
     """
     canonical_json(cell.setting)
-    if cell.n_items < 0 or (cell.duration_s or 0.0) < 0:
-        raise ValueError("a cell has fewer than no items, or took less than no time")
-    energy = cell.energy
-    if energy is not None and energy.gross_j is not None and energy.u_j is None and energy.rel_u_scale is not None:
-        raise ValueError("a cell tells a part of its energy's error alone")
     return Result(**{name: getattr(cell, name) for name in CELL_KEYS})
 
 

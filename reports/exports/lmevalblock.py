@@ -61,7 +61,11 @@ def _origins(header: RunHeader) -> list[dict[str, Any]] | None:
     if IMPORTED not in header.plan:
         return None
     told = Origin.model_validate(header.plan[IMPORTED])
-    return [origin.model_dump(mode="json", exclude_defaults=True) for origin in told.origins or (told,)]
+    known = {sentence for origin in told.origins for sentence in origin.missing}
+    # What only reading the export back has shown is not known of any of them either.
+    added = tuple(sentence for sentence in told.missing if sentence not in known)
+    origins = [one.model_copy(update={"missing": (*one.missing, *added)}) for one in told.origins] or [told]
+    return [origin.model_dump(mode="json", exclude_defaults=True) for origin in origins]
 
 
 def figures_of(row: Row) -> dict[str, Any]:

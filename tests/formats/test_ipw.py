@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from datasets import Dataset
 from hypothesis import HealthCheck, given, settings
@@ -49,7 +50,7 @@ def test_accuracy_and_the_sum_of_joules_are_taken_without_those_that_were_filled
     assert (result.accuracy, result.chance, result.quality) == (0.42, None, None)
     assert result.energy is not None
     assert result.energy.gross_j == pytest.approx(5000 - 4 * 30)
-    assert found.created_at == "2026-01-02T03:04:05+00:00"
+    assert found.created_at is None, "generated_at is when the summary was written"
     assert any("4 of 100 queries have 0 J" in sentence for sentence in found.missing)
 
 
@@ -138,6 +139,50 @@ def test_records_that_are_cut_short_or_of_another_kind_are_one_clear_line(tmp_pa
     part.write_bytes(whole)
     with pytest.raises(UsageError, match="it is one of 2 files of its profile"):
         read([part])
+
+
+def test_records_of_other_queries_than_were_graded_are_said_to_be_left_out(tmp_path: Path) -> None:
+    file = recorded(tmp_path, [5.0] * 7)
+    (tmp_path / GRADED.name).write_bytes(GRADED.read_bytes())
+    found = read([file, tmp_path / GRADED.name])
+    assert found.results[0].tokens.generated is None
+    assert any("data-*.arrow of 7 queries of made-1b were named and not read" in each for each in found.missing)
+
+
+def metered(joules: pa.Array) -> pa.Array:
+    """A column of figures with these joules."""
+    for name in ("per_query_joules", "energy_metrics", "made-1b"):
+        joules = pa.StructArray.from_arrays([joules], [name])
+    return joules
+
+
+MANY = 20_000_000
+
+
+@pytest.mark.parametrize(
+    ("column", "batches", "said"),
+    [
+        (pa.nulls(MANY), 1, "no queries with model_metrics"),
+        (pa.nulls(MANY), 50, "no queries with model_metrics"),
+        (metered(pa.nulls(MANY)), 1, "more than any profile"),
+        (metered(pa.nulls(600_000)), 2, "more than any profile"),
+        (metered(pa.FixedSizeListArray.from_arrays(pa.nulls(MANY), MANY)), 1, "answered by 0 models"),
+        (metered(pa.array([2**60]).view(pa.timestamp("s"))), 1, "answered by 0 models"),
+        (metered(pa.array([2**62]).view(pa.duration("s"))), 1, "answered by 0 models"),
+        (metered(pa.array([2**30], pa.int32()).view(pa.date32())), 1, "answered by 0 models"),
+        (metered(pa.array([2**62]).view(pa.time64("us"))), 1, "no Arrow stream"),
+    ],
+)
+def test_a_small_file_that_claims_what_no_profile_has_is_one_clear_line(
+    column: pa.Array, batches: int, said: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "data.arrow"
+    batch = pa.record_batch([column], names=["model_metrics"])
+    with pa.OSFile(str(file), "wb") as out, pa.ipc.new_stream(out, batch.schema) as stream:
+        for _ in range(batches):
+            stream.write_batch(batch)
+    with pytest.raises(UsageError, match=said):
+        read([file])
 
 
 def test_joules_of_some_queries_are_no_energy_of_all(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,28 @@ def test_two_runs_of_one_model_are_two_repeats_in_the_order_of_time(tmp_path: Pa
     assert [(cell.repeat, cell.accuracy) for cell in read_run(tmp_path / "run").cells] == [(1, 0.75), (2, 0.5)]
     [row] = make_views([read_run(tmp_path / "run")], task="sums")[0].rows
     assert (row.repeats, row.items) == (2, 40)
+
+
+def test_a_copy_of_a_file_in_another_folder_is_no_further_repeat(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path / "a", MIXED)
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    found = read([file, tmp_path / "b" / file.name])
+    assert [(result.task, result.repeat) for result in found.results] == [("sums", 1), ("counts", 1)]
+    assert f"{file.name} is here twice; it is taken once." in found.missing
+    # The same results in other bytes.
+    (tmp_path / "b" / file.name).write_text(json.dumps(json.loads(file.read_text())))
+    found = read([file, tmp_path / "b" / file.name])
+    assert [result.task for result in found.results] == ["sums", "counts"]
+    assert "made/small on sums, counts is in these files twice; it is taken once." in found.missing
+
+
+def test_samples_of_one_task_in_two_files_that_differ_are_refused(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path)
+    other = tmp_path / "samples_sums.jsonl"
+    lines = (tmp_path / f"samples_sums_{STAMP}.jsonl").read_text().splitlines()
+    other.write_text("".join(f"{line}\n" for line in lines[::-1]))
+    with pytest.raises(UsageError, match="has other samples of sums; name one of them"):
+        read([file, other])
 
 
 def test_energy_of_the_process_of_one_task_is_that_cells_and_ranks_nothing(tmp_path: Path) -> None:

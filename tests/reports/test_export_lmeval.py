@@ -60,6 +60,24 @@ JUNK = st.recursive(
 )
 
 
+@pytest.fixture
+def make_run(make_run: Callable[..., Run]) -> Callable[..., Run]:
+    """Runs whose cells tell what each meter counted, as those that were measured do."""
+
+    def make(name: str = "run-1", change: Callable[[Cell], Cell] = lambda cell: cell, **kwargs: Any) -> Run:
+        return make_run(name, change=lambda cell: change(counted(cell)), **kwargs)
+
+    return make
+
+
+def counted(cell: Cell) -> Cell:
+    """The cell with all of its joules by the one meter."""
+    assert cell.energy is not None
+    return cell.model_copy(
+        update={"energy": cell.energy.model_copy(update={"domains": {"modelled:cpu": cell.energy.gross_j}})}
+    )
+
+
 def exported(run: Run, entrant: str = "dense-60k") -> dict[str, Any]:
     content: dict[str, Any] = json.loads(as_lmeval(run, entrant))
     return content
@@ -289,7 +307,9 @@ def test_a_tasks_name_is_no_path(make_run: Callable[..., Run]) -> None:
 
 @pytest.fixture(scope="module")
 def content(tmp_path_factory: pytest.TempPathFactory, write: Callable[..., Run]) -> dict[str, Any]:
-    run = write(tmp_path_factory.mktemp("block") / "r", {"mine": (0.7, 0.001, 1)}, tasks=("units",), items=20)
+    run = write(
+        tmp_path_factory.mktemp("block") / "r", {"mine": (0.7, 0.001, 1)}, tasks=("units",), items=20, change=counted
+    )
     return exported(run, "mine")
 
 
