@@ -43,6 +43,8 @@ def pack_run(run: Path, out: Path, as_object: bool) -> int:
 
     It has the machine, the meters, the plan and all cells as they are in the run; of paths it has the last name alone,
     and nothing of what was asked and answered but whether it was right.
+
+    Exit codes: 0 nothing is wrong with it, 1 `validate` would say what is told, 2 the run cannot be packed.
     """
     content = pack(read_run(run))
     _write(out, content)
@@ -52,11 +54,11 @@ def pack_run(run: Path, out: Path, as_object: bool) -> int:
         told = {"file": str(out), "bytes": len(content), "sha256": sent.sha256, "run_id": sent.run.run_id}
         told |= {**_counts(sent), "findings": [vars(each) for each in findings]}
         click.echo(json.dumps({"schema": "joulemark.packed/1", **told}, indent=2))
-        return 0
+        return int(bool(findings))
     click.echo(f"{out}: {_told(sent)}, {_size(len(content))}.")
     for finding in findings:
         click.echo(f"{out}: {finding}", err=True)
-    return 0
+    return int(bool(findings))
 
 
 def _print_schema(context: click.Context, _option: click.Parameter, wanted: bool) -> None:

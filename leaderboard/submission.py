@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -28,8 +27,10 @@ from pydantic import (
 from joulemark.harness.record import IMPORTED, Cell, DeviceState, Energy, RunHeader, Span
 from joulemark.harness.store import Run, canonical_json, nothing_freed
 from joulemark.meters.errors import Incomparable, UsageError
+from joulemark.reports.folders import without_folders
 
 from .findings import refuse
+from .onemachine import of_one_machine
 from .outcomes import HEX, MOST_CELLS, MOST_ENTRANTS, MOST_OUTCOMES, Items, Part, holds_bits, to_bits, to_text
 from .reading import parse_json, read_bytes
 from .references import MOST_SHARED, Number, SentSpan, check_references, put_together, share
@@ -46,8 +47,6 @@ _MOST_ERRORS = 1000
 _HASH = 16
 """Letters of a document's hash that are sent: 64 bits tell any two of a task apart."""
 _SHOWN = 200
-_FOLDERS = re.compile(r"(?<![\w:/.~-])(?:~|\.{1,2})?/(?:[^\s,=:'\"]*/)?(?=[^\s,=:'\"/]+)")
-"""Folders of a path in a text; not those of an address."""
 
 
 class SentEnergy(Energy):
@@ -136,18 +135,14 @@ def pack(run: Run) -> bytes:
 
     Raises:
         Incomparable: It has no finished cell.
-        UsageError: It was imported, or the items of a finished cell cannot be read.
+        UsageError: It was imported, several machines measured it, or the items of a finished cell cannot be read.
     """
     if IMPORTED in run.header.plan:
         raise UsageError(
             f"{run.path} was imported, and nobody can check what was measured elsewhere; pack a run that "
             "`joulemark run` measured."
         )
-    if run.header.stations:
-        raise UsageError(
-            f"{run.path} was measured on {len(run.header.stations)} machines, and a submission is one machine's: run "
-            "what is to be sent on one, such as by `--place` and its label."
-        )
+    run = of_one_machine(run)
     finished = [cell for cell in run.cells if cell.status == "ok"]
     if not finished:
         raise Incomparable(f"{run.path} has no finished cell, so there is nothing to submit.")
@@ -389,7 +384,7 @@ def _public(cell: Cell, header: RunHeader) -> dict[str, Any]:
 def _without_folders(value: Any) -> Any:
     """Names of files alone: a path tells whose they are."""
     if isinstance(value, str):
-        return _FOLDERS.sub("", value)
+        return without_folders(value, [value])
     if isinstance(value, Mapping):
         return {key: _without_folders(own) for key, own in value.items()}
     return [_without_folders(own) for own in value] if isinstance(value, list | tuple) else value

@@ -18,7 +18,7 @@ from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.tasks.catalog import THREE_SHOT
 
 from .effects import Effect, of_energies, of_quality, of_rates
-from .entrants import Entrant, belied, without_quality_in
+from .entrants import Entrant, belied, by_run_name, without_quality_in
 from .progress import Progress, planned_tasks, progress
 from .rows import Figures, measure
 from .samples import Sample
@@ -123,6 +123,7 @@ def compare(a: Entrant, b: Entrant, task: str | None = None, runs: Sequence[Run]
         UsageError: They do not share that task.
         Incomparable: Their hardware, scope or grade differ, or no task was asked of both in the same way.
     """
+    a, b = by_run_name((a, b))
     _refuse_unlike(a, b)
     if _key(a) == _key(b):
         raise UsageError(f"both are {a.model} of {a.run_name}, the very same cells; name another one.")

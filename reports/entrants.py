@@ -22,7 +22,17 @@ from .origin import imported_from, is_imported, not_told
 from .progress import planned_repeats
 from .samples import ASKED, Sample, has_energy, make_sample, what_is_asked, without_quality
 
-__all__ = ["Entrant", "asked_of", "belied", "gather", "gpus_in_words", "in_order", "tried", "without_quality_in"]
+__all__ = [
+    "Entrant",
+    "asked_of",
+    "belied",
+    "by_run_name",
+    "gather",
+    "gpus_in_words",
+    "in_order",
+    "tried",
+    "without_quality_in",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +42,7 @@ class Entrant:
     Attributes:
         model: Its name.
         run_id: Its run.
-        run_name: The name of the run's folder, which its owner chose.
+        run_name: The name of the run's folder, which its owner chose; with its id where another run's is the same.
         imported: Where its run was imported from; None where Joulemark measured.
         not_told: What the files that it was imported from do not say, a sentence each.
         remetered_from: The run whose answers these are, where the energy was taken anew from a trace.
@@ -120,6 +130,14 @@ def in_order(entrants: Iterable[Entrant]) -> list[Entrant]:
     return sorted(
         entrants, key=lambda e: (e.model, e.run_id, canonical_json(dict(e.setting)), e.grade or "", e.scope or "")
     )
+
+
+def by_run_name(entrants: Sequence[Entrant]) -> list[Entrant]:
+    """The entrants, with a name for each run that no other of theirs has: ``R [run-id]`` where folders share one."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    for entrant in entrants:
+        ids[entrant.run_name].add(entrant.run_id)
+    return [replace(e, run_name=f"{e.run_name} [{e.run_id}]") if len(ids[e.run_name]) > 1 else e for e in entrants]
 
 
 def asked_of(entrant: Entrant) -> str:

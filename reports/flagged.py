@@ -62,4 +62,4 @@ def _in_words(where: tuple[str, ...]) -> str:
 
 def _entrant(row: Row) -> _Entrant:
     """What tells a row from others in every view; labels may differ."""
-    return row.run_id, row.model, canonical_json(row.setting), row.grade or "", row.scope or ""
+    return row.run_id, row.machine_id, row.model, canonical_json(row.setting), row.grade or "", row.scope or ""

@@ -17,7 +17,7 @@ import numpy as np
 
 from joulemark.meters.errors import UsageError
 
-from .entrants import Entrant
+from .entrants import Entrant, by_run_name
 from .gateconfig import GateConfig
 from .gatehistory import History
 from .gatelikeness import asunder, differences, elsewhere, unpaired
@@ -26,6 +26,7 @@ from .gatetests import LARGEST
 from .pairing import Side
 from .progress import planned_models, planned_tasks
 from .stats import holm
+from .wording import joined
 
 __all__ = ["Asked", "Gate", "decide", "judge", "next_look"]
 
@@ -276,8 +277,8 @@ def _resting_on(name: str, a: Entrant, b: Entrant, tasks: Sequence[str], history
         "machine."
     )
     return [strange] * bool(others) + [
-        f"{name}: baseline and candidate are of two runs, {a.run_name} and {b.run_name}; the interval of energy is "
-        "wider by what the history's days differ by (--allow-unpaired)."
+        f"{name}: baseline and candidate are of two runs, {joined([own.run_name for own in by_run_name((a, b))])}; the "
+        "interval of energy is wider by what the history's days differ by (--allow-unpaired)."
     ]
 
 

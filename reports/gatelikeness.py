@@ -13,10 +13,10 @@ import numpy as np
 from joulemark.harness.record import Cell
 from joulemark.harness.store import Run, canonical_json
 
-from .entrants import Entrant
+from .entrants import Entrant, by_run_name
 from .gatehistory import LEAST_DAYS, History
 from .samples import ASKED, Sample
-from .wording import few
+from .wording import few, joined
 
 __all__ = ["asunder", "differences", "elsewhere", "unpaired"]
 
@@ -48,7 +48,7 @@ def elsewhere(a: Entrant, b: Entrant) -> list[str]:
     Files tell neither how many repeats were planned nor in which order things were measured, and a figure that comes
     back from an export may have been changed on its way.
     """
-    names = {own.run_name: None for own in (a, b) if own.imported is not None}
+    names = {own.run_name: None for own in by_run_name((a, b)) if own.imported is not None}
     return [
         f"{name} was imported, and a gate judges what `joulemark run` measured: no file tells the plan and the order "
         "of its repeats. Measure both in one run."
@@ -60,7 +60,7 @@ def unpaired(a: Entrant, b: Entrant, tasks: Sequence[str], history: History | No
     """Why two runs cannot be compared; empty where a history tells how much runs differ, or there is one run."""
     if a.run_id == b.run_id:
         return ""
-    both = f"baseline and candidate were measured in two runs, {a.run_name} and {b.run_name}"
+    both = f"baseline and candidate were measured in two runs, {joined([own.run_name for own in by_run_name((a, b))])}"
     if history is None:
         return (
             f"{both}, and a machine differs from day to day; measure both in one: joulemark run -m base=... "
@@ -84,15 +84,16 @@ def unpaired(a: Entrant, b: Entrant, tasks: Sequence[str], history: History | No
 def asunder(run: Run, a: Entrant, b: Entrant) -> dict[str, set[int]]:
     """Repeats, by task, of which one run measured both at different times: one before it was resumed, one after.
 
-    They are no pairs: days lie between.
+    They are no pairs: days lie between. Of a run on several machines those of the two's own count: the others begin at
+    other times, by clocks of their own. Two on two machines are not compared at all (`differences`).
     """
-    begun = [each for part in run.parts for each in part.header.invocations]
-    if a.run_id != b.run_id or len(begun) < 2:
+    own = next(part for part in run.parts if part.header.machine.machine_id == a.machine.machine_id)
+    starts = sorted(each.before.began_at for each in own.header.invocations)
+    if a.run_id != b.run_id or len(starts) < 2:
         return {}
     sides = [(each.model, canonical_json(dict(each.setting))) for each in (a, b)]
-    starts = sorted(each.before.began_at for each in begun)
     began: dict[tuple[str, int], set[int]] = defaultdict(set)
-    for cell in run.cells:
+    for cell in own.cells:
         if cell.status == "ok" and _side(cell) in sides:
             # Some meters take each model's idle power by itself, some moments after the invocation's own.
             known_at = cell.idle_window.began_at if cell.idle_window else cell.started_at

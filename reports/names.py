@@ -85,7 +85,8 @@ def together(rows: Sequence[Row], among: Sequence[Row], *, most: int | None = No
         there = count[model]
         if 1 < len(own) == there:
             told.append((f"{safe(model)} {all_of(there)}", there))
-        elif len(own) > LISTED:
+        elif len(own) > LISTED or len(set(own)) < len(own):
+            # Rows of several views may share a label.
             told.append((f"{safe(model)} ({len(own)} of {there})", len(own)))
         else:
             told += [(name, 1) for name in own]

@@ -21,7 +21,7 @@ from joulemark.tasks.catalog import THREE_SHOT
 
 from .apart import work_apart
 from .contest import By
-from .entrants import Entrant, asked_of, belied, in_order, without_quality_in
+from .entrants import Entrant, asked_of, belied, by_run_name, in_order, without_quality_in
 from .filters import Filters
 from .flags import WHY_NO_QUALITY
 from .hypervolume import Hypervolume
@@ -185,7 +185,7 @@ def views_of(
 
     With each view comes what ``beside`` makes of what it was judged by, while that is at hand.
     """
-    every = in_order(entrant for run in runs for entrant in run.entrants)
+    every = by_run_name(in_order(entrant for run in runs for entrant in run.entrants))
     wrong = belied(every)
     every = [without_quality_in(wrong, entrant) if wrong else entrant for entrant in every]
     entrants, lost = [e for e in every if e.samples], [e for e in every if not e.samples]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -11,6 +10,7 @@ from joulemark.harness.store import Run
 from ..asides import metric_in_words
 from ..findings import carbon_sentence, grade_sentence
 from ..flags import flags_of, in_words
+from ..folders import without_folders
 from ..markdown import md, md_row
 from ..rows import Row
 from ..views import ALL
@@ -36,10 +36,6 @@ _DIGITS = 6
 """Of a figure in the block: more than any meter is good for, and fewer than a computer writes."""
 _WHOLE_WH = "energy_wh"
 """The metric of what has energy, and nobody knows of how many answers."""
-_PATH = re.compile(r"(~\w*|\.{1,2}|[A-Za-z]:)?[\\/]")
-"""What a name begins with that is a path of some machine's; ``maker/model`` is none."""
-_FOLDERS = re.compile(r"(?<![^\s=('\",;\[])(?:~\w*|\.{1,2}|[A-Za-z]:)?[\\/](?:[^\s=,()'\";]*[\\/])?(?=[^\\/\s])")
-"""The folders of a path within a text."""
 
 
 def as_model_card(run: Run, entrant: str | None = None) -> bytes:
@@ -110,10 +106,8 @@ def _interval(low: float | None, high: float | None) -> dict[str, Any]:
 
 def _public(told: Told, text: str) -> str:
     """Text for anyone to read: of a path, which may name a home folder, its last part alone."""
-    for name in (told.entrant.model, *map(str, told.entrant.setting.values())):
-        if _PATH.match(name):
-            text = text.replace(name, re.split(r"[\\/]", name.rstrip("\\/"))[-1] or "folder")
-    return safe(_FOLDERS.sub("", text))
+    models = {cell.model for cell in told.run.cells}
+    return safe(without_folders(text, {*models, *map(str, told.entrant.setting.values())}))
 
 
 def _repeats(told: Told, row: Row) -> str:
@@ -156,8 +150,9 @@ def _section(told: Told) -> str:
     flags = in_words(sorted({flag for row in (told.whole, *told.tasks.values()) for flag in flags_of(row)}))
     parts += [_bullets(flags)] if flags else []
     if unknown := told.entrant.not_told:
+        others = ", of it or of others in them" if len({cell.model for cell in told.run.cells}) > 1 else ""
         parts += [
-            "What the files that it was imported from do not say:",
+            f"What the files that it was imported from do not say{others}:",
             _bullets([_public(told, each) for each in unknown]),
         ]
     return "\n\n".join(filter(None, parts))

@@ -35,6 +35,7 @@ from joulemark.leaderboard.outcomes import holds_bits
 from joulemark.leaderboard.schema import schema_text
 from joulemark.leaderboard.sentrun import as_run
 from joulemark.leaderboard.submission import pack, parse_submission, read_submission
+from joulemark.meters.errors import UsageError
 from joulemark.reports.documents import as_json
 from joulemark.reports.views import make_views
 
@@ -247,11 +248,41 @@ def _ranked(run: Run) -> dict[str, Any]:
 def test_names_of_folders_and_what_meters_were_told_stay_at_home(run: Run) -> None:
     told_to = {"include_path": ["/home/ada/tasks"], "meters": ["plug=shelly:host=192.0.2.7,password=ada1815", "nvml"]}
     header = run.header.model_copy(update={"plan": run.header.plan | told_to})
-    told = run.cells[0].model_copy(update={"model_args": "hf:pretrained=/home/ada/models/m1", "error": "no ~/x/y.bin"})
+    args = "hf:pretrained=/home/ada love/models/m1,peft=file:///home/ada/p2,tokenizer=$HOME/ada/t3"
+    told = run.cells[0].model_copy(update={"model_args": args, "error": "no ~/x/y.bin"})
     content = pack(Run(path=run.path, header=header, cells=(told, *run.cells[1:])))
     assert b"ada" not in content
-    assert b"pretrained=m1" in content
+    assert b"love" not in content
+    assert b"pretrained=m1,peft=p2,tokenizer=t3" in content
     assert b'"plug=shelly","nvml"' in content
+
+
+def test_machines_of_a_cluster_that_stood_by_are_no_part_of_what_is_sent(run: Run, valid: bytes) -> None:
+    """The one that measured stands second, as where another one came first and had nothing to do."""
+    idle = run.header.idle.model_copy(update={"before_w": 300.0})
+    machine = run.header.machine.model_copy(update={"machine_id": "stood-by-0001"})
+    beside = run.header.station.model_copy(update={"machine": machine, "idle": idle, "meters": ()})
+    header = run.header.at(beside, (beside, run.header.station))
+    content = pack(Run(path=run.path, header=header, cells=run.cells))
+    assert content == valid
+    assert audit(parse_submission(content)) == []
+    both = (run.cells[0].model_copy(update={"machine_id": "stood-by-0001"}), *run.cells[1:])
+    with pytest.raises(UsageError, match="was measured on 2 machines, and a submission is one machine's"):
+        pack(Run(path=run.path, header=header, cells=both))
+
+
+def test_what_two_nodes_of_one_machine_measured_side_by_side_cannot_be_sent(run: Run) -> None:
+    def at(node: str, start: str, cell: Any) -> Any:
+        return cell.model_copy(update={"node": node, "started_at": f"2026-01-05T10:00:{start}+00:00", "duration_s": 2})
+
+    first, second, *_ = run.cells
+    for start, refused in (("01", True), ("03", False)):
+        cells = (at("a", "00", first), at("b", start, second))
+        if refused:
+            with pytest.raises(UsageError, match="several Ray nodes of one machine side by side"):
+                pack(Run(path=run.path, header=run.header, cells=cells))
+        else:
+            pack(Run(path=run.path, header=run.header, cells=cells))
 
 
 def test_no_file_takes_more_memory_than_is_stated(valid: bytes, tmp_path: Path) -> None:

@@ -132,3 +132,10 @@ def test_what_is_so_of_all_comparisons_is_told_once_under_the_last(make_run: Mak
     assert text.getvalue().index("dense-240k now") < text.getvalue().index("Of all 2 comparisons:")
     found = json.loads(CliRunner().invoke(command, [str(first.path), str(second.path), "--json"]).stdout)
     assert all(any("Measured in two runs" in note for note in own["notes"]) for own in found["comparisons"])
+
+
+def test_two_runs_whose_folders_have_one_name_are_told_apart_by_their_ids(make_run: Make) -> None:
+    monday, tuesday = (make_run(f"{day}/R", machine={"cpu_model": day}) for day in ("monday", "tuesday"))
+    by_run = {entrant.run_id: entrant for entrant in gather([monday, tuesday]) if entrant.model == "ngram"}
+    with pytest.raises(Incomparable, match=r"ngram of R \[monday/R\] and ngram of R \[tuesday/R\] differ in hardware"):
+        compare(by_run["monday/R"], by_run["tuesday/R"])

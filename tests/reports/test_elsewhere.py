@@ -64,6 +64,23 @@ def test_of_each_run_from_elsewhere_the_method_tells_the_files_the_joules_and_al
     assert list(points) == elsewhere.header.plan["imported"]["missing"]
 
 
+def test_runs_whose_folders_have_one_name_keep_their_own_origin_and_gaps(make_run: Make, tmp_path: Path) -> None:
+    runs = [make_run("mine/R")]
+    for name, files in FILES.items():
+        import_files(name, files, tmp_path / name / "R")
+        runs.append(read_run(tmp_path / name / "R"))
+    ours, *theirs = [run.header.run_id for run in runs]
+    views = make_views(runs)
+    [section] = [each for each in method(views) if each.lists]
+    told = {lead.partition(" was imported")[0]: list(points) for lead, points in section.lists}
+    assert told == {f"R [{run.header.run_id}]": run.header.plan["imported"]["missing"] for run in runs[1:]}
+    assert f"In what Joulemark measured (R [{ours}]), energy" in paragraphs(views)
+    text = as_markdown(views, runs).replace("&#91;", "[").replace("&#93;", "]")
+    for name, own in zip(FILES, theirs, strict=True):
+        assert f"- R [{own}] was imported from files of {name}, and not measured by Joulemark." in text
+    assert set().union(*(view.not_told for view in views)) == set(told)
+
+
 def test_each_table_of_a_report_tells_grade_and_scope_of_its_energy_and_that_its_error_is_unknown(
     make_run: Make, elsewhere: Run
 ) -> None:

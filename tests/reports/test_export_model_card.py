@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from joulemark.harness.importing import import_files
 from joulemark.harness.record import Carbon, Cell
 from joulemark.harness.store import Run, read_run
 from joulemark.reports.exports.modelcard import as_model_card
+from joulemark.reports.folders import without_folders
 from joulemark.reports.views import make_views
 
 EVIL = "a: [b]\n---\n# <script>x</script> | c"
@@ -111,6 +116,59 @@ def test_no_card_names_a_folder_of_somebodys_machine(make_run: Callable[..., Run
     assert "peft=lora-8" in text
     assert "revision=ours/v2" in text, "a maker is no folder"
     assert not any(secret in text for secret in ("home", "jo hn/", "mine/"))
+
+
+LETTERS = string.ascii_letters + string.digits + "äß _-.()&+@"
+FOLDER = st.builds("{}secret{}".format, st.text(LETTERS, max_size=6), st.text(LETTERS, max_size=6))
+BEGINS = ("/", "~/", "~secret/", "./", "../", "file:///", "$HOME/", "${SCRATCH}/", "%USERPROFILE%\\", "C:\\", "D:/")
+PATH = st.builds(
+    lambda begin, folders, slash: begin + slash.join([*folders, "kept"]),
+    st.sampled_from(BEGINS),
+    st.lists(FOLDER, min_size=1, max_size=4),
+    st.sampled_from("/\\"),
+)
+
+
+@pytest.fixture(scope="module")
+def small_run(write: Callable[..., Run], tmp_path_factory: pytest.TempPathFactory) -> Run:
+    one = {"mine": (0.7, 0.001, 1)}
+    return write(tmp_path_factory.mktemp("card") / "run", one, tasks=("dates",), items=20, repeats=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(paths=st.tuples(PATH, PATH, PATH), made=st.sampled_from(["{}", "hf:pretrained={},peft={}", "gguf:{}"]))
+def test_no_folder_of_any_path_in_a_name_or_a_setting_is_in_a_card(
+    small_run: Run, paths: tuple[str, str, str], made: str
+) -> None:
+    first, second, third = paths
+    setting = {"peft": first, "model_args": f"dtype=auto,tokenizer={second},peft={third}", "stop": [first, third]}
+    update = {"model": made.format(*paths), "setting": small_run.cells[0].setting | setting}
+    text = as_model_card(replace(small_run, cells=tuple(cell.model_copy(update=update) for cell in small_run.cells)))
+    assert "secret" not in text.decode()
+    assert "peft=kept" in text.decode()
+
+
+@pytest.mark.parametrize(
+    "sign", ["`{}`", "|{}|", "\u2039{}\u203a", "{{{}}}", "\u201c{}\u201d", "({})", "'{}'", "<{}>", "+{}", "-{}"]
+)
+def test_in_a_sentence_a_path_is_known_after_any_sign(sign: str) -> None:
+    for begin in BEGINS:
+        path = f"{begin}secret/secret secret/kept" if sign[0] not in "<+-" else f"{begin}secret/kept"
+        assert without_folders(f"As {sign.format(path)} tells") == f"As {sign.format('kept')} tells"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5 kWh /h and 3 J/token",
+        "of maker/model and/or maker/other",
+        "base_url=https://host:8000/v1/completions",
+        "until=['\\n\\n', 'Q:\\nA:\\n', '</s>', '<|/x|>']",
+        "Answer at once: /no_think",
+    ],
+)
+def test_what_only_looks_like_a_path_is_left_as_it_is(text: str) -> None:
+    assert without_folders(text, [text, text.partition("=")[2]]) == text
 
 
 def test_energy_of_unknown_error_is_called_that_and_not_one_repeat(

@@ -34,3 +34,20 @@ def test_flags_are_told_by_who_has_them_and_where(make_run: Make) -> None:
     [(who, where)] = told
     assert set(who.split(" and ")) == {"dense-60k", "dense-240k"}
     assert where == "in dates"
+
+
+def test_rows_of_several_tables_that_share_a_label_are_said_once_with_how_many_they_are(make_run: Make) -> None:
+    """One model of three runs on machines of their own: each table calls it by its name alone."""
+
+    def heat(cell: Cell) -> Cell:
+        return cell.model_copy(update={"flags": ("throttled",) if cell.machine_id != "m-3" else ()})
+
+    models = {"mine": (0.7, 0.001, 9)}
+    runs = [
+        make_run(f"run-{n}", models=models, machine={"machine_id": f"m-{n}", "cpu_model": f"CPU {n}"}, change=heat)
+        for n in (1, 2, 3)
+    ]
+    views = make_views(runs)
+    assert {row.label for view in views for row in view.rows} == {"mine"}
+    [(_, told)] = flags_together(views, short_titles(views))
+    assert told == [("mine (2 of 3)", "in all tables")]

@@ -21,7 +21,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_runs import COUNTER, write_run
 
-from joulemark.harness.record import Cell, Invocation, Span
+from joulemark.harness.record import Cell, Invocation, Span, Station
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import UsageError
 from joulemark.reports import gatetests
@@ -343,6 +343,34 @@ def test_pairs_between_which_a_run_was_resumed_are_left_out(make: Make) -> None:
     assert {rule.repeats for rule in found.rules} == {4}
     assert found.reasons == (
         "cand: the run was resumed between the two of 4 pairs of repeats; their energy is left out.",
+    )
+
+
+def test_another_machine_of_a_run_that_begins_between_the_two_of_a_pair_parts_no_pair(make: Make) -> None:
+    """Their own machine was resumed before the fifth repeat, between its two; the other one began amid all others."""
+    began, other = ("2026-01-05T09:00:00Z", "2026-01-06T09:00:00Z"), "2026-01-05T10:30:00Z"
+
+    def change(cell: Cell) -> Cell:
+        late = cell.repeat == 5 and cell.model == "cand"
+        at = began[1] if late else f"2026-01-05T{10 if cell.model == 'base' else 11}:00:00Z"
+        own = "m-2" if cell.model == "third" else cell.machine_id
+        return cell.model_copy(update={"idle_window": Span(began_at=at, window_s=3.0), "machine_id": own})
+
+    run = make(change=change, models=ALIKE | {"third": ALIKE["base"]})
+
+    def station(name: str, *starts: str) -> Station:
+        begun = tuple(Invocation(before=Span(began_at=at, window_s=3.0), before_w=4.0) for at in starts)
+        machine = run.header.machine.model_copy(update={"machine_id": name})
+        return run.header.station.model_copy(update={"machine": machine, "invocations": begun})
+
+    own, beside = station(run.header.machine.machine_id, *began), station("m-2", other)
+    header = run.header.at(beside, (beside, own))
+    (run.path / "run.json").write_text(header.model_dump_json(by_alias=True), encoding="utf-8")
+    found = gated(read_run(run.path))
+    assert found.verdict == "pass"
+    assert {rule.repeats for rule in found.rules} == {5}
+    assert found.reasons == (
+        "cand: the run was resumed between the two of 2 pairs of repeats; their energy is left out.",
     )
 
 

@@ -245,7 +245,7 @@ def test_runs_are_told_apart_by_the_names_of_their_folders(make_run: Make) -> No
 
 def test_folders_of_one_name_are_told_apart_by_their_runs(make_run: Make) -> None:
     [view, *_] = make_views([make_run("monday/run"), make_run("tuesday/run", seed=2)])
-    assert "ngram (run) [monday/run]" in {row.label for row in view.rows}
+    assert "ngram (run [monday/run])" in {row.label for row in view.rows}
 
 
 def test_a_run_beside_its_own_answers_metered_anew_is_told(make_run: Make) -> None:
