@@ -14,7 +14,7 @@ from click.shell_completion import CompletionItem
 from joulemark.meters.errors import UsageError
 
 from .formats.found import Found
-from .importing import about, formats, import_files, reader
+from .importing import about, formats, import_files, reader, with_quality
 from .said import one_line
 
 __all__ = ["import_results"]
@@ -38,7 +38,9 @@ def _complete(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> 
 @click.command("import", cls=_WithFormats)
 @click.argument("name", metavar="FORMAT", shell_complete=_complete, required=False)
 @click.argument("files", nargs=-1, metavar="FILE..", type=click.Path(dir_okay=False, path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the run.")
+@click.option(
+    "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the run.  [required, but for --list]"
+)
 @click.option("--list", "as_list", is_flag=True, help="Name all formats, what each reads, and what it never tells.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def import_results(name: str | None, files: tuple[Path, ...], out: Path | None, as_list: bool, as_json: bool) -> None:
@@ -90,7 +92,7 @@ def _tell(missing: tuple[str, ...]) -> None:
 
 def _counts(found: Found) -> dict[str, int]:
     energy = [result.energy is not None and result.energy.gross_j is not None for result in found.results]
-    quality = [result.quality is not None for result in found.results]
+    quality = with_quality(found.results)
     return {
         "results": len(found.results),
         "with_quality_and_energy": sum(a and b for a, b in zip(energy, quality, strict=True)),

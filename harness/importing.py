@@ -17,14 +17,16 @@ from pydantic import ValidationError
 
 from joulemark.meters.errors import UsageError
 
+from .formats.foreign import few
 from .formats.found import About, File, Found, Origin, Read, Result
 from .record import IMPORTED, ITEM_COLUMNS, NO_ITEMS, Cell, RunHeader
 from .store import HEADER, RunWriter, canonical_json, refuse_used
 
-__all__ = ["about", "formats", "import_files", "reader", "write_run"]
+__all__ = ["about", "formats", "import_files", "reader", "with_quality", "write_run"]
 
 _GROUP = "joulemark.importers"
-_NO_TIME = "When it was measured is not told."
+_NO_TIME = "When it was measured is not told"
+_NAMED = 6
 
 
 def formats() -> list[str]:
@@ -73,10 +75,31 @@ def import_files(name: str, files: Sequence[Path], out: Path) -> Found:
         found = read(once)
     except RecursionError as problem:
         raise UsageError(f"{once[0]} has values that lie too deep in one another.") from problem
-    if found.created_at is None and any(result.started_at is None for result in found.results):
-        found = replace(found, missing=tuple(dict.fromkeys((*found.missing, _NO_TIME))))
+    if found.created_at is None:
+        found = replace(found, missing=tuple(dict.fromkeys((*found.missing, *_without_time(found.results)))))
     write_run(found, [*once, *found.beside], out, name=name)
     return found
+
+
+def _without_time(results: Sequence[Result]) -> list[str]:
+    """What is to be said of results whose time no file tells."""
+    untold = {result.file: None for result in results if result.started_at is None}
+    told = {result.file for result in results if result.started_at is not None}
+    if not untold or not told:
+        return [f"{_NO_TIME}."] * bool(untold)
+    # Two files in two folders may have one name.
+    names = [name for name in untold if name is not None and name not in told]
+    return [f"{_NO_TIME} of {'what is in ' + few(names, _NAMED) if len(names) == len(untold) else 'some results'}."]
+
+
+def with_quality(results: Sequence[Result]) -> list[bool]:
+    """Of each result, whether tables show a quality: all repeats have it, and what came of single questions."""
+    lacking = {_who(result) for result in results if result.quality is None or not _is_scored(result.items)}
+    return [_who(result) not in lacking for result in results]
+
+
+def _is_scored(items: pd.DataFrame | None) -> bool:
+    return items is not None and bool(items["score"].between(0, 1).all())
 
 
 def write_run(found: Found, files: Sequence[Path], out: Path, *, name: str) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from joulemark.meters.errors import UsageError
 from joulemark.meters.types import ScopeKind
 
 from ..record import Energy, MeterInfo, Station
@@ -23,10 +21,10 @@ from .foreign import (
     each,
     energy_of,
     meter_of,
-    read_text,
     station_of,
     text,
 )
+from .foreigncsv import read_table
 from .found import About, Found, Result
 
 __all__ = ["ABOUT", "UNKNOWN_ERROR", "WHOLE_PROCESS", "Emissions", "read", "read_emissions"]
@@ -55,7 +53,9 @@ class Emissions:
     Attributes:
         project, run_id: As it was named.
         energy: Its joules; None where there are none in the row.
+        lacks: Why it has no energy; empty where it has.
         duration_s: Seconds.
+        ended: When it was written, by a clock on the wall, mostly of a zone that is not told; None where that is none.
         station: The machine.
         setting: How it was tracked.
     """
@@ -63,7 +63,9 @@ class Emissions:
     project: str
     run_id: str
     energy: Energy | None
+    lacks: str
     duration_s: float | None
+    ended: datetime | None
     station: Station
     setting: Mapping[str, str]
 
@@ -83,7 +85,7 @@ def read(files: Sequence[Path]) -> Found:
             gathering.lack(sentence)
         for row in rows:
             if row.energy is None:
-                gathering.lack(f"{file.name}: run {row.run_id} of {row.project} has no energy; left out.")
+                gathering.leave_out(f"{file.name}: run {row.run_id} of {row.project} {row.lacks}")
                 continue
             gathering.add(_result(row, gathering.place(row.station)))
     return gathering.found()
@@ -112,7 +114,8 @@ def read_emissions(file: Path) -> tuple[list[Emissions], list[str]]:
     Raises:
         UsageError: It is none that codecarbon writes, or is cut short.
     """
-    rows, missing = _rows_of(file)
+    missing: list[str] = []
+    _, rows = read_table(file, _wrong)
     last: dict[str, dict[str, str]] = {}
     for number, row in enumerate(rows, 1):
         name = text(row.get("run_id")) or f"row {number}"
@@ -124,23 +127,9 @@ def read_emissions(file: Path) -> tuple[list[Emissions], list[str]]:
     return found, list(dict.fromkeys(missing))
 
 
-def _rows_of(file: Path) -> tuple[list[dict[str, str]], list[str]]:
-    written = read_text(file)
-    try:
-        lines = [line for line in csv.reader(io.StringIO(written, newline=""), strict=True) if line]
-    except csv.Error as problem:
-        raise UsageError(f"{file}: it is no whole CSV file ({problem}).") from problem
-    heads = lines[0] if lines else []
-    if lost := [name for name in _NEEDED if name not in heads]:
-        raise UsageError(f"{file}: it is no emissions.csv of codecarbon: it has no column {', '.join(lost)}.")
-    if len(set(heads)) < len(heads):
-        raise UsageError(f"{file}: two of its columns have one name.")
-    if len(lines) > 1 and not written.endswith(("\n", "\r")):
-        raise UsageError(f"{file}: its last line has no end, so it was cut short; give the whole file.")
-    for number, line in enumerate(lines[1:], 1):
-        if len(line) != len(heads):
-            raise UsageError(f"{file}: row {number} has {len(line)} cells and not {len(heads)}; was it cut short?")
-    return [dict(zip(heads, line, strict=True)) for line in lines[1:]], []
+def _wrong(columns: Sequence[str]) -> str | None:
+    lost = [name for name in _NEEDED if name not in columns]
+    return f"it is no emissions.csv of codecarbon: it has no column {', '.join(lost)}" if lost else None
 
 
 def _emissions(row: Mapping[str, str], name: str, where: str, missing: list[str]) -> Emissions:
@@ -152,7 +141,7 @@ def _emissions(row: Mapping[str, str], name: str, where: str, missing: list[str]
             meters.append(meter)
             joules[meter.id] = kwh * J_PER_KWH
     seconds = amount(row.get("duration"))
-    energy = _energy(joules, meters, seconds, amount(row.get("energy_consumed")), where, missing)
+    energy, lacks = _energy(joules, meters, seconds, amount(row.get("energy_consumed")))
     if energy is not None and (pue := _pue(row)) != 1:
         energy = _scaled(energy, 1 / pue)
         missing.append(f"{where}: the data centre's factor of {pue:g} (PUE) was taken off again.")
@@ -163,29 +152,32 @@ def _emissions(row: Mapping[str, str], name: str, where: str, missing: list[str]
         project=text(row.get("project_name")) or "unnamed project",
         run_id=name,
         energy=energy,
+        lacks=lacks,
         duration_s=seconds,
+        ended=_time(row.get("timestamp")),
         station=_station(row, meters, version),
         setting={"tracking_mode": tracked} if tracked else {},
     )
 
 
 def _energy(
-    joules: Mapping[str, float],
-    meters: Sequence[MeterInfo],
-    seconds: float | None,
-    total_kwh: float | None,
-    where: str,
-    missing: list[str],
-) -> Energy | None:
-    """All parts together; what the row calls the total must be their sum."""
+    joules: Mapping[str, float], meters: Sequence[MeterInfo], seconds: float | None, total_kwh: float | None
+) -> tuple[Energy | None, str]:
+    """All parts together, which must be what the row calls the total; or why there is none."""
     gross_j = math.fsum(joules.values())
+    if meters and total_kwh is not None and not math.isclose(gross_j, total_kwh * J_PER_KWH, rel_tol=1e-3):
+        return None, "has parts that do not add up to energy_consumed, so nobody knows which is right"
     if not meters or total_kwh is None:
-        return None
-    if not math.isclose(gross_j, total_kwh * J_PER_KWH, rel_tol=1e-3):
-        missing.append(f"{where}: its parts do not add up to energy_consumed, so nobody knows which is right.")
-        return None
+        return None, "has no energy, or 0"
     made = energy_of(gross_j, meter=meters[0], window_s=seconds, scope="+".join(meter.scope for meter in meters))
-    return made.model_copy(update={"domains": dict(joules)}) if made else None
+    return (made.model_copy(update={"domains": dict(joules)}), "") if made else (None, "has no energy that can be")
+
+
+def _time(value: str | None) -> datetime | None:
+    try:
+        return datetime.fromisoformat(value or "")
+    except ValueError:
+        return None
 
 
 def _scaled(energy: Energy, factor: float) -> Energy:

@@ -10,12 +10,9 @@ gpt2's 0.0021 would be 8 mJ a query, which an H100 takes while it idles for a te
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-from joulemark.meters.errors import UsageError
+from typing import Final
 
 from ..record import Tokens
 from .foreign import (
@@ -28,10 +25,10 @@ from .foreign import (
     each,
     energy_of,
     meter_of,
-    read_text,
     station_of,
     text,
 )
+from .foreigncsv import read_table
 from .found import About, Found, Result
 
 __all__ = ["ABOUT", "read"]
@@ -58,7 +55,9 @@ _BOARD = (
     "The leaderboard's files do not tell the unit: kilowatt-hours per 1,000 queries, by its documentation.",
 )
 _BATCH = "master_results.csv does not tell the GPU."
-_Row = Mapping[str, Any]
+_BATCHS = frozenset({"model_name", "gpu_energy_wh", "successful_prompts"})
+_BOARDS = frozenset({"model", "total_gpu_energy"})
+_Row = Mapping[str, str]
 
 _METER = meter_of(f"{NAME}:gpu", grade="polled", scope="gpu", provenance="codecarbon, NVML", grade_told=False)
 _H100 = station_of(gpus=["NVIDIA H100 80GB"], meters=[_METER])
@@ -70,53 +69,42 @@ def read(files: Sequence[Path]) -> Found:
     """Read files of the leaderboard, or of the batch runner.
 
     Raises:
-        UsageError: A file is of another format.
+        UsageError: A file is of another format, or cut short.
     """
     gathering = Gathering(NAME)
     for sentence in _ALWAYS:
         gathering.lack(sentence)
     for file in each(files):
-        columns, rows = _rows_of(file, gathering)
-        if {"model_name", "gpu_energy_wh", "successful_prompts"} <= set(columns):
+        columns, rows = read_table(file, _wrong)
+        if set(columns) >= _BATCHS:
             gathering.lack(_BATCH)
             for number, row in enumerate(rows, 1):
                 _add_batch(row, f"{file.name}: row {number}", gathering)
-        elif {"model", "total_gpu_energy"} <= set(columns):
+        else:
             for sentence in (*_BOARD, f"{file.name}: its task is taken from its name."):
                 gathering.lack(sentence)
             for number, row in enumerate(rows, 1):
                 _add_board(row, _task_of(file), f"{file.name}: row {number}", gathering)
-        else:
-            raise UsageError(
-                f"{file}: it has neither the columns of AI Energy Score's leaderboard (model, total_gpu_energy) nor "
-                "those of its master_results.csv (model_name, gpu_energy_wh, successful_prompts)."
-            )
     return gathering.found()
 
 
-def _rows_of(file: Path, gathering: Gathering) -> tuple[Sequence[str], list[_Row]]:
-    written = read_text(file)
-    lines = written.splitlines(keepends=True)
-    if len(lines) > 1 and not written.endswith(("\n", "\r")):
-        # Whatever writes these files ends each line, so a number may be cut here, and be another one.
-        gathering.lack(f"{file.name}: its last line has no end and may be cut short; left out.")
-        lines.pop()
-    try:
-        reader = csv.DictReader(lines)
-        rows: list[_Row] = list(reader)
-        return list(reader.fieldnames or ()), rows
-    except csv.Error as problem:
-        raise UsageError(f"{file}: it is no CSV ({problem}).") from problem
+def _wrong(columns: Sequence[str]) -> str | None:
+    if any(needed <= set(columns) for needed in (_BATCHS, _BOARDS)):
+        return None
+    return (
+        "it has neither the columns of AI Energy Score's leaderboard (model, total_gpu_energy) nor those of its "
+        "master_results.csv (model_name, gpu_energy_wh, successful_prompts)"
+    )
 
 
 def _add_board(row: _Row, task: str, where: str, gathering: Gathering) -> None:
     model, kwh = text(row.get("model")), amount(row.get("total_gpu_energy"))
     if model is None:
-        gathering.lack(f"{where} names no model; left out.")
+        gathering.leave_out(f"{where} names no model")
         return
     energy = energy_of(kwh * J_PER_KWH if kwh else None, meter=_METER)
     if energy is None:
-        gathering.lack(f"{where}, {model}: no energy, or 0, which is a failed tracker's; left out.")
+        gathering.leave_out(f"{where}, {model}: no energy, or 0, which is a failed tracker's")
         return
     gathering.add(
         Result(
@@ -133,13 +121,13 @@ def _add_board(row: _Row, task: str, where: str, gathering: Gathering) -> None:
 def _add_batch(row: _Row, where: str, gathering: Gathering) -> None:
     model, answered = text(row.get("model_name")), count(row.get("successful_prompts"))
     if model is None or not answered:
-        gathering.lack(f"{where} has no {'model' if model is None else 'answered prompts'}; left out.")
+        gathering.leave_out(f"{where} has no {'model' if model is None else 'answered prompts'}")
         return
     wh = amount(row.get("gpu_energy_wh"))
     seconds = amount(row.get("total_duration_seconds"))
     energy = energy_of(wh * J_PER_WH if wh else None, meter=_METER, window_s=seconds)
     if energy is None:
-        gathering.lack(f"{where}, {model}: no energy, or 0, which is a failed tracker's; left out.")
+        gathering.leave_out(f"{where}, {model}: no energy, or 0, which is a failed tracker's")
         return
     if count(row.get("failed_prompts")):
         gathering.lack(f"{where}, {model}: {count(row.get('failed_prompts'))} prompts failed; their energy is within.")

@@ -46,6 +46,7 @@ _LEAST_J = 1e-9
 LEAST_S: Final = 1e-6
 """Of a window: rates over less are no numbers."""
 _LONGEST = 300
+_REASONS = 2
 
 
 def read_text(file: Path) -> str:
@@ -235,6 +236,7 @@ class Gathering:
         self._met: set[tuple[Any, ...]] = set()
         self._stations: dict[str, Station] = {}
         self._missing: dict[str, None] = {}
+        self._left_out: dict[str, None] = {}
 
     def place(self, station: Station) -> str:
         """Note a machine; returns its id."""
@@ -265,16 +267,23 @@ class Gathering:
         """Note what is missing, or was left out; each sentence once."""
         self._missing[sentence] = None
 
+    def leave_out(self, what: str) -> None:
+        """Note a row that becomes no result, and why: ``FILE: row 3 names no model``."""
+        self._left_out[what] = None
+        self.lack(f"{what}; left out.")
+
     def found(self) -> Found:
         """All of it.
 
         Raises:
-            UsageError: There is no result.
+            UsageError: There is no result; what was left out is why.
         """
         results = tuple(self._results)
         if not results:
-            why = " ".join(self._missing)
-            raise UsageError(f"Nothing to import from these files of {self._format}{': ' + why if why else '.'}")
+            left_out = [*self._left_out]
+            more = f"; and {len(left_out) - _REASONS:,} more" if len(left_out) > _REASONS else ""
+            why = "; ".join(left_out[:_REASONS]) + more or "they have no rows"
+            raise UsageError(f"Nothing to import from these files of {self._format}: {why}.")
         ran_on = {result.machine_id for result in results}
         stations = tuple(station for name, station in self._stations.items() if name in ran_on)
         return Found(results=results, stations=stations, missing=tuple(self._missing))

@@ -37,6 +37,7 @@ class Result:
         flags: Such as ``whole_process``: the joules cover loading, too.
         started_at: UTC, ISO 8601.
         duration_s: Seconds.
+        file: The name of the file that tells of it; None where it is of no use to say so.
     """
 
     model: str
@@ -66,6 +67,7 @@ class Result:
     flags: tuple[str, ...] = ()
     started_at: str | None = None
     duration_s: float | None = None
+    file: str | None = None
 
 
 class File(Record):

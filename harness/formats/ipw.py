@@ -7,6 +7,7 @@ divides by power, and for the other it fills joules in from power times time.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,12 +122,11 @@ def _profile(told: Mapping[str, Any], file: Path, gathering: Gathering) -> _Prof
 def _station(told: Mapping[str, Any], where: str, gathering: Gathering) -> tuple[Station, MeterInfo | None]:
     """The machine, and what measured its energy, as a summary or the records tell it."""
     gpu, system = mapped(told.get("gpu_info")), mapped(told.get("system_info"))
-    name = text(gpu.get("name"))
     meter = _meter(text(gpu.get("backend")))
     if meter is None:
         gathering.lack(f"{where}: it does not tell what measured the energy, so there is none.")
     station = station_of(
-        gpus=[name] if name else (),
+        gpus=_gpus(text(gpu.get("name"))),
         meters=[meter] if meter else (),
         cpu_model=text(system.get("cpu_brand")),
         cpu_count=count(system.get("cpu_count")) or None,
@@ -134,6 +134,15 @@ def _station(told: Mapping[str, Any], where: str, gathering: Gathering) -> tuple
         kernel=text(system.get("kernel_version")),
     )
     return station, meter
+
+
+def _gpus(name: str | None) -> list[str]:
+    """The GPUs of a machine, which its monitor tells as ``NAME xCOUNT`` where they are of one kind (``collectors``)."""
+    several = _SEVERAL.fullmatch(name or "")
+    return [several[1]] * min(int(several[2]), 1024) if several else [name] if name else []
+
+
+_SEVERAL = re.compile(r"(.*\S) x([1-9]\d{0,3})")
 
 
 def _meter(backend: str | None) -> MeterInfo | None:

@@ -15,11 +15,11 @@ from joulemark.meters.errors import UsageError
 from joulemark.tasks.shares import MEANS, sounds_like_share
 
 from ..record import ModelInfo, Station
-from .codecarbon import UNKNOWN_ERROR, WHOLE_PROCESS, Emissions, read_emissions
-from .foreign import amount, count, each, few, mapped, read_json, text
+from .foreign import count, each, few, mapped, read_json, text
 from .found import About, Found, Result
+from .lmenergy import with_emissions
 from .lmenvironment import station_told
-from .lmsamples import Samples, read_samples, samples_for
+from .lmsamples import Samples, read_samples, samples_for, samples_not_read
 from .lmtogether import each_once, together
 from .ownblock import Block, items_of, read_block, texts_of
 from .ownsums import check_items
@@ -33,10 +33,13 @@ ABOUT: Final = About(
 )
 
 _NO_ENERGY = "lm-eval measures no energy, so none of its results has any."
-_WHOLE = "The energy is that of the whole process: loading the model, building prompts and scoring are in it."
 _NO_SAMPLES = (
     "Without samples (lm_eval --log_samples) there is no interval of an accuracy, and what a guesser scores is not "
     "known, so there is no quality: {}."
+)
+_NO_OWN_SAMPLES = (
+    "Without what came of single questions (joulemark export --samples keeps it in samples_TASK.jsonl) an accuracy has "
+    "no interval, so there is no quality: {}."
 )
 _LIMITED = (
     "Not all questions were asked, so what a guesser scores on all of them is not known, and there is no quality: {}."
@@ -46,7 +49,6 @@ _NO_SHARE = "The metric is no share of right answers, so there is no quality: {}
 _TOGETHER = "The metric is one of all questions together, so there is no quality: {}."
 _BESIDE = "Not read, since their names have not the time of {1}, which tells that they are its own: {0}; name them too."
 _NAMED = 6
-_ALL = "codecarbon/all tasks together"
 _USUALLY_MEANS = frozenset({"acc", "acc_norm", "acc_bytes", "acc_mutual_info", "exact_match"})
 """Metrics of which lm-eval takes the mean where a task does not say how."""
 _SAME = 1e-6
@@ -71,7 +73,7 @@ def read(files: Sequence[Path]) -> Found:
     own, missing = each_once({file: samples_for(file, samples, results) for file in results})
     told = {file: _read_one(file, files) for file, files in own.items()}
     for table in tables:
-        told = {file: _join(one, file, table) for file, one in told.items()}
+        told = {file: with_emissions(one, file, table) for file, one in told.items()}
     found = together(told)
     if not any(result.energy for result in found.results):
         missing.insert(0, _NO_ENERGY)
@@ -94,10 +96,10 @@ def _read_one(file: Path, files: Sequence[Path]) -> Found:
     if strange := [name for name in tasks if text(name) != name]:
         raise UsageError(f"{file}: a task has a name that is none: {text(strange[0]) or 'an empty one'}.")
     samples = read_samples(files, tasks)
-    apart = [] if files else [own.name for own in sorted(file.parent.glob("samples_*.jsonl"))]
+    apart = [] if files else [own.name for own in samples_not_read(file, tasks)]
     missing = [_BESIDE.format(few(apart, 2), file.name)] if apart else []
     if block := read_block(content, file.name):
-        own = _own(block, samples)
+        own = _own(block, samples, file.name)
         return replace(own, missing=(*own.missing, *missing))
     missing += [f"Group {name} is taken apart: its tasks stand by themselves." for name in scores if name in groups]
     one = _One(content, file, station_told(content))
@@ -107,9 +109,9 @@ def _read_one(file: Path, files: Sequence[Path]) -> Found:
     return Found(results=tuple(results), stations=(one.station,), missing=(*missing, *one.missing), created_at=one.date)
 
 
-def _own(block: Block, samples: Mapping[str, Samples]) -> Found:
-    """What Joulemark exported, as it was."""
-    results = []
+def _own(block: Block, samples: Mapping[str, Samples], file: str) -> Found:
+    """What Joulemark exported, as it was, but for what stands in samples that are not there."""
+    results: list[Result] = []
     for result in block.results:
         told = samples.get(result.task)
         try:
@@ -119,11 +121,13 @@ def _own(block: Block, samples: Mapping[str, Samples]) -> Found:
             texts = texts_of(told.rows, result.repeat, result.metric) if told else None
         except ValueError as problem:
             raise UsageError(f"{told.file if told else result.task}: {problem}.") from problem
-        results.append(replace(result, items=items, samples=texts))
+        results.append(replace(result, items=items, samples=texts, file=file))
+    without = dict.fromkeys(one.task for one in results if one.quality is not None and one.items is None)
+    lacks = [_NO_OWN_SAMPLES.format(few([*without], _NAMED))] if without else []
     return Found(
         results=tuple(results),
         stations=block.stations,
-        missing=block.missing,
+        missing=(*block.missing, *lacks),
         created_at=block.created_at,
         origins=block.origins,
         carbon=block.carbon,
@@ -199,6 +203,7 @@ class _One:
             samples=samples.texts(task, metric, filtered) if samples else None,
             flags=("no_chance",) if graded and chance is None else (),
             started_at=self.date,
+            file=self._file.name,
         )
 
     def _check(self, samples: Samples, items: pd.DataFrame, asked: int, mean: float | None) -> None:
@@ -270,69 +275,6 @@ class _One:
 
     def _told(self, task: str, key: str) -> Any:
         return mapped(self._content.get(key)).get(task)
-
-
-_MOST_AROUND, _AROUND_S = 2.0, 600.0
-"""What may be around lm-eval's own time in its process, such as downloads: as long again, and 10 minutes."""
-
-
-def _join(found: Found, results: Path, file: Path) -> Found:
-    """The results with codecarbon's energy of their process.
-
-    Raises:
-        UsageError: It is not that of this process, as far as that shows.
-    """
-    if found.origins:
-        raise UsageError(
-            f"{file}: {results.name} is Joulemark's export, which says where its energy is from; leave codecarbon's "
-            "file out."
-        )
-    row, missing = _only_row(file)
-    took_s = amount(read_json(results).get("total_evaluation_time_seconds"))
-    if row.duration_s is None or took_s is None or row.duration_s < 0.99 * took_s - 1:
-        spans = [f"{told:.3g} s" if told is not None else "an unknown time" for told in (row.duration_s, took_s)]
-        raise UsageError(f"{file}: it covers {spans[0]}, and lm-eval took {spans[1]}; give that of the whole process.")
-    if row.duration_s > _MOST_AROUND * took_s + _AROUND_S:
-        raise UsageError(
-            f"{file}: it covers {row.duration_s:.3g} s, and lm-eval took {took_s:.3g} s: most of its energy is of "
-            "something else."
-        )
-    software = {**found.stations[0].software, **row.station.software}
-    station = row.station.model_copy(update={"software": software})
-    here = [replace(result, machine_id=station.machine.machine_id) for result in found.results]
-    missing = [*found.missing, *missing, UNKNOWN_ERROR, _WHOLE]
-    if len(here) == 1:
-        flags = (*here[0].flags, WHOLE_PROCESS)
-        here[0] = replace(here[0], energy=row.energy, duration_s=row.duration_s, flags=flags)
-    else:
-        missing.append(f"It covers all {len(here)} tasks and cannot be shared out: it stands by itself, as {_ALL}.")
-        first = here[0]
-        how = {key: first.setting[key] for key in ("batch_size", "dtype") if key in first.setting}
-        here.append(
-            Result(
-                model=first.model,
-                model_args=first.model_args,
-                task=_ALL,
-                setting=how,
-                machine_id=first.machine_id,
-                n_items=sum(result.n_items for result in here),
-                model_info=first.model_info,
-                flags=(WHOLE_PROCESS,),
-                started_at=first.started_at,
-                energy=row.energy,
-                duration_s=row.duration_s,
-            )
-        )
-    return replace(found, results=tuple(here), stations=(station,), missing=tuple(missing))
-
-
-def _only_row(file: Path) -> tuple[Emissions, list[str]]:
-    rows, missing = read_emissions(file)
-    if len(rows) != 1:
-        raise UsageError(f"{file}: it has {len(rows)} runs, and nothing tells which is this one; keep its row alone.")
-    if rows[0].energy is None:
-        raise UsageError(f"{file}: its run has no energy, or parts that do not add up.")
-    return rows[0], missing
 
 
 def _number(value: Any) -> float | None:

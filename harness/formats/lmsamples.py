@@ -17,7 +17,7 @@ from joulemark.meters.errors import UsageError
 from .foreign import count, few, listed, mapped, read_text, text
 from .lmtexts import lines_of
 
-__all__ = ["Samples", "read_samples", "samples_for"]
+__all__ = ["Samples", "read_samples", "samples_for", "samples_not_read"]
 
 _NAMED = 6
 
@@ -118,6 +118,12 @@ def samples_for(results: Path, given: Sequence[Path], all_results: Sequence[Path
     stamp = stamps[results]
     beside = sorted(results.parent.glob(f"samples_*_{stamp}.jsonl")) if stamp else []
     return list({file.absolute(): file for file in (*own, *beside)}.values())
+
+
+def samples_not_read(results: Path, tasks: Sequence[str]) -> list[Path]:
+    """Samples of these tasks that lie beside a file of results whose time is not in their names."""
+    beside = sorted(results.parent.glob("samples_*.jsonl"))
+    return [file for file in beside if any(_is_of(file, task) for task in tasks)]
 
 
 def _belongs(file: Path, results: Path, stamp: str, alone: Collection[Path]) -> bool:

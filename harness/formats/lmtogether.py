@@ -111,8 +111,8 @@ def _once(results: Sequence[Result]) -> tuple[list[Result], list[str]]:
 
 
 def _figures(result: Result) -> str:
-    """All of it but which repeat it is, and what came of single questions."""
-    left_out = {"repeat", "items", "samples"}
+    """All of it but which repeat it is, where it was read, and what came of single questions."""
+    left_out = {"repeat", "items", "samples", "file"}
     told = {field.name: getattr(result, field.name) for field in fields(result) if field.name not in left_out}
     return json.dumps(told, sort_keys=True, default=_as_json)
 

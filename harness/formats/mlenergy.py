@@ -93,31 +93,32 @@ def _read_board(told: Mapping[str, Any], file: Path, gathering: Gathering) -> No
         model = text(whole.get("model_id"))
         gross_j = next((j for key in _PER_RESPONSE if (j := amount(whole.get(key))) is not None), None)
         if model is None or gross_j is None:
-            gathering.lack(f"{file.name}: row {number} has no {'model' if model is None else 'energy'}; left out.")
+            gathering.leave_out(f"{file.name}: row {number} has no {'model' if model is None else 'energy'}")
             continue
         if "energy_per_request_joules" in whole:
             gathering.lack(_STEADY)
-        _add_response(whole, model, task, gross_j, gathering)
+        gathering.add(_response(whole, model, task, gross_j, gathering, file.name))
 
 
 _PER_RESPONSE = ("energy_per_request_joules", "energy_per_image_joules", "energy_per_video_joules")
 
 
-def _add_response(whole: Mapping[str, Any], model: str, task: str, gross_j: float, gathering: Gathering) -> None:
+def _response(
+    whole: Mapping[str, Any], model: str, task: str, gross_j: float, gathering: Gathering, file: str
+) -> Result:
     power_w, generated = amount(whole.get("avg_power_watts")), amount(whole.get("avg_output_len"))
     meter, machine_id = _placed(whole, gathering)
-    gathering.add(
-        Result(
-            model=model,
-            task=f"{NAME}/{task}",
-            setting=_setting(whole),
-            machine_id=machine_id,
-            n_items=1,
-            energy=energy_of(gross_j, meter=meter, window_s=gross_j / power_w if power_w else None),
-            tokens=Tokens(generated=round(generated) if generated else None),
-            model_info=_info(whole),
-            flags=(MEAN_ANSWER, *(("steady_state",) if "energy_per_request_joules" in whole else ())),
-        )
+    return Result(
+        model=model,
+        task=f"{NAME}/{task}",
+        setting=_setting(whole),
+        machine_id=machine_id,
+        n_items=1,
+        energy=energy_of(gross_j, meter=meter, window_s=gross_j / power_w if power_w else None),
+        tokens=Tokens(generated=round(generated) if generated else None),
+        model_info=_info(whole),
+        flags=(MEAN_ANSWER, *(("steady_state",) if "energy_per_request_joules" in whole else ())),
+        file=file,
     )
 
 
@@ -150,6 +151,7 @@ def _read_requests(told: Mapping[str, Any], file: Path, gathering: Gathering) ->
             flags=flags,
             started_at=began,
             duration_s=amount(told.get("duration")),
+            file=file.name,
         )
     )
 
@@ -189,6 +191,7 @@ def _read_images(told: Mapping[str, Any], file: Path, gathering: Gathering) -> N
             energy=energy_of(gross_j, meter=meter, window_s=window_s),
             started_at=utc(mapped(told.get("timeline")).get("benchmark_start_time")),
             duration_s=amount(told.get("total_time")),
+            file=file.name,
         )
     )
 

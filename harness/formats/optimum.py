@@ -114,7 +114,7 @@ def _add(told: _Told, gathering: Gathering) -> None:
     name, where = text(scenario.get("name")), f"{told.file.name} of {model}"
     asked = _questions(scenario)
     if name not in ("inference", "energy_star") or not asked:
-        gathering.lack(f"{where}: its scenario, {name or UNKNOWN}, tells no number of answers; left out.")
+        gathering.leave_out(f"{where}: its scenario, {name or UNKNOWN}, tells no number of answers")
         return
     station, meter = _place(told.config, gathering)
     part = "gpu" if meter.scope == "gpu" else "cpu"

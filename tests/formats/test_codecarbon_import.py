@@ -118,7 +118,7 @@ def test_a_file_that_is_cut_short_or_of_another_kind_ends_with_one_line_and_2(tm
     table = write_emissions(tmp_path)
     whole = table.read_text()
     for content, said in (
-        (whole[:-9], "has no end, so it was cut short"),
+        (whole[:-9], "has no end, so it may be cut short"),
         (whole + "2026-03-01T10:00:21,evening\n", "row 2 has 2 cells and not"),
         ("a,b\n1,2\n", "it has no column timestamp"),
         ("", "it is no emissions.csv"),

@@ -45,21 +45,35 @@ def test_the_batch_runners_watt_hours_are_of_the_prompts_that_were_answered() ->
     assert any("row 3 has no answered prompts; left out" in sentence for sentence in found.missing)
 
 
-def test_a_last_line_without_end_may_have_another_number_and_is_left_out(tmp_path: Path) -> None:
-    cut = tmp_path / "text_gen_energyscore.csv"
-    cut.write_text(BOARD.read_text()[: BOARD.read_text().index("0.03") + 3])
-    found = read([cut])
-    assert [result.model for result in found.results] == ["made/small"]
-    assert any("may be cut short" in sentence for sentence in found.missing)
+@pytest.mark.parametrize("table", [BOARD, BATCH])
+def test_a_table_that_is_cut_short_within_a_row_is_refused_as_codecarbons_is(table: Path, tmp_path: Path) -> None:
+    cut, whole = tmp_path / table.name, table.read_text()
+    # Within a number, which would be another one.
+    cut.write_text(whole[:-4])
+    with pytest.raises(UsageError, match="its last line has no end, so it may be cut short"):
+        read([cut])
+    cut.write_text(whole.rstrip().rpartition(",")[0] + "\n")
+    with pytest.raises(UsageError, match=r"row \d has \d+ cells and not \d+; was it cut short"):
+        read([cut])
 
 
-def test_a_row_that_lacks_columns_is_left_out_and_said(tmp_path: Path) -> None:
+def test_a_row_of_no_model_is_left_out_and_said(tmp_path: Path) -> None:
     short = tmp_path / "text_gen_energyscore.csv"
-    short.write_text("model,total_gpu_energy\nmade/small,0.002\nmade/large\n,0.1\n")
+    short.write_text("model,total_gpu_energy\nmade/small,0.002\n,0.1\n")
     found = read([short])
     assert [result.model for result in found.results] == ["made/small"]
-    assert any("row 2, made/large" in sentence for sentence in found.missing)
-    assert any("row 3 names no model" in sentence for sentence in found.missing)
+    assert "text_gen_energyscore.csv: row 2 names no model; left out." in found.missing
+
+
+def test_where_no_row_is_left_the_cause_alone_is_told(tmp_path: Path) -> None:
+    table = tmp_path / "text_gen_energyscore.csv"
+    table.write_text("model,total_gpu_energy\n" + "made/small,0\n" + ",0.1\n" * 5)
+    with pytest.raises(UsageError) as refused:
+        read([table])
+    assert str(refused.value) == (
+        "Nothing to import from these files of ai-energy-score: text_gen_energyscore.csv: row 1, made/small: no "
+        "energy, or 0, which is a failed tracker's; text_gen_energyscore.csv: row 2 names no model; and 4 more."
+    )
 
 
 def test_what_is_none_of_its_files_is_one_clear_line(tmp_path: Path) -> None:
@@ -71,7 +85,7 @@ def test_what_is_none_of_its_files_is_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no text in UTF-8"):
         read([other])
     other.write_text("model,total_gpu_energy\n")
-    with pytest.raises(UsageError, match="Nothing to import"):
+    with pytest.raises(UsageError, match="they have no rows"):
         read([other])
 
 

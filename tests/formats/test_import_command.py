@@ -62,6 +62,40 @@ def test_a_time_that_no_file_tells_is_made_up_nowhere(tmp_path: Path) -> None:
     assert b"run_created" not in as_openmetrics(run)
 
 
+def test_files_that_tell_no_time_are_named_where_others_tell_theirs(tmp_path: Path) -> None:
+    timed = Path(__file__).parent / "data/mlenergy/results.json"
+    missing = import_files("ml-energy", [*FILES["ml-energy"], timed], tmp_path / "run").missing
+    assert "When it was measured is not told of what is in lm-arena-chat.json, pictures.json." in missing
+    assert not any(sentence.startswith("When it was") for sentence in _of(timed, tmp_path))
+
+
+def _of(file: Path, folder: Path) -> tuple[str, ...]:
+    return import_files("ml-energy", [file], folder / "alone").missing
+
+
+def test_out_is_told_to_be_required() -> None:
+    assert "[required, but for --list]" in typed("--help").stdout
+
+
+def test_a_setting_that_files_do_not_tell_is_not_called_one_that_is_not_set(tmp_path: Path) -> None:
+    told = json.loads(FILES["ml-energy"][0].read_text())
+    told["configurations"] = told["configurations"][:1]
+    for name, tokens in (("silent", None), ("short", 8), ("long", 64)):
+        told["configurations"][0]["max_output_tokens"] = tokens
+        (tmp_path / f"{name}.json").write_text(json.dumps(told))
+    files = [tmp_path / f"{name}.json" for name in ("silent", "short", "long")]
+    import_files("ml-energy", files, tmp_path / "run")
+    titles = {view.peculiar for view in make_views([read_run(tmp_path / "run")], task="all")}
+    assert titles == {"max gen toks not told", "max gen toks 8", "max gen toks 64"}
+    # Of another task nobody expects to be asked alike.
+    import_files("ml-energy", [files[0]], tmp_path / "one")
+    told["task"] = "another"
+    files[1].write_text(json.dumps(told))
+    import_files("ml-energy", [files[1]], tmp_path / "other")
+    both = make_views([read_run(tmp_path / "one"), read_run(tmp_path / "other")], task="all")
+    assert not any("not" in view.peculiar for view in both)
+
+
 def test_a_time_that_a_file_tells_is_that_of_the_run(tmp_path: Path) -> None:
     import_files("lm-eval", [write_lmeval(tmp_path)], tmp_path / "run")
     header = read_run(tmp_path / "run").header

@@ -73,6 +73,19 @@ def test_without_knowing_what_was_measured_there_is_accuracy_alone(tmp_path: Pat
     assert joules(on(tmp_path, backend="other"), GRADED) is None
 
 
+@pytest.mark.parametrize(
+    ("told", "gpus"),
+    [("NVIDIA L4 x1", ["NVIDIA L4"]), ("NVIDIA L4 x2", ["NVIDIA L4"] * 2), ("Apple M4 Max", ["Apple M4 Max"])],
+)
+def test_gpus_of_one_kind_are_counted_and_their_number_is_in_no_name(
+    told: str, gpus: list[str], tmp_path: Path
+) -> None:
+    summary = tmp_path / "summary.json"
+    summary.write_text(SUMMARY.read_text().replace("NVIDIA H100 80GB HBM3 x1", told))
+    [station] = read([GRADED, summary]).stations
+    assert [gpu.name for gpu in station.machine.accelerators] == gpus
+
+
 def test_of_accuracy_alone_no_energy_is_described() -> None:
     assert not any("joules" in sentence or "counter" in sentence for sentence in read([GRADED]).missing)
 

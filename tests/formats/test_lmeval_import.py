@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from lmfiles import STAMP, write_emissions, write_lmeval
 from mangled import mangled, mangled_json
 
+from joulemark.harness.formats.found import Found
 from joulemark.harness.formats.lmeval import read
 from joulemark.harness.importing import import_files
 from joulemark.harness.store import read_run
@@ -188,6 +190,34 @@ def test_emissions_that_are_not_those_of_the_results_are_refused(
         read([write_lmeval(tmp_path), write_emissions(tmp_path, *rows)])
 
 
+@given(quarters=st.integers(-12 * 4, 14 * 4), took_s=st.floats(21, 400), part=st.floats(0, 1))
+@settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+def test_emissions_fit_in_any_zone_where_lm_eval_began_within_their_process_and_in_none_where_not(
+    quarters: int, took_s: float, part: float, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("times")
+    file = write_lmeval(folder, {"sums": [True] * 4})
+    began = datetime(2026, 3, 1, 10) + timedelta(minutes=15 * quarters)
+
+    def read_with(ended: datetime) -> Found:
+        row = {"timestamp": ended.isoformat(timespec="seconds"), "duration": str(took_s)}
+        return read([file, write_emissions(folder, row)])
+
+    missing = read_with(began + timedelta(seconds=part * took_s)).missing
+    assert any("only their being named together says" in sentence for sentence in missing)
+    # Over some seconds before, and as many after a process that another zone might have.
+    with pytest.raises(UsageError, match="it is of another run"):
+        read_with(began - timedelta(seconds=7 + part * (900 - took_s - 14)))
+
+
+def test_another_runs_emissions_five_minutes_later_are_refused(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path)
+    assert read([file, write_emissions(tmp_path, {"timestamp": "2026-03-01T15:45:21"})]).results[0].energy
+    for other in ("2026-03-01T10:05:21", "2026-03-03T10:00:21", "2026-03-01T12:00:21+00:00"):
+        with pytest.raises(UsageError, match=r"emissions\.csv: its process took 21\.5 s and .* it is of another run"):
+            read([file, write_emissions(tmp_path, {"timestamp": other})])
+
+
 def test_files_that_are_cut_short_or_of_others_are_one_clear_line(tmp_path: Path) -> None:
     file = write_lmeval(tmp_path, MIXED)
     samples = tmp_path / f"samples_sums_{STAMP}.jsonl"
@@ -238,6 +268,12 @@ def test_samples_that_lie_beside_results_of_another_name_are_told_of_and_not_rea
     assert found.results[0].items is None
     assert any(f"samples_sums_{STAMP}.jsonl; name them too" in sentence for sentence in found.missing)
     assert read([file, tmp_path / f"samples_sums_{STAMP}.jsonl"]).results[0].items is not None
+
+
+def test_samples_of_other_tasks_that_lie_beside_results_are_not_told_of(tmp_path: Path) -> None:
+    file = write_lmeval(tmp_path, samples=False).rename(tmp_path / "mine.json")
+    write_lmeval(tmp_path, {"others": [True] * 4})
+    assert not any("name them too" in sentence for sentence in read([file]).missing)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from lmfiles import write_emissions, write_lmeval
 from made_runs import write_run
 
 from joulemark.harness.formats.lmeval import read
+from joulemark.harness.importcommand import import_results
 from joulemark.harness.importing import import_files
 from joulemark.harness.store import read_run
 from joulemark.meters.errors import UsageError
@@ -159,6 +161,22 @@ def test_what_only_an_import_has_shown_stays_known_through_an_export_of_it(
     copied = Path(shutil.copy(once[0], tmp_path / "copy.json"))
     missing = import_files("lm-eval", [*once, copied], tmp_path / "run").missing
     assert missing
-    back = tmp_path / "back.json"
-    back.write_bytes(as_lmeval(read_run(tmp_path / "run"), None))
-    assert import_files("lm-eval", [back], tmp_path / "again").missing == missing
+    run, back, samples = read_run(tmp_path / "run"), tmp_path / "back.json", tmp_path / "samples_units.jsonl"
+    back.write_bytes(as_lmeval(run, None))
+    samples.write_bytes(samples_of(run, "mine")["samples_units.jsonl"])
+    assert import_files("lm-eval", [back, samples], tmp_path / "again").missing == missing
+
+
+def test_an_export_without_its_samples_has_no_quality_and_the_import_says_so(
+    ours: Callable[..., list[Path]], tmp_path: Path
+) -> None:
+    results, samples = ours()
+    alone = Path(shutil.copy(results, tmp_path / "alone.json"))
+    for named, counted in (([results, samples], "with_quality_and_energy"), ([alone], "with_energy_alone")):
+        out = tmp_path / counted
+        words = ["lm-eval", *map(str, named), "--out", str(out), "--json"]
+        told = json.loads(CliRunner().invoke(import_results, words).stdout)
+        assert (told["results"], told[counted]) == (2, 2)
+        [row] = make_views([read_run(out)], task="units")[0].rows
+        assert (row.quality is None) == any("so there is no quality: units." in each for each in told["missing"])
+        assert (row.quality is None) == (named == [alone])
