@@ -177,11 +177,19 @@ def pace(view: View) -> Aside | None:
         return None
     return Aside(
         title="Pace",
-        note="Of the first pass over the questions. A request's time is its batch's; the middle one, and that which "
-        "one in twenty exceeds.",
+        note=_of_pace(view),
         heads=tuple(head for head, _ in told),
         lines=_lines(view, [partial(_number, of) for _, of in told]),
     )
+
+
+def _of_pace(view: View) -> str:
+    """How these times came about; of those from elsewhere no more is known than the files say."""
+    which = "the middle one, and that which one in twenty exceeds."
+    if view.all_imported:
+        return f"As the files have it, of all that was asked or of a part: {which}"
+    whose = "In what Joulemark measured, of" if view.imported else "Of"
+    return f"{whose} the first pass over the questions. A request's time is its batch's; {which}"
 
 
 def chosen(view: View) -> Aside | None:

@@ -17,6 +17,7 @@ from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.tasks.catalog import THREE_SHOT
 
+from .copies import are_copies, copied_from
 from .effects import Effect, of_energies, of_quality, of_rates
 from .entrants import Entrant, belied, by_run_name, without_quality_in
 from .progress import Progress, planned_tasks, progress
@@ -127,6 +128,10 @@ def compare(a: Entrant, b: Entrant, task: str | None = None, runs: Sequence[Run]
     _refuse_unlike(a, b)
     if _key(a) == _key(b):
         raise UsageError(f"both are {a.model} of {a.run_name}, the very same cells; name another one.")
+    if are_copies(a, b):
+        copy, other = (b, a) if b.imported is not None else (a, b)
+        told = f"{copy.model} of {copy.run_name} is {copied_from(copy, other)} as well"
+        raise UsageError(f"{told}: both are the very same cells; name another one.")
     wrong = belied((a, b))
     a, b = without_quality_in(wrong, a), without_quality_in(wrong, b)
     shared = sorted(task for task in a.samples.keys() & b.samples.keys() if _alike(a.samples[task], b.samples[task]))
@@ -134,9 +139,7 @@ def compare(a: Entrant, b: Entrant, task: str | None = None, runs: Sequence[Run]
     once = {run.header.run_id: run for run in runs}
     lacking = [_lacking(own, once.get(own.run_id)) - failed for own in (a, b)]
     if not shared:
-        begun = a.samples.keys() & b.samples.keys() or not any(lacking)
-        why = "were asked no task in the same way" if begun else "have finished no task in common"
-        raise Incomparable(f"{_both(a, b)} {why}, so nothing compares them.")
+        raise Incomparable(f"{_both(a, b)} {_why_nothing(a, b, begun=any(lacking))}")
     if task is not None and task not in shared:
         raise UsageError(f"{_both(a, b)} share no task {task!r}; they share {', '.join(shared)}.")
     chosen = shared if task is None else [task]
@@ -167,6 +170,22 @@ def _refuse_unlike(a: Entrant, b: Entrant) -> None:
                 f"{_both(a, b)} differ in {what} ({first}; {second}), so that no figure compares the models; "
                 "`joulemark rank --mix` shows them side by side."
             )
+
+
+def _why_nothing(a: Entrant, b: Entrant, *, begun: bool) -> str:
+    """Why nothing compares two entrants that share no item."""
+    common = a.samples.keys() & b.samples.keys()
+    asked = [task for task in common if _question(a.samples[task]) == _question(b.samples[task])]
+    pairs = [(a.samples[task], b.samples[task]) for task in asked]
+    if pairs and all(not (len(first.docs) and len(second.docs)) for first, second in pairs):
+        unsure = all(s.rel_u_scale is None for pair in pairs for s in pair)
+        more = ", nor how far off their energy may be" if unsure else ""
+        return (
+            f"were asked the same, but what came of single questions is not known of both{more}, so nothing compares "
+            "them; `joulemark rank` shows their figures."
+        )
+    why = "have finished no task in common" if begun and not common else "were asked no task in the same way"
+    return f"{why}, so nothing compares them."
 
 
 def _both(a: Entrant, b: Entrant) -> str:

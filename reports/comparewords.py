@@ -39,7 +39,8 @@ def notes(found: Comparison, first: str, second: str) -> list[str]:
     elif not found.one_sitting:
         between = "on the machine between them" if found.a.machine == found.b.machine else "between the machines"
         where = "on two machines of one run" if found.a.run_id == found.b.run_id else "in two runs"
-        if found.a.run_id == found.b.run_id and found.a.imported is not None:
+        imported = any(own.imported is not None for own in (found.a, found.b))
+        if imported and found.a.measured_in == found.b.measured_in:
             told.append("No file tells whether they were measured together: what else differed is in no interval.")
         else:
             told.append(f"Measured {where}: what else differed {between} is in no interval.")

@@ -16,7 +16,7 @@ from joulemark.harness.store import Run, canonical_json
 from .asides import Aside, all_asides, choosers
 from .caveats import caveats
 from .context import Context
-from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
+from .findings import finding, grade_sentence, headline, imported_mark, interval_sentence, unfinished_sentence
 from .flagged import flags_together
 from .hypervolume import REFERENCE_QUALITY, REFERENCE_WH
 from .markdown import md as _md
@@ -126,7 +126,7 @@ def as_markdown(
         parts += [f"**{_md(more)}**"] if more and more != lacking else []
         parts += [] if view is first else [_md(finding(view))]
         how = grade_sentence(view)
-        parts += [] if how in told else [_md(how)]
+        parts += [_md(how)] if how not in told or (view.imported and view is not first) else []
         told.add(how)
         few, cut = first_rows(view), cut_note(view)
         whole = view.task == ALL or view is first
@@ -174,8 +174,8 @@ def view_title(view: View) -> str:
     """What a view covers, for a heading."""
     task = view_subject(view) + (f", {safe(view.peculiar)}" if view.peculiar else "")
     if view.mixed:
-        return f"{task}, side by side"
-    return f"{task} on {safe(view.hardware)}"
+        return f"{task}, side by side{imported_mark(view)}"
+    return f"{task} on {safe(view.hardware)}{imported_mark(view)}"
 
 
 def view_subject(view: View) -> str:
@@ -188,7 +188,10 @@ def short_titles(views: Sequence[View]) -> list[str]:
     kinds = {(view.task, view.hardware, view.scope, view.grade) for view in views}
     if len(kinds) > len({view.task for view in views}) or len(kinds) < len(views):
         return [view_title(view) for view in views]
-    return [f"all {len(v.tasks)} tasks" if v.task == ALL and len(v.tasks) > 1 else safe(v.tasks[0]) for v in views]
+    return [
+        (f"all {len(v.tasks)} tasks" if v.task == ALL and len(v.tasks) > 1 else safe(v.tasks[0])) + imported_mark(v)
+        for v in views
+    ]
 
 
 def _view_json(view: View) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.types import Grade
 
 from .answers import read_answers
-from .origin import imported_from, is_imported, not_told
+from .origin import Source, imported_from, is_imported, not_told, sources_of
 from .progress import planned_repeats
 from .samples import ASKED, Sample, has_energy, make_sample, what_is_asked, without_quality
 
@@ -45,6 +45,7 @@ class Entrant:
         run_name: The name of the run's folder, which its owner chose; with its id where another run's is the same.
         imported: Where its run was imported from; None where Joulemark measured.
         not_told: What the files that it was imported from do not say, a sentence each.
+        sources: What its run's results are of; a copy shares one with what it was made of.
         remetered_from: The run whose answers these are, where the energy was taken anew from a trace.
         setting: The whole setting of its cells, what is asked included.
         machine: Where it ran.
@@ -66,6 +67,7 @@ class Entrant:
     remetered_from: str | None
     imported: str | None
     not_told: tuple[str, ...]
+    sources: frozenset[Source]
     setting: Mapping[str, Any]
     machine: Machine
     grade: Grade | None
@@ -91,6 +93,13 @@ class Entrant:
     def yardstick(self) -> str:
         """Equal where a meter's scale is the same: one machine with the same GPUs, the same meters."""
         return canonical_json([self.machine.machine_id, self.gpus, sorted(meter.id for meter in self.meters)])
+
+    @property
+    def measured_in(self) -> str:
+        """The run in which it answered; of what comes back from an export of ours that which the export is of."""
+        if self.imported is not None and [kind for kind, _ in self.sources] == ["run"]:
+            return next(name for _, name in self.sources)
+        return self.remetered_from or self.run_id
 
     @property
     def gpus(self) -> list[str]:
@@ -222,6 +231,7 @@ def _entrant(
         remetered_from=run.header.remetered_from,
         imported=imported_from(run),
         not_told=not_told(run),
+        sources=sources_of(run.header),
         setting=first.setting,
         machine=run.header.machine,
         grade=grade,

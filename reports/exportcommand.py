@@ -118,11 +118,12 @@ def _put(run: Run, out: Path, content: bytes) -> None:
     try:
         if run.path.resolve() in out.resolve().parents:
             raise UsageError(f"{out} is in the run, whose own files stay as they are; name a file elsewhere.")
+        made = not out.parent.exists()
         out.parent.mkdir(parents=True, exist_ok=True)
         replace_file(out, content)
     except OSError as problem:
         raise UsageError(f"cannot write {out}: {problem.strerror or problem}; name another file.") from problem
-    click.echo(f"{safe(str(out))}: {_size(len(content))}")
+    click.echo(f"{safe(str(out))}: {_size(len(content))}{', in a new folder' if made else ''}")
 
 
 def _size(many: int) -> str:

@@ -30,13 +30,15 @@ from .clauses import (
 )
 from .names import LISTED, together
 from .views import View
-from .wording import draws_percent, draws_share, joined, number, reach, safe, times
+from .wording import draws_percent, draws_share, few, joined, number, reach, safe, times
 
 __all__ = [
     "carbon_sentence",
     "finding",
     "grade_sentence",
     "headline",
+    "imported_mark",
+    "outcome",
     "interval_sentence",
     "unclear_sentence",
     "unfinished_sentence",
@@ -52,12 +54,26 @@ _NO_QUALITY = {
     "no_items": "what came of single questions is not known, nor an interval of their mean",
     "no_chance": "what a guesser scores is not known",
 }
+_NO_ENERGY = "Energy: none."
 _SYSFS = re.compile(r"(.+?)/(?:class/(?:powercap|power_supply|hwmon)|bus/event_source/devices)/")
 """Where a figure that Linux shows in files is read: the tree, and a place in it."""
 
 
 def headline(view: View) -> str:
-    """The finding in a few words, for a title; no figures."""
+    """The finding in a few words, for a title; no figures. Of what Joulemark did not measure it says so."""
+    return f"{outcome(view)} (imported)" if view.all_imported else outcome(view)
+
+
+def imported_mark(view: View) -> str:
+    """The end of a title: which of its runs were imported; empty where Joulemark measured all."""
+    if not view.imported:
+        return ""
+    names = few([safe(name) for name in view.imported], LISTED)
+    return f" (imported: {names})" if view.all_imported else f" (some of it imported: {names})"
+
+
+def outcome(view: View) -> str:
+    """The finding in a few words, to stand where it is said whether the view was imported."""
     ranked = view.ranked
     if view.mixed:
         return "Side by side, not ranked: energy that cannot be compared"
@@ -111,8 +127,8 @@ def grade_sentence(view: View) -> str:
             how = f"{view.grade}, of scope {view.scope}, " if view.grade else ""
             return f"Energy: {how}of whole runs; of how many answers is not known, so there is none per answer."
         if any(flag.startswith(("no_energy", "no_finished_cell")) for row in view.rows for flag in row.flags):
-            return "Energy: no entrant has it for every task of this view, so nothing is ranked."
-        return "Energy: none was measured, so nothing is ranked."
+            return _NO_ENERGY if len(view.tasks) == 1 else "Energy: no entrant has it for every task of this view."
+        return "Energy: none was measured."
     rel_u = max(row.rel_u or 0.0 for row in known)
     if view.modelled_by:
         factor = workload_factor(max(row.rel_u_workload or 0.0 for row in known))
@@ -208,7 +224,7 @@ def _nothing_ranked(view: View) -> str:
     if view.unscored:
         return "Nothing is ranked: the metrics here are no shares of right answers, so there is no quality."
     if all(row.energy_wh_per_1k is None for row in view.rows):
-        return "Nothing is ranked: no entrant has energy for every task of this view."
+        return "Nothing is ranked: energy is missing."
     if all(row.rel_u is None for row in view.rows):
         return "Nothing is ranked: how far off the energy may be is not known."
     return f"Nothing is ranked: no entrant with energy reaches the quality floor of {view.quality_floor:g} points."

@@ -20,7 +20,7 @@ from joulemark.meters.errors import UsageError
 from .entrants import Entrant, by_run_name
 from .gateconfig import GateConfig
 from .gatehistory import History
-from .gatelikeness import asunder, differences, elsewhere, unpaired
+from .gatelikeness import asunder, differences, elsewhere, in_turn, unpaired
 from .gaterules import Outcome, Tested, Verdict, rules_of, told_apart
 from .gatetests import LARGEST
 from .pairing import Side
@@ -59,6 +59,7 @@ class Gate:
         differs: What differs between the two besides the models, a sentence each.
         tested: The rules with the tests that decided them, none where nothing can be told.
         by_precision: Whether a run went on until its energies were known well enough, for which ``alpha`` is less.
+        imported: Names of the runs that were imported, of which nothing is judged.
     """
 
     verdict: Verdict
@@ -69,6 +70,7 @@ class Gate:
     differs: tuple[str, ...] = ()
     tested: tuple[Tested, ...] = ()
     by_precision: bool = False
+    imported: tuple[str, ...] = ()
 
 
 def judge(
@@ -82,7 +84,8 @@ def judge(
     """The verdict over all models that both sides name, or that have one name on both.
 
     A model or task that the candidate lacks is a broken rule. Whatever differs besides the models makes both
-    incomparable, and is named. What the plan asks for and nobody measured is not passed.
+    incomparable, and is named. What the plan asks for and nobody measured is not passed. Of runs that were imported
+    nothing is judged.
 
     Args:
         baseline: What must not get worse.
@@ -95,14 +98,16 @@ def judge(
         UsageError: It is not clear which models are meant.
     """
     pairs, found = _matched(baseline, candidate)
-    unlike, notes = _in_turn(baseline, candidate), _ignored(baseline, candidate)
+    if foreign := elsewhere([own for side in (baseline, candidate) for own in side.entrants.values()]):
+        return _not_judged(foreign, config)
+    unlike, notes = in_turn(baseline, candidate), _ignored(baseline, candidate)
     found += _not_begun(baseline, candidate)
     planned = {*planned_tasks(baseline.run), *planned_tasks(candidate.run)}
     asked: dict[tuple[str, str], Asked] = {}
     for name, a, b in pairs:
         tasks = _chosen(a.samples.keys() | b.samples.keys() | planned, only)
         both = [task for task in tasks if task in a.samples and task in b.samples]
-        told = elsewhere(a, b) or [*differences(a, b, both), *filter(None, [unpaired(a, b, both, history)])]
+        told = [*differences(a, b, both), *filter(None, [unpaired(a, b, both, history)])]
         unlike += [f"{name}: {sentence}" for sentence in told]
         found += [_lacking(name, a, b, task) for task in tasks if task not in both]
         if not told:
@@ -125,6 +130,20 @@ def judge(
         differs=tuple(unlike),
         tested=tuple(found),
         by_precision=by_precision,
+    )
+
+
+def _not_judged(foreign: Mapping[str, str], config: GateConfig) -> Gate:
+    """The gate of runs of which some were imported: why each of those is not judged, by its name."""
+    told = tuple(foreign.values())
+    return Gate(
+        verdict="incomparable",
+        rules=(),
+        reasons=told,
+        alpha=decide([], config)[1],
+        repeats=0,
+        differs=told,
+        imported=tuple(foreign),
     )
 
 
@@ -324,18 +343,6 @@ def _ignored(baseline: Side, candidate: Side) -> list[str]:
         f"{name} is in {candidate.text} and not in {baseline.text}, so it was not judged."
         for name in candidate.entrants
         if name not in baseline.entrants
-    ]
-
-
-def _in_turn(baseline: Side, candidate: Side) -> list[str]:
-    """That one was measured after the other, so that all drift of the machine falls on one of them."""
-    one_run = baseline.run.header.run_id == candidate.run.header.run_id
-    alike = one_run and baseline.entrants.keys() == candidate.entrants.keys()
-    if not one_run or alike or baseline.run.header.plan.get("order") != "blocked":
-        return []
-    return [
-        "one was measured after the other (--order blocked), so that drift of the machine falls on one of them; "
-        "measure with --order abba."
     ]
 
 

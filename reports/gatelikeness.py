@@ -15,10 +15,11 @@ from joulemark.harness.store import Run, canonical_json
 
 from .entrants import Entrant, by_run_name
 from .gatehistory import LEAST_DAYS, History
+from .pairing import Side
 from .samples import ASKED, Sample
 from .wording import few, joined
 
-__all__ = ["asunder", "differences", "elsewhere", "unpaired"]
+__all__ = ["asunder", "differences", "elsewhere", "in_turn", "unpaired"]
 
 _NAMED = 3
 
@@ -42,17 +43,33 @@ def differences(a: Entrant, b: Entrant, tasks: Sequence[str]) -> list[str]:
     return [*told, *_meters_told_otherwise(a, b), *_settings(a, b), *_questions(a, b, tasks)]
 
 
-def elsewhere(a: Entrant, b: Entrant) -> list[str]:
-    """A sentence for each run that was imported, and so is not judged, whatever else differs.
+def elsewhere(entrants: Sequence[Entrant]) -> dict[str, str]:
+    """Why runs that were imported are not judged, whatever else differs: a sentence for each by the run's name.
 
-    Files tell neither how many repeats were planned nor in which order things were measured, and a figure that comes
-    back from an export may have been changed on its way.
+    Files of other tools tell neither how many repeats were planned nor in which order things were measured, and a
+    figure that comes back from an export of ours may have been changed on its way.
     """
-    names = {own.run_name: None for own in by_run_name((a, b)) if own.imported is not None}
+    return {own.run_name: _why_not_judged(own) for own in by_run_name(entrants) if own.imported is not None}
+
+
+def _why_not_judged(entrant: Entrant) -> str:
+    start = f"{entrant.run_name} was imported, and a gate judges what `joulemark run` measured"
+    own = sorted(name for kind, name in entrant.sources if kind == "run")
+    if not own or len(own) < len(entrant.sources):
+        return f"{start}: its files tell neither the plan nor the order of its repeats. Measure both in one run."
+    which = f"run {own[0]} itself" if len(own) == 1 else f"runs {joined(own)} themselves"
+    return f"{start}: what comes back from an export may have been changed on its way. Name {which}."
+
+
+def in_turn(baseline: Side, candidate: Side) -> list[str]:
+    """That one was measured after the other, so that all drift of the machine falls on one of them."""
+    one_run = baseline.run.header.run_id == candidate.run.header.run_id
+    alike = one_run and baseline.entrants.keys() == candidate.entrants.keys()
+    if not one_run or alike or baseline.run.header.plan.get("order") != "blocked":
+        return []
     return [
-        f"{name} was imported, and a gate judges what `joulemark run` measured: no file tells the plan and the order "
-        "of its repeats. Measure both in one run."
-        for name in names
+        "one was measured after the other (--order blocked), so that drift of the machine falls on one of them; "
+        "measure with --order abba."
     ]
 
 

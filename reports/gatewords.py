@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from joulemark.harness.store import Run, resume_command
 
 from .clauses import workload_factor
+from .entrants import Entrant, by_run_name
 from .flags import in_words
 from .gate import Gate, next_look
 from .gateconfig import GateConfig
@@ -90,7 +91,7 @@ def make_account(
         candidate=candidate.text,
         headline=_headline(gate, who, against),
         meaning=_OF_ITSELF
-        if against == _ITSELF
+        if against == _ITSELF and not gate.imported
         else _meaning(gate, config, runs) + _by_model(gate, [baseline, candidate]),
         reasons=tuple(_reasons(gate)),
         warnings=tuple(_warnings(runs)),
@@ -166,6 +167,9 @@ def _headline(gate: Gate, who: str, against: str) -> str:
         return f"Pass: {who} keeps {kept} against {against}."
     if gate.verdict == "fail":
         return f"Fail: {who} breaks {by['fail']:,} of {rules} against {against}."
+    if gate.imported:
+        names, were = joined([safe(name) for name in gate.imported]), "was" if len(gate.imported) == 1 else "were"
+        return f"Incomparable: {names} {were} imported, so nothing was judged of {who} against {against}."
     if gate.verdict == "incomparable":
         judged = "so nothing was judged" if not many else "so not all was judged"
         return f"Incomparable: more than the model differs between {who} and {against}, {judged}."
@@ -263,11 +267,22 @@ def _who_is_who(sides: Sequence[Side]) -> list[str]:
 def _flags(sides: Sequence[Side]) -> list[str]:
     """What may be wrong with the figures of either, such as a busy machine; told once of all whom it is true of."""
     whose: dict[str, list[str]] = {}
-    for name, entrant in {name: entrant for side in sides for name, entrant in side.entrants.items()}.items():
+    for name, entrant in _called_apart(sides).items():
         flags = measure(entrant, sorted(entrant.samples)).flags
         for text in in_words([flag for flag in flags if not flag.startswith("no_energy:")]):
             whose.setdefault(text, []).append(safe(name))
     return [f"{joined(names)}: {text}." for text, names in whose.items()]
+
+
+def _called_apart(sides: Sequence[Side]) -> dict[str, Entrant]:
+    """The entrants of both sides by name; with the run's, where two runs have one of a name."""
+    entrants = {(entrant.run_id, name): entrant for side in sides for name, entrant in side.entrants.items()}
+    names = Counter(name for _, name in entrants)
+    runs = [own.run_name for own in by_run_name(list(entrants.values()))]
+    return {
+        f"{name} of {run}" if names[name] > 1 else name: entrant
+        for ((_, name), entrant), run in zip(entrants.items(), runs, strict=True)
+    }
 
 
 def _of_grade(gate: Gate, sides: Sequence[Side]) -> list[str]:
@@ -298,11 +313,12 @@ def _by_model(gate: Gate, sides: Sequence[Side]) -> str:
 def _again(runs: Sequence[Run], baseline: Side, candidate: Side, options: Sequence[str]) -> list[str]:
     """How to measure both anew, where the run's plan says how, and the gate of that; else the gate of what is there."""
     measured = [command for command in again(runs) if command.startswith("joulemark run ")]
+    measured = measured if len(measured) == len(runs) else []
     places = {run.header.run_id: f"again-{place}" for place, run in enumerate(runs, start=1)}
     words = ["joulemark", "gate"]
     for name, side in (("--baseline", baseline), ("--candidate", candidate)):
         path, model = str(side.run.path), side.text.removeprefix(str(side.run.path))
-        if len(measured) == len(runs):
+        if measured:
             path = "again" if len(runs) == 1 else places[side.run.header.run_id]
         words += [name, path + model if model.startswith(":") or not model else side.text]
     return [*measured, " ".join(shlex.quote(safe(word)) for word in (*words, *options))]

@@ -17,7 +17,7 @@ from .context import Context
 from .contextplot import chart_alt, chart_caption, chart_legend, chart_svg
 from .documents import MOST_ROWS, cut_note, first_rows, short_titles, told_once, view_title
 from .effortplot import quality_against_computing, too_alike
-from .findings import finding, grade_sentence, headline, interval_sentence, unfinished_sentence
+from .findings import finding, grade_sentence, headline, interval_sentence, outcome, unfinished_sentence
 from .flagged import flags_together
 from .flow import flow
 from .method import method
@@ -74,6 +74,7 @@ def page(
         unfinished=unfinished_sentence(views[0]),
         grade=grade_sentence(views[0]),
         facts=_facts(views[0]),
+        facts_of=_facts_of(views),
         told={section["grade"] for section in whole},
         whole=whole,
         tasks=tasks,
@@ -117,7 +118,8 @@ def _section(view: View, short: str, place: int, views: Sequence[View]) -> dict[
         "id": name,
         "title": view_title(view),
         "short": short,
-        "headline": headline(view),
+        "headline": outcome(view),
+        "imported": bool(view.imported),
         "unfinished": unfinished_sentence(view),
         "finding": finding(view),
         "grade": grade_sentence(view),
@@ -214,6 +216,12 @@ def _facts(view: View) -> list[tuple[str, str]]:
         ("Repeats", repeats),
         ("Energy", view.grade or "none"),
     ]
+
+
+def _facts_of(views: Sequence[View]) -> str:
+    """Which of several tables over all tasks the headline and the four figures are of; empty where there is one."""
+    many = sum(view.task == ALL for view in views)
+    return f"All of this is of the first of {many} tables: {view_title(views[0])}." if many > 1 else ""
 
 
 def _short(count: int) -> str:

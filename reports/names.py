@@ -14,7 +14,19 @@ if TYPE_CHECKING:
     from .entrants import Entrant
     from .rows import Row
 
-__all__ = ["ALL", "LISTED", "Name", "all_of", "broken", "cut_apart", "legend", "name_entrants", "pieces", "together"]
+__all__ = [
+    "ALL",
+    "LISTED",
+    "Name",
+    "all_of",
+    "broken",
+    "cut_apart",
+    "is_short_for",
+    "legend",
+    "name_entrants",
+    "pieces",
+    "together",
+]
 
 ALL = "all"
 """What a view over all tasks calls its task."""
@@ -54,6 +66,18 @@ def name_entrants(entrants: Sequence[Entrant], beside: Sequence[Entrant] = ()) -
         whole = name.full if full[name.full] == 1 else f"{name.full} [{apart}]"
         told.append(Name(whole, name.short if short[name.short] == 1 else whole))
     return told
+
+
+def is_short_for(text: str, entrant: Entrant) -> bool:
+    """Whether it is the model's name with some of its settings as narrow tables have them: ``mine bs=8 t=2``."""
+    rest = text.removeprefix(entrant.model)
+    known = [_in_short(key, value) for key, value in entrant.setting.items()] + [str(entrant.grade)]
+    while rest and rest != text:
+        piece = next((own for own in known if f"{rest} ".startswith(f" {own} ")), None)
+        if piece is None:
+            return False
+        rest = rest[len(piece) + 1 :]
+    return not rest
 
 
 def legend(rows: Sequence[Row]) -> str:

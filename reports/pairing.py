@@ -12,7 +12,7 @@ from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 
 from .entrants import Entrant, gather, tried
-from .names import name_entrants
+from .names import is_short_for, name_entrants
 from .wording import few
 
 __all__ = ["Side", "names_of", "pair_up", "read_side", "side_of"]
@@ -108,7 +108,7 @@ def _split(text: str) -> tuple[Path, str | None]:
 
 def _is_meant(text: str, name: str, entrant: Entrant) -> bool:
     """Whether it is an entrant's name, its model's, or that with some of its settings, as tables of fewer have them."""
-    if text in (name, entrant.model):
+    if text in (name, entrant.model, f"{entrant.model} ({entrant.run_name})") or is_short_for(text, entrant):
         return True
     told = re.fullmatch(rf"{re.escape(entrant.model)} \((\w+=[^,]+(?:, \w+=[^,]+)*)\)", text)
     pairs = [part.split("=", 1) for part in told[1].split(", ")] if told else []

@@ -34,6 +34,15 @@ def _unlike(view: View, others: Sequence[View]) -> str:
     versions = {_traits(other)["version"] for other in others if other.tasks == view.tasks}
     if len(versions) == 1 and len({other.tasks for other in others}) > 1:
         differing = [key for key in differing if key != "version"]
+    if own["grade"] == own["scope"] == "none":
+        # What has no energy has no scope of it either.
+        differing = [key for key in differing if key != "scope" or "grade" not in differing]
+    if all(f.entrant.imported is not None for f in view.figures):
+        differing = _spoken(differing, own, [_traits(other) for other in others if other.tasks == view.tasks])
+        return ", ".join(
+            f"{key.replace('_', ' ')} not told" if _is_silent(key, own.get(key)) else _in_words(key, own[key])
+            for key in differing
+        )
     return ", ".join(_in_words(key, own.get(key)) for key in differing)
 
 
@@ -56,6 +65,17 @@ def _few(values: Sequence[str]) -> str:
     return f"{values[0]} and {len(values) - 1} more (#{zlib.crc32(chr(0).join(values).encode()):08x})"
 
 
+def _spoken(keys: Sequence[str], own: dict[str, str], near: Sequence[dict[str, str]]) -> list[str]:
+    """Without those that files are silent about, unless others of the same tasks tell them."""
+    told = {key for trait in near for key, value in trait.items() if not _is_silent(key, value)}
+    return [key for key in keys if key in told or not _is_silent(key, own.get(key))]
+
+
+def _is_silent(key: str, value: str | None) -> bool:
+    """Whether imported files do not tell a setting; a limit that is null is all questions."""
+    return value is None or (value == "null" and key != "limit")
+
+
 def _in_words(key: str, value: str | None) -> str:
     missing = value in (None, "null")
     if key == "limit":
@@ -66,6 +86,8 @@ def _in_words(key: str, value: str | None) -> str:
         return f"tasks of version {str(value).replace(chr(34), '')}" if not missing else "version unknown"
     if key == "run":
         return f"run{'s' if ' and ' in str(value) else ''} {value}"
+    if key in ("grade", "scope") and value == "none":
+        return "no energy" if key == "grade" else "of no scope"
     if key in ("grade", "scope"):
         return f"{value} energy" if key == "grade" else f"scope {value}"
     return f"{key.replace('_', ' ')} {'not set' if missing else value}"

@@ -96,7 +96,7 @@ def _of_run(run: Run, told: Mapping[str, Any]) -> list[tuple[str, str]]:
     several = len(run.parts) > 1
     return [
         ("Made", f"{told['created']} by Joulemark {told['version']}"),
-        ("Cells", told["cells"]),
+        ("Cells", told["cells"] + _on_nodes(run)),
         *(_by_machine(run, "Cells", _finished) if several else ()),
         ("Windows", f"{told['windows']}, {told['loops']} loops"),
         *_by_machine(run, "Idle power", lambda part: _idle(part.header)),
@@ -153,6 +153,12 @@ def _cells(done: int, failed: int, far: Progress | None) -> str:
     if far and far.planned is None:
         return f"{done} measured{more}; of how many is not known"
     return f"{far.finished} of {far.planned} finished{more}" if far else f"{done} finished{more}"
+
+
+def _on_nodes(run: Run) -> str:
+    """On how many nodes of a cluster they were measured; empty for one, or where there was no cluster."""
+    nodes = {cell.node for cell in run.cells if cell.node is not None}
+    return f", on {len(nodes)} nodes" if len(nodes) > 1 else ""
 
 
 def _created(header: RunHeader) -> str:

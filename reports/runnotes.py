@@ -48,8 +48,8 @@ def _same_answers(entrants: Sequence[Entrant]) -> tuple[str, ...]:
 
 
 def _from_files(entrants: Sequence[Entrant]) -> tuple[str, ...]:
-    """What no interval holds, where entrants of one imported run are compared."""
-    if len(entrants) <= 1 or entrants[0].imported is None:
+    """What no interval holds, where entrants of one run are compared that were imported, be it in several parts."""
+    if len(entrants) <= 1 or all(entrant.imported is None for entrant in entrants):
         return ()
     return (
         "No file tells whether these entrants were measured together: what changed between them is in no interval.",
@@ -70,7 +70,7 @@ def _on_machines(entrants: Sequence[Entrant]) -> tuple[str, ...]:
 
 def _apart_in_time(entrants: Sequence[Entrant]) -> tuple[str, ...]:
     """What no interval holds, where entrants were measured in several runs; a run metered anew is its first one's."""
-    names = {e.remetered_from or e.run_id: e.run_name for e in entrants}
+    names = {e.measured_in: e.run_name for e in entrants}
     if len(names) <= 1:
         return ()
     told = f"{len(names)} runs" + (f" ({joined(sorted(names.values()))})" if len(names) <= LISTED else "")

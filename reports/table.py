@@ -20,6 +20,7 @@ from .findings import (
     carbon_sentence,
     finding,
     grade_sentence,
+    imported_mark,
     interval_sentence,
     unclear_sentence,
     unfinished_sentence,
@@ -185,7 +186,8 @@ def _print_list(console: Console, sentences: Sequence[str], plain: Callable[[str
 def _title(view: View) -> str:
     task = f"all {len(view.tasks)} tasks" if view.task == ALL and len(view.tasks) > 1 else safe(view.tasks[0])
     peculiar = f", {safe(view.peculiar)}" if view.peculiar else ""
-    return f"{task}{peculiar} | {safe(view.hardware)} | energy: {view.grade or 'none'}, {view.scope or 'no scope'}"
+    energy = f"{view.grade or 'no grade'}, {view.scope or 'no scope'}" if view.grade or view.scope else "none"
+    return f"{task}{peculiar} | {safe(view.hardware)} | energy: {energy}{imported_mark(view)}"
 
 
 def _table(view: View, width: int, plain: Callable[[str], str], *, carbon: bool) -> tuple[Table, str]:

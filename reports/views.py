@@ -21,6 +21,7 @@ from joulemark.tasks.catalog import THREE_SHOT
 
 from .apart import work_apart
 from .contest import By
+from .copies import without_copies
 from .entrants import Entrant, asked_of, belied, by_run_name, in_order, without_quality_in
 from .filters import Filters
 from .flags import WHY_NO_QUALITY
@@ -121,6 +122,16 @@ class View:
         entrants = [f.entrant for f in self.figures]
         return {e.run_name: e.not_told for e in sorted(entrants, key=lambda e: e.run_name) if e.not_told}
 
+    @cached_property
+    def imported(self) -> tuple[str, ...]:
+        """The names of its imported runs."""
+        return tuple(sorted({f.entrant.run_name for f in self.figures if f.entrant.imported is not None}))
+
+    @property
+    def all_imported(self) -> bool:
+        """Whether Joulemark measured nothing in it."""
+        return bool(self.figures) and all(f.entrant.imported is not None for f in self.figures)
+
     @property
     def modelled_by(self) -> str | None:
         """What modelled joules follow: CPU time, by our own meter, or another's power model; None for measured ones."""
@@ -185,7 +196,7 @@ def views_of(
 
     With each view comes what ``beside`` makes of what it was judged by, while that is at hand.
     """
-    every = by_run_name(in_order(entrant for run in runs for entrant in run.entrants))
+    every, copies = without_copies(by_run_name(in_order(entrant for run in runs for entrant in run.entrants)))
     wrong = belied(every)
     every = [without_quality_in(wrong, entrant) if wrong else entrant for entrant in every]
     entrants, lost = [e for e in every if e.samples], [e for e in every if not e.samples]
@@ -200,13 +211,15 @@ def views_of(
     if task not in (None, ALL, *done):
         raise UsageError(f"no task {task!r} in these runs; they have {', '.join(done)}.")
     names = [name.full for name in name_entrants(lost, entrants)]
-    notes = (*only, *left_out(lost, names), *sorted({each for run in runs for each in run.not_begun}))
+    notes = (*only, *copies, *left_out(lost, names), *sorted({each for run in runs for each in run.not_begun}))
     unscored = _unscored(entrants)
     lacking = [(run.run_id, run.progress) for run in runs if run.progress]
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
     views, told = [], []
     groups = _grouped(entrants, set(unscored), mix)
     keys = sorted(sorted(groups, key=_most_first, reverse=True), key=_order)
+    # What Joulemark measured leads, whatever files hold.
+    keys.sort(key=lambda key: (key.task != ALL, all(entrant.imported is not None for entrant in groups[key])))
     keys = [key for key in keys if task in (None, key.task)]
 
     called: dict[tuple[int, ...], list[Name]] = {}

@@ -12,6 +12,7 @@ from ..findings import carbon_sentence, grade_sentence
 from ..flags import flags_of, in_words
 from ..folders import without_folders
 from ..markdown import md, md_row
+from ..origin import in_short
 from ..rows import Row
 from ..views import ALL
 from ..wording import (
@@ -58,7 +59,7 @@ def as_model_card(run: Run, entrant: str | None = None) -> bytes:
 def _results(told: Told) -> Iterator[dict[str, Any]]:
     """An entry for each task, and one over all where there are several; none without any figure."""
     for task, row in _rows(told).items():
-        if metrics := list(_metrics(told, task, row)):
+        if metrics := [metric | _imported(told, metric) for metric in _metrics(told, task, row)]:
             title, covered = _title(told, task), told.views[task].tasks
             asked: dict[str, Any] = {"tasks": [safe(name) for name in covered]} if task == ALL else {}
             dataset = {"name": title, "type": safe(task)} | ({"args": asked} if asked else {})
@@ -93,6 +94,12 @@ def _metrics(told: Told, task: str, row: Row) -> Iterator[dict[str, Any]]:
         interval = _interval(row.correct_per_wh_low, row.correct_per_wh_high)
         name = f"Right answers beyond guessing per Wh ({row.grade}, {row.scope})"
         yield _metric("correct_per_wh", row.correct_per_wh, name, interval | how)
+
+
+def _imported(told: Told, metric: dict[str, Any]) -> dict[str, Any]:
+    """Arguments that say where a figure was imported from, since the block is copied by itself; else nothing."""
+    source = in_short(told.run.header)
+    return {} if source is None else {"args": {"imported": safe(source)} | metric.get("args", {})}
 
 
 def _metric(kind: str, value: float, name: str, args: dict[str, Any] | None = None) -> dict[str, Any]:

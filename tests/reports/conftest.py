@@ -31,7 +31,7 @@ def make_run(tmp_path: Path) -> Callable[..., Run]:
     def make(name: str = "run-1", **kwargs: Any) -> Run:
         few = {name: MODELS[name] for name in ("ngram", "dense-60k", "dense-240k")}
         small: dict[str, Any] = {"models": few, "tasks": ("dates", "units"), "items": 120, "compact": False}
-        return write_run(tmp_path / name, run_id=name, **(small | kwargs))
+        return write_run(tmp_path / name, **({"run_id": name} | small | kwargs))
 
     return make
 

@@ -1,0 +1,138 @@
+"""Results that are here twice: a run of ours beside what was exported of it, and files that were imported twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from lmfiles import write_emissions, write_lmeval
+
+from joulemark.harness.importing import import_files
+from joulemark.harness.record import Cell
+from joulemark.harness.store import Run, read_run
+from joulemark.meters.errors import UsageError
+from joulemark.reports.compare import compare
+from joulemark.reports.comparewords import notes
+from joulemark.reports.documents import as_json
+from joulemark.reports.entrants import gather
+from joulemark.reports.exports.lmeval import as_lmeval, samples_of
+from joulemark.reports.views import ALL, make_views
+
+Make = Callable[..., Run]
+DATA = Path(__file__).parents[1] / "formats" / "data" / "mlenergy"
+
+
+def metered(cell: Cell) -> Cell:
+    """With the joules of its one meter told by themselves, as a real cell has them."""
+    assert cell.energy is not None
+    domains = {"modelled:cpu": cell.energy.gross_j}
+    return cell.model_copy(update={"energy": cell.energy.model_copy(update={"domains": domains})})
+
+
+@pytest.fixture
+def brought_back(tmp_path: Path) -> Callable[..., Run]:
+    """Export an entrant of a run, with its samples, and import that again."""
+
+    def bring(run: Run, model: str, name: str) -> Run:
+        folder = tmp_path / f"files-of-{name}"
+        folder.mkdir()
+        contents = {"results.json": as_lmeval(run, model), **samples_of(run, model)}
+        for file, content in contents.items():
+            (folder / file).write_bytes(content)
+        import_files("lm-eval", [folder / file for file in contents], tmp_path / name)
+        return read_run(tmp_path / name)
+
+    return bring
+
+
+def test_a_run_beside_what_was_exported_of_it_is_ranked_as_if_it_were_alone(
+    make_run: Make, brought_back: Callable[..., Run]
+) -> None:
+    run = make_run(change=metered)
+    copy = brought_back(run, "dense-60k", "copy")
+    alone, both = make_views([run]), make_views([copy, run])
+    assert [view.rows for view in both] == [view.rows for view in alone]
+    [note] = {*both[0].notes} - {*alone[0].notes}
+    assert note == "copy's dense-60k is what Joulemark exported of run run-1, which is here as well: it is left out."
+    assert as_json(make_views([run, copy])) == as_json(both), "in whichever order"
+
+
+def test_what_was_exported_of_another_run_stays_beside_it(make_run: Make, brought_back: Callable[..., Run]) -> None:
+    other = brought_back(make_run("other", seed=2, change=metered), "dense-60k", "copy")
+    rows = make_views([make_run(change=metered), other], task=ALL)[0].rows
+    assert [row.run_id for row in rows if row.model == "dense-60k"].count(other.header.run_id) == 1
+    assert len(rows) == 4
+
+
+def test_two_copies_of_one_run_count_as_one_and_a_copy_of_a_copy_too(
+    make_run: Make, brought_back: Callable[..., Run]
+) -> None:
+    run = make_run(change=metered)
+    first = brought_back(run, "dense-60k", "first")
+    second = brought_back(first, "dense-60k", "second")
+    assert first.header.run_id != second.header.run_id
+    [view] = make_views([first, second], task=ALL)
+    [row] = view.rows
+    assert row.label == "dense-60k"
+    assert any("what Joulemark exported of run run-1, of which" in note for note in view.notes)
+
+
+def test_exports_of_two_models_of_one_run_are_not_said_to_be_measured_in_two(
+    make_run: Make, brought_back: Callable[..., Run]
+) -> None:
+    run = make_run(change=metered)
+    parts = [brought_back(run, model, f"of-{model}") for model in ("dense-60k", "dense-240k")]
+    [view] = make_views(parts, task=ALL)
+    assert not any("Measured in" in note for note in view.notes)
+    assert any("No file tells whether these entrants were measured together" in note for note in view.notes)
+    sides = [gather([part])[0] for part in parts]
+    assert not any("Measured in" in note for note in notes(compare(*sides), "dense-60k", "dense-240k"))
+
+
+def test_of_two_copies_that_stays_which_tells_more(make_run: Make, brought_back: Callable[..., Run]) -> None:
+    """As two exports of a run that went on between them."""
+    begun = make_run("begun/run", run_id="run", change=lambda cell: metered(cell) if cell.task == "dates" else None)
+    done = make_run("done/run", run_id="run", change=metered)
+    few, more = (brought_back(run, "dense-60k", name) for run, name in ((begun, "few"), (done, "more")))
+    rows = [row for view in make_views([few, more]) for row in view.rows]
+    assert {row.run_id for row in rows} == {more.header.run_id}
+
+
+def test_a_file_that_was_imported_twice_with_others_counts_once_and_all_of_the_larger_import_stay(
+    tmp_path: Path,
+) -> None:
+    few, more = [DATA / "lm-arena-chat.json"], [DATA / "lm-arena-chat.json", DATA / "pictures.json"]
+    for name, files in (("few", few), ("more", more)):
+        import_files("ml-energy", files, tmp_path / name)
+    runs = [read_run(tmp_path / name) for name in ("few", "more")]
+    views = make_views(runs)
+    assert {row.run_id for view in views for row in view.rows} == {runs[1].header.run_id}
+    [note] = [note for note in views[0].notes if "left out" in note]
+    assert note.startswith("few's ")
+    assert note.endswith("are read from files that more was read from as well: they are left out.")
+
+
+def test_two_results_that_share_a_file_of_energies_alone_are_two(tmp_path: Path) -> None:
+    """As two evaluations beside one emissions.csv: what they share is not where their answers are from."""
+    emissions = write_emissions(tmp_path)
+    runs = []
+    for name, right in (("good", 30), ("poor", 20)):
+        file = write_lmeval(tmp_path / name, {"sums": [True] * right + [False] * (40 - right)})
+        import_files("lm-eval", [file, emissions], tmp_path / f"of-{name}")
+        runs.append(read_run(tmp_path / f"of-{name}"))
+    (first, second) = (gather([run])[0] for run in runs)
+    assert first.sources & second.sources
+    assert len(make_views(runs, task=ALL)[0].rows) == 2
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_copy_is_not_compared_with_what_it_was_made_of(
+    make_run: Make, brought_back: Callable[..., Run], turned: bool
+) -> None:
+    run = make_run(change=metered)
+    copy = brought_back(run, "dense-60k", "copy")
+    [own] = [entrant for entrant in gather([run]) if entrant.model == "dense-60k"]
+    sides = [own, *gather([copy])]
+    with pytest.raises(UsageError, match="dense-60k of copy is what Joulemark exported of run run-1, which is here"):
+        compare(*(reversed(sides) if turned else sides))
