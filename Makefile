@@ -14,7 +14,7 @@ demo: .venv/installed
 
 # Half of the tests' time is waiting for meters, so two files are tested side by side.
 test: .venv/installed-for-tests lint types
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
 lint: .venv/installed-for-tests
 	$(BIN)/ruff check
