@@ -12,7 +12,7 @@ install: .venv/installed
 demo: .venv/installed
 	$(BIN)/joulemark run
 
-# Half of the tests' time is waiting for meters, so two files are tested side by side.
+# Half of the tests' time is waiting for meters, so three files are tested side by side on two cores.
 test: .venv/installed-for-tests lint types
 	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder
 
