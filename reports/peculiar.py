@@ -16,11 +16,16 @@ __all__ = ["told_apart"]
 
 
 def told_apart(views: list[View]) -> list[View]:
-    """The views, each with what tells it from those of the same task, or of all tasks, on the same hardware."""
+    """The views, each with what tells it from those of the same task, or of as many, on the same hardware."""
     alike: dict[tuple[Any, ...], list[View]] = defaultdict(list)
     for view in views:
-        alike[view.task, view.hardware].append(view)
-    return [replace(v, peculiar=_unlike(v, alike[v.task, v.hardware])) for v in views]
+        alike[_titled(view)].append(view)
+    return [replace(view, peculiar=_unlike(view, alike[_titled(view)])) for view in views]
+
+
+def _titled(view: View) -> tuple[Any, ...]:
+    """What its title tells by itself: the task or how many there are, and the hardware."""
+    return view.tasks[0] if len(view.tasks) == 1 else len(view.tasks), view.task, view.hardware
 
 
 def _unlike(view: View, others: Sequence[View]) -> str:
