@@ -16,16 +16,20 @@ __all__ = ["told_apart"]
 
 
 def told_apart(views: list[View]) -> list[View]:
-    """The views, each with what tells it from those of the same task, or of as many, on the same hardware."""
+    """The views, each with what tells it from those of the same task, or of all tasks, on the same hardware."""
     alike: dict[tuple[Any, ...], list[View]] = defaultdict(list)
     for view in views:
-        alike[_titled(view)].append(view)
-    return [replace(view, peculiar=_unlike(view, alike[_titled(view)])) for view in views]
+        alike[view.task, view.hardware].append(view)
+    return [replace(v, peculiar=_unlike(v, _near(v, alike[v.task, v.hardware]))) for v in views]
 
 
-def _titled(view: View) -> tuple[Any, ...]:
-    """What its title tells by itself: the task or how many there are, and the hardware."""
-    return view.tasks[0] if len(view.tasks) == 1 else len(view.tasks), view.task, view.hardware
+def _near(view: View, others: Sequence[View]) -> list[View]:
+    """Those that a title may be taken for; of imported runs it says so, and theirs are seldom the same tasks."""
+    return [other for other in others if other.tasks == view.tasks or _is_imported(other) == _is_imported(view)]
+
+
+def _is_imported(view: View) -> bool:
+    return all(figures.entrant.imported is not None for figures in view.figures)
 
 
 def _unlike(view: View, others: Sequence[View]) -> str:
@@ -42,7 +46,7 @@ def _unlike(view: View, others: Sequence[View]) -> str:
     if own["grade"] == own["scope"] == "none":
         # What has no energy has no scope of it either.
         differing = [key for key in differing if key != "scope" or "grade" not in differing]
-    if all(f.entrant.imported is not None for f in view.figures):
+    if _is_imported(view):
         differing = _spoken(differing, own, [_traits(other) for other in others if other.tasks == view.tasks])
         return ", ".join(
             f"{key.replace('_', ' ')} not told" if _is_silent(key, own.get(key)) else _in_words(key, own[key])

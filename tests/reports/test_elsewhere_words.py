@@ -186,3 +186,14 @@ def test_models_of_imported_and_own_runs_that_share_no_task_are_still_told_so(ma
     done = CliRunner().invoke(compare, [f"{run.path}:ngram" for run in runs])
     assert isinstance(done.exception, Incomparable)
     assert "were asked no task in the same way" in str(done.exception)
+
+
+def test_titles_of_own_runs_do_not_tell_what_the_files_of_others_are_silent_about(
+    make_run: Make, brought: Callable[..., Run]
+) -> None:
+    theirs = brought("optimum-benchmark", "theirs", DATA / "optimum" / "benchmark.json")
+    machine = theirs.header.machine
+    ours = make_run(machine={"cpu_model": machine.cpu_model, "cpu_count": machine.cpu_count})
+    views = make_views([ours, theirs], task=ALL)
+    assert len({view.hardware for view in views}) == 1
+    assert [view.peculiar for view in views] == ["", ""]

@@ -4,11 +4,9 @@ import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pandas as pd
 import pytest
-from made_runs import write_run
 
 from joulemark.harness.record import Cell, Span
 from joulemark.harness.store import Run, canonical_json, read_run
@@ -274,14 +272,3 @@ def test_of_views_of_the_same_tasks_the_one_that_was_asked_most_leads(make_run: 
     views = [view for view in make_views(runs) if view.task == "all"]
     caps = [view.rows[0].setting["max_gen_toks"] for view in views]
     assert caps == [None, 12, 8, 2]
-
-
-def test_a_table_of_all_tasks_is_not_told_from_one_of_a_single_task_by_more_than_that(tmp_path: Path) -> None:
-    many = write_run(tmp_path / "many", tasks=("addition", "dates"), items=20)
-    single = write_run(tmp_path / "single", tasks=("units",), items=20, run_id="run-2", change=_asked_for_ten)
-    wide, narrow = (next(view for view in make_views([many, single]) if len(view.tasks) == n) for n in (2, 1))
-    assert (wide.peculiar, narrow.peculiar) == ("", "")
-
-
-def _asked_for_ten(cell: Cell) -> Cell:
-    return cell.model_copy(update={"setting": {**cell.setting, "limit": 10}})
