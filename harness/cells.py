@@ -18,7 +18,16 @@ from joulemark.meters.window import PowerSample
 from .record import ITEM_COLUMNS, Cell, Computed, DeviceState, Energy, Latency, Phases, RunHeader, Span, Tokens
 from .schedule import CellPlan
 
-__all__ = ["NO_JOULES", "energy_of", "failed_cell", "finished_cell", "phases_of", "power_table", "span_of"]
+__all__ = [
+    "NO_JOULES",
+    "as_failed",
+    "energy_of",
+    "failed_cell",
+    "finished_cell",
+    "phases_of",
+    "power_table",
+    "span_of",
+]
 
 BUSY_CORES = 0.2
 """Other work beside a cell that is flagged; a quiet machine's is a few hundredths."""
@@ -31,6 +40,12 @@ NO_JOULES: dict[str, Any] = {
     "domains": {},
 }
 """What the energy of a cell holds whose model computed where the meters do not look."""
+
+_IDENTITY = (
+    "run_id", "cell_id", "machine_id", "node", "model", "model_args", "task", "setting", "repeat", "order", "attempt",
+    "started_at", "duration_s",
+)  # fmt: skip
+"""What tells a cell and its attempt from others, whatever came of it."""
 
 
 def failed_cell(
@@ -54,6 +69,11 @@ def failed_cell(
         duration_s=duration_s,
         cooled_s=cooled_s,
     )
+
+
+def as_failed(cell: Cell, reason: str) -> Cell:
+    """The cell without what it answered, as a run has it where measuring failed."""
+    return Cell(**{name: getattr(cell, name) for name in _IDENTITY}, status="failed", error=reason)
 
 
 def finished_cell(

@@ -16,7 +16,7 @@ from typing import Any
 
 from joulemark.meters.errors import JoulemarkError, MeasuringFailed, MeterLost, UsageError
 
-from .cells import failed_cell
+from .cells import as_failed, failed_cell
 from .course import Course, Look, RunResult
 from .homes import Homes
 from .measuring import Progress, interruptible, new_run_id, now, refuse_changed, stated_carbon
@@ -156,11 +156,10 @@ class _ClusterRun(Course):
         """Give each model that is not finished a station; what others measured of it counts no more."""
         dealt = False
         for model in dict.fromkeys(cell.spec.name for cell in self.every):
-            cells = [cell for cell in self.every if cell.spec.name == model]
+            self.fine |= {cell.cell_id for cell in self._cells_of(model) if self.is_fine(cell)}
             measured = [cell for cell in self.known.values() if cell.model == model and cell.status == "ok"]
             there, home = Counter(cell.machine_id for cell in measured), self.homes.of(model)
-            if home is None and len(there) <= 1 and all(map(self.is_fine, cells)):
-                self.fine |= {cell.cell_id for cell in cells}
+            if home is None and len(there) <= 1 and not self._is_unfinished(model):
                 continue
             if home is None:
                 home, dealt = self.homes.find(model, there), True
@@ -168,10 +167,7 @@ class _ClusterRun(Course):
                     self.progress.say(
                         f"{model} is measured from the start on {home.name}: the machine that began it is not here."
                     )
-            self.again |= {cell.cell_id for cell in measured if cell.machine_id != home.machine_id}
-            here = {cell.cell_id for cell in self.known.values() if cell.machine_id == home.machine_id}
-            self.fine -= {cell.cell_id for cell in cells}
-            self.fine |= {cell.cell_id for cell in cells if cell.cell_id in here and self.is_fine(cell)}
+            self._begin_anew(model, home)
         if dealt:
             self.progress.say("\n".join(self.homes.told()))
 
@@ -194,6 +190,12 @@ class _ClusterRun(Course):
 
     def _left_for(self, post: Post) -> list[CellPlan]:
         return [cell for cell in self.every if self._is_left(cell) and self.homes.of(cell.spec.name) is post]
+
+    def _cells_of(self, model: str) -> list[CellPlan]:
+        return [cell for cell in self.every if cell.spec.name == model]
+
+    def _is_unfinished(self, model: str) -> bool:
+        return any(map(self._is_left, self._cells_of(model)))
 
     def _is_left(self, plan: CellPlan) -> bool:
         return plan.cell_id not in self.fine
@@ -235,7 +237,7 @@ class _ClusterRun(Course):
         if post.machine_id not in _stations(self.header):
             self._note(told.header.station)
         _refuse_other(told, self.header)
-        for model in self.homes.models_of(post):
+        for model in filter(self._is_unfinished, self.homes.models_of(post)):
             self._begin_anew(model, post)
 
     def _keep(self, post: Post, parcel: Parcel) -> None:
@@ -267,7 +269,7 @@ class _ClusterRun(Course):
             try:
                 refuse_changed(cell, self.known.values())
             except UsageError as problem:
-                cell, kept = _failed(cell, str(problem)), (None, None, None)
+                cell, kept = as_failed(cell, str(problem)), (None, None, None)
             self.known[plan.cell_id] = self.writer.append(cell, *kept)
             self.lost[plan.cell_id] = 0
             if (cell.error or "").startswith(_LOST) and len(parcel.stored) > 1:
@@ -313,7 +315,7 @@ class _ClusterRun(Course):
         assert self.header is not None
         post.starts = 1
         header = self.header.at(post.described.header.station)
-        for plan in [cell for cell in self.every if cell.spec.name == model and self._is_left(cell)]:
+        for plan in filter(self._is_left, self._cells_of(model)):
             facts: dict[str, Any] = {"attempt": max(1, self._attempt(plan) - 1), "started_at": now(), "duration_s": 0.0}
             cell = failed_cell(header=header, plan=plan, cooled_s=None, reason=reason, log=None, **facts)
             self.known[plan.cell_id] = self.writer.append(cell.model_copy(update={"node": post.node}))
@@ -322,9 +324,7 @@ class _ClusterRun(Course):
     def _move(self, post: Post, why: str) -> None:
         """Measure a lost station's models elsewhere, all their cells; those that are finished stay as they are."""
         self.posts.give_up(post)
-        for model in self.homes.take_from(post):
-            if not any(cell.spec.name == model and self._is_left(cell) for cell in self.every):
-                continue
+        for model in filter(self._is_unfinished, self.homes.take_from(post)):
             if not self.posts.fit_for(model, needed=False):
                 self.stranded.append(f"{post.name}: {why}, and no other machine may measure {model}")
                 continue
@@ -335,16 +335,11 @@ class _ClusterRun(Course):
                 self._go_on(new)
 
     def _begin_anew(self, model: str, post: Post) -> None:
-        """What another machine measured of a model counts no more, unless that is all of it: a figure is of one."""
-        own = [cell for cell in self.every if cell.spec.name == model]
-        if any(map(self._is_left, own)):
-            other = {
-                cell.cell_id
-                for cell in own
-                if cell.cell_id in self.fine and self.known[cell.cell_id].machine_id != post.machine_id
-            }
-            self.again |= other
-            self.fine -= other
+        """What other machines measured of a model counts no more: a figure is of one."""
+        done = [self.known[cell.cell_id] for cell in self._cells_of(model) if not self._is_left(cell)]
+        other = {cell.cell_id for cell in done if cell.machine_id != post.machine_id}
+        self.again |= other
+        self.fine -= other
 
     def _end_all(self) -> None:
         """The idle power after measuring, on every machine that measured."""
@@ -385,14 +380,3 @@ def _refuse_other(each: Described, header: RunHeader) -> None:
     for what, then, here in (("by other meters", *meters), ("with other versions", known.software, now.software)):
         if then != here:
             raise UsageError(f"the run was measured {what} ({then}, now {here}); start one of its own with --out.")
-
-
-def _failed(cell: Cell, reason: str) -> Cell:
-    kept = {name: getattr(cell, name) for name in _IDENTITY}
-    return Cell(**kept, status="failed", error=reason)
-
-
-_IDENTITY = (
-    "run_id", "cell_id", "machine_id", "node", "model", "model_args", "task", "setting", "repeat", "order", "attempt",
-    "started_at", "duration_s",
-)  # fmt: skip

@@ -11,7 +11,7 @@ __all__ = ["Homes"]
 
 
 class Homes:
-    """The stations' models. A model has none once all its cells are there, or where none may measure it."""
+    """The stations' models. One that is finished when the work is dealt has none, nor one that none may measure."""
 
     def __init__(self, posts: Posts) -> None:
         self._posts = posts

@@ -17,9 +17,9 @@ from pydantic import ValidationError
 
 from joulemark.meters.errors import UsageError
 
-from .formats.foreign import few
 from .formats.found import About, File, Found, Origin, Read, Result
 from .record import IMPORTED, ITEM_COLUMNS, NO_ITEMS, Cell, RunHeader
+from .said import few
 from .store import HEADER, RunWriter, canonical_json, refuse_used
 
 __all__ = ["about", "formats", "import_files", "reader", "with_quality", "write_run"]

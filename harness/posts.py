@@ -52,6 +52,7 @@ class Post:
         begun: Whether it has loaded models.
         starts: Of its process, since it last measured something.
         starting: Whether it waits for what Ray has there.
+        getting_ready: Whether it has that, and looks everything up.
         told: What it said when it was ready; None where it has not said that yet.
         since: When it was last started, or got what it waited for, by the monotonic clock.
     """

@@ -17,7 +17,7 @@ from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
 from joulemark.meters.registry import Choice
 from joulemark.meters.types import Domain, EnergyRecord
 
-from .cells import NO_JOULES, energy_of, phases_of
+from .cells import NO_JOULES, as_failed, energy_of, phases_of
 from .measuring import SEEN_BY
 from .models import ModelSpec
 from .record import IMPORTED, Cell, Energy, Phases, RunHeader, Span
@@ -160,14 +160,14 @@ class _Again:
         if cell.status != "ok":
             return cell.model_copy(update={"energy": None, "phases": Phases()}), None
         if cell.energy is None or not cell.windows:
-            return _failed(cell, _TOO_OLD), None
+            return as_failed(cell, _TOO_OLD), None
         if not _sees(self._recording.domain, cell, cell.energy):
             return self._outside(cell, cell.energy), _shared(self._items[cell.cell_id], None)
         try:
             _refuse_set_clock(cell)
             record = self._recording.measure(cell.windows)
         except MeterLost as problem:
-            return _failed(cell, str(problem)), None
+            return as_failed(cell, str(problem)), None
         return self._measured(cell, cell.energy, record)
 
     def _measured(self, cell: Cell, old: Energy, record: EnergyRecord) -> tuple[Cell, pd.DataFrame]:
@@ -217,13 +217,6 @@ def _refuse_set_clock(cell: Cell) -> None:
         after_s = datetime.fromisoformat(span.began_at).timestamp() - started_s
         if after_s < -_CLOCK_STEP_S or after_s + span.window_s > (cell.duration_s or 0.0) + _CLOCK_STEP_S:
             raise MeterLost("the wall clock was set while it was measured, so its windows cannot be found in a trace")
-
-
-def _failed(cell: Cell, reason: str) -> Cell:
-    """The cell without what it answered, as a run has it where measuring failed."""
-    kept = ("run_id", "cell_id", "machine_id", "model", "model_args", "task", "setting", "repeat", "order", "attempt")
-    facts = {key: getattr(cell, key) for key in (*kept, "started_at", "duration_s")}
-    return Cell(**facts, status="failed", error=reason)
 
 
 def _rescaled(phases: Phases, old: Energy, energy: Energy) -> Phases:

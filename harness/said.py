@@ -1,11 +1,12 @@
-"""What became of a model's process, and what it said, fit to be kept and shown: nothing in it steers a terminal."""
+"""Words fit to be kept and shown: what others said, of which nothing steers a terminal, and lists that are long."""
 
 from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Sequence
 
-__all__ = ["how_it_ended", "last_words", "one_line", "ran_out_of_memory", "readable"]
+__all__ = ["few", "how_it_ended", "last_words", "one_line", "ran_out_of_memory", "readable"]
 
 _MOST = 300
 """Characters of what a process said that are told in a line."""
@@ -39,6 +40,12 @@ def one_line(text: str, most: int = _MOST) -> str:
     if len(line) > most:
         return f"{line[: most - 4]} ..."
     return line if line.endswith("..") else line.removesuffix(".")
+
+
+def few(names: Sequence[str], most: int) -> str:
+    """The first so many names, and how many there are besides: ``a, b and 12 more``."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def last_words(log: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import version
 
 from joulemark.harness.machine import PACKAGES
-from joulemark.reports.wording import few
+from joulemark.harness.said import few
 
 from .auditanswers import check_answers
 from .auditclaims import by_word_alone, check_machine, check_meters

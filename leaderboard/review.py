@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from joulemark.harness.said import few
 from joulemark.reports.entrants import gpus_in_words
 from joulemark.reports.markdown import md, md_row
-from joulemark.reports.wording import few
 
 from .auditflags import flags_told
 from .findings import Finding

@@ -6,8 +6,9 @@ from collections import Counter
 from dataclasses import dataclass
 
 from joulemark.harness.record import Machine
+from joulemark.harness.said import few
 from joulemark.reports.samples import has_energy
-from joulemark.reports.wording import TIMES, few, joined, safe
+from joulemark.reports.wording import TIMES, joined, safe
 
 from .submission import Submission
 

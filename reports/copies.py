@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+from joulemark.harness.said import few
 from joulemark.harness.store import canonical_json
 
 from .entrants import Entrant
 from .names import LISTED
-from .wording import few, joined
+from .wording import joined
 
 __all__ = ["are_copies", "copied_from", "without_copies"]
 

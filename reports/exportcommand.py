@@ -9,10 +9,11 @@ from pathlib import Path
 
 import click
 
+from joulemark.harness.said import few
 from joulemark.harness.store import Run, read_run, replace_file
 from joulemark.meters.errors import UsageError
 
-from .wording import few, safe
+from .wording import safe
 
 __all__ = ["GROUP", "Write", "export"]
 

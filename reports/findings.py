@@ -10,6 +10,7 @@ import re
 from collections.abc import Sequence
 
 from joulemark.harness.record import Carbon, MeterInfo
+from joulemark.harness.said import few
 
 from .clauses import (
     MOST,
@@ -30,7 +31,7 @@ from .clauses import (
 )
 from .names import LISTED, together
 from .views import View
-from .wording import draws_percent, draws_share, few, joined, number, reach, safe, times
+from .wording import draws_percent, draws_share, joined, number, reach, safe, times
 
 __all__ = [
     "carbon_sentence",

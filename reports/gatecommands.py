@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from joulemark.harness.said import few
 from joulemark.harness.store import replace_file
 from joulemark.meters.errors import UsageError
 
@@ -23,7 +24,7 @@ from .gatetable import print_gate
 from .gatewords import Account, make_account
 from .pairing import Side, read_side
 from .progress import planned_tasks
-from .wording import few, safe
+from .wording import safe
 
 __all__ = ["gate"]
 

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from joulemark.harness.record import Cell
+from joulemark.harness.said import few
 from joulemark.harness.store import Run, canonical_json
 
 from .entrants import Entrant, by_run_name
 from .gatehistory import LEAST_DAYS, History
 from .pairing import Side
 from .samples import ASKED, Sample
-from .wording import few, joined
+from .wording import joined
 
 __all__ = ["asunder", "differences", "elsewhere", "in_turn", "unpaired"]
 

@@ -6,11 +6,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from joulemark.harness.said import few
+
 from .entrants import Entrant
 from .hypervolume import sentence
 from .names import LISTED
 from .views import View
-from .wording import few, joined
+from .wording import joined
 
 __all__ = ["Section", "method", "method_of_board"]
 

@@ -66,7 +66,11 @@ def _told(header: RunHeader) -> Mapping[str, Any]:
 
 def _origins(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """Where the results come from in the end: of an export of ours what that was made of, else the files themselves."""
-    return [origin for origin in told.get("origins") or () if isinstance(origin, Mapping)] or [told]
+    return _exported(told) or [told]
+
+
+def _exported(told: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [origin for origin in told.get("origins") or () if isinstance(origin, Mapping)]
 
 
 def _sources(origin: Mapping[str, Any]) -> list[Source]:
@@ -83,7 +87,7 @@ def _named(origin: Mapping[str, Any]) -> str:
 
 def _where(told: Mapping[str, Any]) -> str:
     """The tools whose files these are; those of an export of ours that was read back are what it was made from."""
-    origins = [origin for origin in told.get("origins") or () if isinstance(origin, Mapping)]
+    origins = _exported(told)
     others = sorted({str(origin.get("format")) for origin in origins} - {OURS})
     runs = sorted({str(origin.get("run_id")) for origin in origins if origin.get("format") == OURS})
     if not origins:

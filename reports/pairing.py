@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from joulemark.harness.said import few
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 
 from .entrants import Entrant, gather, tried
 from .names import is_short_for, name_entrants
-from .wording import few
 
 __all__ = ["Side", "names_of", "pair_up", "read_side", "side_of"]
 

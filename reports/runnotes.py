@@ -61,10 +61,9 @@ def _on_machines(entrants: Sequence[Entrant]) -> tuple[str, ...]:
     names = sorted({entrant.machine.machine_id for entrant in entrants})
     if len(names) <= 1:
         return ()
-    told = f"{len(names)} machines of this kind" + (f" ({joined(names)})" if len(names) <= LISTED else "")
     return (
-        f"Measured on {told}: between these the meters' own errors count, and what else differs between them is in no "
-        "interval. Entrants of one machine compare better.",
+        f"Measured on {_listed(names, 'machines of this kind')}: between these the meters' own errors count, and what "
+        "else differs between them is in no interval. Entrants of one machine compare better.",
     )
 
 
@@ -73,8 +72,12 @@ def _apart_in_time(entrants: Sequence[Entrant]) -> tuple[str, ...]:
     names = {e.measured_in: e.run_name for e in entrants}
     if len(names) <= 1:
         return ()
-    told = f"{len(names)} runs" + (f" ({joined(sorted(names.values()))})" if len(names) <= LISTED else "")
     return (
-        f"Measured in {told}: what changed on the machine between them, such as its heat or other programs, is in no "
-        "interval, rank or place on the frontier. Entrants of one run compare better.",
+        f"Measured in {_listed(sorted(names.values()), 'runs')}: what changed on the machine between them, such as its "
+        "heat or other programs, is in no interval, rank or place on the frontier. Entrants of one run compare better.",
     )
+
+
+def _listed(names: Sequence[str], things: str) -> str:
+    """How many there are, with their names where these are few."""
+    return f"{len(names)} {things}" + (f" ({joined(names)})" if len(names) <= LISTED else "")

@@ -160,12 +160,6 @@ def joined(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
 
-def few(names: Sequence[str], most: int) -> str:
-    """The first so many names, and how many there are besides: ``a, b and 12 more``."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
-
-
 def safe(text: str) -> str:
     """Text from a file without what could steer a terminal: control characters become a visible mark."""
     if text.isprintable():

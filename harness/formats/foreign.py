@@ -26,7 +26,6 @@ __all__ = [
     "count",
     "each",
     "energy_of",
-    "few",
     "listed",
     "mapped",
     "meter_of",
@@ -132,12 +131,6 @@ def count(value: object) -> int | None:
         return 0
     number = amount(value)
     return int(number) if number is not None and number.is_integer() else None
-
-
-def few(names: Sequence[str], most: int) -> str:
-    """The first so many names, and how many there are besides."""
-    more = len(names) - most
-    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def utc(seconds: object) -> str | None:

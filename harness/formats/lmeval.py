@@ -15,7 +15,8 @@ from joulemark.meters.errors import UsageError
 from joulemark.tasks.shares import MEANS, sounds_like_share
 
 from ..record import ModelInfo, Station
-from .foreign import count, each, few, mapped, read_json, text
+from ..said import few
+from .foreign import count, each, mapped, read_json, text
 from .found import About, Found, Result
 from .lmenergy import with_emissions
 from .lmenvironment import station_told

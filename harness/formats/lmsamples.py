@@ -14,7 +14,8 @@ import pandas as pd
 
 from joulemark.meters.errors import UsageError
 
-from .foreign import count, few, listed, mapped, read_text, text
+from ..said import few
+from .foreign import count, listed, mapped, read_text, text
 from .lmtexts import lines_of
 
 __all__ = ["Samples", "read_samples", "samples_for", "samples_not_read"]

@@ -14,7 +14,8 @@ import pandas as pd
 from joulemark.meters.errors import UsageError
 
 from ..record import MeterInfo, Record, Station
-from .foreign import few, text
+from ..said import few
+from .foreign import text
 from .found import OURS, Found, Result
 
 __all__ = ["each_once", "together"]

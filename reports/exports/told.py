@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from joulemark.harness.record import IMPORTED, Cell
+from joulemark.harness.said import few
 from joulemark.harness.store import Run, canonical_json
 from joulemark.meters.errors import UsageError
 
@@ -18,7 +19,6 @@ from ..rows import Figures, Row
 from ..samples import ASKED, has_energy, what_is_asked
 from ..tried import look_at
 from ..views import ALL, View, views_of
-from ..wording import few
 
 __all__ = ["Told", "all_told", "cells_of", "named", "one_told"]
 
