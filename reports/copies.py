@@ -5,14 +5,17 @@ A copy is no new evidence: it would tie with what it was made of, and widen ever
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+
+import numpy as np
 
 from joulemark.harness.said import few
 from joulemark.harness.store import canonical_json
 
 from .entrants import Entrant
 from .names import LISTED
+from .samples import ASKED, Sample
 from .wording import joined
 
 __all__ = ["are_copies", "copied_from", "without_copies"]
@@ -59,23 +62,35 @@ def copied_from(copy: Entrant, other: Entrant) -> str:
 
 
 def _have_one_source(a: Entrant, b: Entrant) -> bool:
-    """Whether what they share is where their figures are from: a file of energies may be many results'."""
-    shared = a.sources & b.sources
-    of_runs = any(kind == "run" for kind, _ in shared)
-    nested = a.sources <= b.sources or b.sources <= a.sources
-    return bool(shared) and (of_runs or nested or _figures(a) == _figures(b))
+    """Whether they share where they are from, and their figures: a file or an import may be of several runs."""
+    return bool(a.sources & b.sources) and (_is_part(a, b) or _is_part(b, a))
 
 
-def _figures(entrant: Entrant) -> dict[str, tuple[list[float], list[float]]]:
-    """Energies and scores, by task."""
-    samples = entrant.samples.items()
-    return {task: (list(sample.energy_wh.values()), sample.scores.tolist()) for task, sample in samples}
+def _is_part(a: Entrant, b: Entrant) -> bool:
+    """Whether all figures of one are the other's, which may have further tasks or, since an export, further repeats."""
+    return bool(a.samples) and all(
+        task in b.samples and _is_within(sample, b.samples[task]) for task, sample in a.samples.items()
+    )
+
+
+def _is_within(a: Sample, b: Sample) -> bool:
+    ours, theirs = Counter(a.energy_wh.values()), Counter(b.energy_wh.values())
+    # A mean over more repeats is another one.
+    return ours <= theirs and (0 < len(ours) < len(theirs) or not _answered_otherwise(a, b))
+
+
+def _answered_otherwise(a: Sample, b: Sample) -> bool:
+    """Whether their answers are not the same, question by question where both are known so, else on the whole."""
+    if len(a.scores) and len(b.scores):
+        return not np.array_equal(a.scores, b.scores, equal_nan=True)
+    ours, theirs = ({**sample.headline, **sample.other_metrics} for sample in (a, b))
+    return any(ours[name] != theirs[name] for name in ours.keys() & theirs.keys())
 
 
 def _who(entrant: Entrant) -> str:
-    """The same where model, setting, machine and kind of energy are."""
-    told = (entrant.model, dict(entrant.setting), entrant.machine.machine_id, entrant.grade, entrant.scope)
-    return canonical_json(told)
+    """The same where model, the way of computing, machine and kind of energy are; what is asked goes with the task."""
+    computed = {key: value for key, value in entrant.setting.items() if key not in {*ASKED, "model_args"}}
+    return canonical_json([entrant.model, computed, entrant.machine.machine_id, entrant.grade, entrant.scope])
 
 
 def _first_hand_first(entrants: Sequence[Entrant]) -> list[Entrant]:

@@ -136,3 +136,47 @@ def test_a_copy_is_not_compared_with_what_it_was_made_of(
     sides = [own, *gather([copy])]
     with pytest.raises(UsageError, match="dense-60k of copy is what Joulemark exported of run run-1, which is here"):
         compare(*(reversed(sides) if turned else sides))
+
+
+def test_what_an_import_has_of_another_run_is_no_copy_of_the_run_that_it_has_more_of(
+    make_run: Make, tmp_path: Path
+) -> None:
+    """An import of two runs' exports says of all its results that they are of both."""
+    runs = [make_run(name, seed=seed, change=metered) for name, seed in (("one", 1), ("two", 2))]
+    files = []
+    for run, model in zip(runs, ("dense-60k", "dense-240k"), strict=True):
+        folder = tmp_path / f"files-of-{model}"
+        folder.mkdir()
+        for file, content in {"results.json": as_lmeval(run, model), **samples_of(run, model)}.items():
+            (folder / file).write_bytes(content)
+        files += sorted(folder.iterdir())
+    import_files("lm-eval", files, tmp_path / "both")
+    both = read_run(tmp_path / "both")
+    [view] = make_views([runs[0], both], task=ALL)
+    kept = [row.model for row in view.rows if row.run_id == both.header.run_id]
+    assert kept == ["dense-240k"], "run two's dense-240k is not run one's"
+
+
+def test_an_export_without_its_samples_is_a_copy_as_well(make_run: Make, tmp_path: Path) -> None:
+    run = make_run(change=metered)
+    (tmp_path / "results.json").write_bytes(as_lmeval(run, "dense-60k"))
+    import_files("lm-eval", [tmp_path / "results.json"], tmp_path / "copy")
+    [view] = make_views([run, read_run(tmp_path / "copy")], task=ALL)
+    assert len({row.run_id for row in view.rows}) == 1
+
+
+def test_results_whose_tasks_have_other_examples_are_found_to_be_the_same(tmp_path: Path) -> None:
+    """An export has its tasks in another order than the file, and with it another first one."""
+    shots = {"sums": 5, "counts": 0}
+    file = write_lmeval(tmp_path / "theirs", {"sums": [True] * 30 + [False] * 10, "counts": [True] * 5 + [False] * 15},
+                        change={"n-shot": shots})  # fmt: skip
+    import_files("lm-eval", [file], tmp_path / "first")
+    first = read_run(tmp_path / "first")
+    label = gather([first])[0].model
+    folder = tmp_path / "ours"
+    folder.mkdir()
+    for name, content in {"results.json": as_lmeval(first, label), **samples_of(first, label)}.items():
+        (folder / name).write_bytes(content)
+    import_files("lm-eval", sorted(folder.iterdir()), tmp_path / "second")
+    views = make_views([first, read_run(tmp_path / "second")])
+    assert all(len(view.rows) == 1 for view in views)
