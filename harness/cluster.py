@@ -80,6 +80,7 @@ class _ClusterRun(Course):
         every: All cells that this invocation has to see to, in the order of measuring.
         fine: Ids of those that are measured, or failed, where they are to be.
         again: Ids of those whose measurement was lost.
+        retried: Ids of those that were tried once more, since their model's process was lost.
         lost: How often that was, of those that are not stored yet.
         cost: Stations that were lost while they measured a model.
         stranded: Why models are not measured any more.
@@ -95,6 +96,7 @@ class _ClusterRun(Course):
     every: list[CellPlan] = field(default_factory=list)
     fine: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
+    retried: set[str] = field(default_factory=set)
     lost: Counter[str] = field(default_factory=Counter)
     cost: Counter[str] = field(default_factory=Counter)
     stranded: list[str] = field(default_factory=list)
@@ -161,6 +163,9 @@ class _ClusterRun(Course):
             there, home = Counter(cell.machine_id for cell in measured), self.homes.of(model)
             if home is None and len(there) <= 1 and not self._is_unfinished(model):
                 continue
+            if home is None and not self.posts.fit_for(model, needed=False):
+                self.stranded.append(f"no machine is left that may measure {model}")
+                continue
             if home is None:
                 home, dealt = self.homes.find(model, there), True
                 if there and home.machine_id not in there:
@@ -226,9 +231,16 @@ class _ClusterRun(Course):
         else:
             self._keep(post, parcel)
             if parcel.lost:
+                self._try_elsewhere(post)
                 self._move(post, parcel.lost)
             else:
                 self._go_on(post)
+
+    def _try_elsewhere(self, post: Post) -> None:
+        """A cell that failed with its station's meter is to be measured yet where another station may measure it."""
+        if post.cell is not None and len(self.posts.fit_for(post.cell.spec.name, needed=False)) > 1:
+            self.fine.discard(post.cell.cell_id)
+            self.again.add(post.cell.cell_id)
 
     def _welcome(self, post: Post, told: Described) -> None:
         """A station that was started again is ready; of its machine's GPUs it may have another one now."""
@@ -274,12 +286,16 @@ class _ClusterRun(Course):
             self.lost[plan.cell_id] = 0
             if (cell.error or "").startswith(_LOST) and len(parcel.stored) > 1:
                 # The station has measured it once more, with no other model loaded.
-                self.again.add(plan.cell_id)
+                self._note_retry(plan)
         cell = self.known[plan.cell_id]
-        if (cell.error or "").startswith(_LOST) and plan.cell_id not in self.again:
-            self.again.add(plan.cell_id)
+        if (cell.error or "").startswith(_LOST) and plan.cell_id not in self.retried:
+            self._note_retry(plan)
             return
         self._finish(plan)
+
+    def _note_retry(self, plan: CellPlan) -> None:
+        self.retried.add(plan.cell_id)
+        self.again.add(plan.cell_id)
 
     def _finish(self, plan: CellPlan) -> None:
         cell = self.known[plan.cell_id]

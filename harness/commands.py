@@ -217,7 +217,7 @@ def _foresee(plan: Plan, out: Path | None, as_json: bool) -> None:
     def say(text: str) -> None:
         click.echo(text, err=True)
 
-    told = foresee_on_cluster(plan, say) if plan.on_cluster else foresee(get_ready(plan, out, say)[0])
+    told = foresee_on_cluster(plan, out, say) if plan.on_cluster else foresee(get_ready(plan, out, say)[0])
     if as_json:
         _print_json(told)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from joulemark.meters.totals import min_window_s
@@ -13,6 +14,7 @@ from .plan import Plan
 from .precision import looks
 from .schedule import schedule, settings
 from .session import Session, meter_infos, specs_of
+from .store import refuse_used
 
 __all__ = ["foresee", "foresee_on_cluster", "in_words"]
 
@@ -24,8 +26,8 @@ def foresee(session: Session) -> dict[str, Any]:
     nobody knows beforehand how many repeats it takes: counted are those before the first look.
     """
     plan = session.plan
-    repeats = next(looks(plan.repeats, plan.max_repeats)) if plan.precision else plan.repeats
-    cells = len(schedule(plan, session.specs, range(1, repeats + 1)))
+    repeats = len(_first_look(plan))
+    cells = len(schedule(plan, session.specs, _first_look(plan)))
     window_s = min_window_s(session.choice.summed)
     return {
         "schema": "joulemark.plan/1",
@@ -46,7 +48,7 @@ def foresee(session: Session) -> dict[str, Any]:
     }
 
 
-def foresee_on_cluster(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+def foresee_on_cluster(plan: Plan, out: Path | None, say: Callable[[str], None]) -> dict[str, Any]:
     """The same of a plan for a cluster: ``stations`` says who would measure what, by which meters.
 
     What else depends on a machine is the first one's, but for ``least_s``, which is that of whoever takes longest.
@@ -57,17 +59,25 @@ def foresee_on_cluster(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]
     from .homes import Homes
     from .posts import Posts
 
+    if out is not None:
+        refuse_used(out)
     with Posts(plan, stated_carbon(plan), new_run_id(), {}, {}, say) as posts:
         first, *_ = posts.get_ready()
         homes, specs = Homes(posts), specs_of(first.plan)
-        for spec in specs:
-            homes.find(spec.name, {})
+        # As a run deals them: in the order of measuring.
+        for model in dict.fromkeys(cell.spec.name for cell in schedule(first.plan, specs, _first_look(first.plan))):
+            homes.find(model, {})
         stations = [
             _share(post.described.foreseen, [spec for spec in specs if homes.of(spec.name) is post])
             | {"name": post.name}
             for post in posts.able
         ]
     return first.foreseen | {"least_s": max(own["least_s"] for own in stations), "stations": stations}
+
+
+def _first_look(plan: Plan) -> range:
+    """The repeats that are measured before anybody looks whether energies are known well enough."""
+    return range(1, 1 + (next(iter(looks(plan.repeats, plan.max_repeats))) if plan.precision else plan.repeats))
 
 
 def _share(told: dict[str, Any], specs: Sequence[ModelSpec]) -> dict[str, Any]:

@@ -231,8 +231,7 @@ class Measuring:
         lost = worker = None
         try:
             worker = self.pool.get(plan)
-            if self.limits is not None and "power_cap_w" in plan.setting:
-                self.limits.set(plan.setting["power_cap_w"])
+            self._cap_power(plan)
             idle = self._idle_of(plan, worker)
             meter, answered = self._ask(worker, plan)
             cell, items = finished_cell(
@@ -310,6 +309,13 @@ class Measuring:
         self.progress.say(f"Heat held the clock down: waiting for up to {MOST_S:.0f} s until it is cool ...")
         with self._recorder(worker) as recorder:
             return round(cool_down(recorder.conditions), 1)
+
+    def _cap_power(self, plan: CellPlan) -> None:
+        """Cap the GPUs' power as a cell asks; raises UsageError where that is impossible."""
+        if "power_cap_w" in plan.setting:
+            self.prepare_caps([plan])
+            assert self.limits is not None
+            self.limits.set(plan.setting["power_cap_w"])
 
     def prepare_caps(self, todo: Sequence[CellPlan]) -> None:
         """Take over the GPUs' power caps where cells ask for some; raises UsageError where one is impossible."""

@@ -123,7 +123,6 @@ class AtWork:
 
     def begin(self, cells: Sequence[CellPlan]) -> Parcel:
         """Load the models of these cells, and measure the idle power with them; Ray's own is part of it."""
-        self._measuring.prepare_caps(cells)
         self._measuring.pool.start(cells)
         self._measuring.measure_idle_before()
         return self._parcel()

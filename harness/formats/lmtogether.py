@@ -147,9 +147,9 @@ def _with_meters(station: Station, other: Station) -> Station:
 
 
 def _claims(meter: MeterInfo) -> tuple[object, ...]:
-    """What ranks depend on."""
-    errors = meter.rel_u, meter.rel_u_scale, meter.rel_u_workload
-    return (meter.grade, meter.grade_told, meter.scope, meter.summed, *errors)
+    """What ranks depend on, of all that is the meter's and not of the moment, as its rounding at some power is."""
+    workload = meter.rel_u_workload if meter.grade == "modelled" else meter.rel_u_workload is None
+    return meter.grade, meter.grade_told, meter.scope, meter.summed, meter.rel_u is None, meter.rel_u_scale, workload
 
 
 def _without_carbon(found: Found) -> Found:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -22,8 +21,8 @@ _MOST = 10**15
 _LEAST_J = 1e-12
 """Joules an answer: one operation on two numbers takes more."""
 _OUTSIDE = "outside_meter"
-_OWN_WAY = re.compile(r"f1|acc_all")
-"""Metrics of which lm-eval makes the mean otherwise than over questions."""
+_MEANS = frozenset({"acc", "exact_match"})
+"""Metrics of which tasks take the mean over questions; of others some do otherwise, and an export does not say how."""
 
 _Meters = Mapping[str, MeterInfo]
 
@@ -60,7 +59,7 @@ def check_items(result: Result, items: pd.DataFrame) -> None:
         raise ValueError(f"it has {len(items):,} questions, and the results are of {result.n_items:,}")
     if not items["doc_id"].is_unique:
         raise ValueError("one question is there twice")
-    if result.quality is None or result.accuracy is None or _OWN_WAY.search(result.metric or ""):
+    if result.quality is None or result.accuracy is None or result.metric not in _MEANS:
         return
     if not abs(float(items["score"].mean()) - result.accuracy) <= _TOLERANCE:
         raise ValueError("the mean of its scores is not the accuracy of the results")
@@ -120,18 +119,20 @@ def _check_energy(result: Result, energy: Energy, gross_j: float, meters: _Meter
 
 
 def _check_stated(energy: Energy, summed: Sequence[MeterInfo], flags: Sequence[str]) -> None:
-    """An error is told only where all of its meters tell theirs, and is no less than these."""
+    """An error is told only where all of its meters tell theirs, and its scale is no less sure than theirs.
+
+    What differs between kinds of work is each cell's own, such as its rounding, but where power is modelled.
+    """
     stated = [(meter.rel_u_scale, meter.rel_u_workload) for meter in summed if meter.grade_told]
     known = [(scale, workload) for scale, workload in stated if scale is not None and workload is not None]
     if len(known) < len(summed) or any(meter.rel_u is None for meter in summed):
         raise ValueError("a cell's energy has an error that its meters do not tell")
     if MEAN_ANSWER in flags:
         raise ValueError("a cell's energy has an error, and of how many answers it is nobody knows")
-    told = (energy.rel_u_scale, energy.rel_u_workload)
+    scales, workloads = zip(*known, strict=True)
     # More is no harm: a recorded trace that was rounded adds to what its meter states.
-    if any(
-        own is None or own < min(part) - _TOLERANCE for own, part in zip(told, zip(*known, strict=True), strict=True)
-    ):
+    told = [(energy.rel_u_scale, scales), *([(energy.rel_u_workload, workloads)] * (energy.grade == "modelled"))]
+    if any(own is None or own < min(stated) - _TOLERANCE for own, stated in told):
         raise ValueError("a cell's energy has a smaller error than its meters")
 
 

@@ -79,6 +79,18 @@ def test_an_export_that_hangs_together_is_ranked(ours: Callable[..., list[Path]]
     assert (row.rank, row.repeats, row.items) == (1, 2, ITEMS)
 
 
+def test_a_cells_own_rounding_by_a_measuring_meter_may_be_less_than_its_meters(ours: Callable[..., list[Path]]) -> None:
+    """A trace that was rounded, or a plug: what the moment's power makes of its steps."""
+    counted = [meters(grade="counter", rel_u_workload=5.4e-5), energies(grade="counter", rel_u_workload=2.4e-5)]
+    found = read(ours(lambda block: [change(block) for change in counted]))
+    assert {result.energy.rel_u_workload for result in found.results if result.energy} == {2.4e-5}
+
+
+def test_a_metric_of_which_nobody_tells_how_it_is_made_of_questions_is_taken(ours: Callable[..., list[Path]]) -> None:
+    found = read(ours(cells(metric="balanced_acc", accuracy=0.5, chance=0.0, quality=50.0)))
+    assert {result.accuracy for result in found.results} == {0.5}
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

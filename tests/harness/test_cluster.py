@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -259,7 +260,10 @@ def test_the_same_plan_gives_the_same_cells_and_ranks_alike_on_a_cluster_and_her
     cluster: Any, tmp_path: Path, joulemark: Joulemark
 ) -> None:
     there, here = tmp_path / "there", tmp_path / "here"
+    foreseen = ended(started(cluster.address, *WHAT, "--dry-run"))
     said = ended(started(cluster.address, *WHAT, "--out", str(there)))
+    for cell in read_run(there).cells:
+        assert re.search(rf"\({cell.node}\) measures [^:]*{cell.model}\b", foreseen), "the dry run named another one"
     # Of four models on three nodes one is measured after another.
     assert "has measured its models; waiting for" in said
     done = joulemark("run", *WHAT, "--out", here)

@@ -130,7 +130,9 @@ class Cluster:
             what = self.chance.choice(["process", "node", "meter"])
             if what == "node" and sum(node.lives for node in {id(p.on): p.on for p in self.able}.values() if node) > 1:
                 post.on.lives = False
-            return MeasuringFailed("the meter is gone.") if what == "meter" and len(self.able) > 1 else None
+            if what == "meter" and len(self.able) > 1:
+                return self.without_meter(post, at)
+            return None
         if at == "get_ready":
             return self.described(post)
         assert post.told is not None
@@ -143,6 +145,15 @@ class Cluster:
             cell = made_cell(post.told.header, post.cell, at)
             stored = (Stored(cell=cell, items=None, power=None, samples=None),)
         return Parcel(stored=stored, logs={}, station=post.told.header.station, said=())
+
+    def without_meter(self, post: MadePost, at: Any) -> Any:
+        """What a station hands over whose meter was lost: at a cell, that cell as a failed one."""
+        if post.cell is None or post.told is None:
+            return MeasuringFailed("the meter is gone.")
+        header = post.told.header
+        cell = made_cell(header, post.cell, at).model_copy(update={"status": "failed", "error": "gone", "flags": ()})
+        stored = (Stored(cell=cell, items=None, power=None, samples=None),)
+        return Parcel(stored=stored, logs={}, station=header.station, said=(), lost="the meter is gone")
 
     def described(self, post: MadePost) -> Described:
         """A station is ready, with one of the GPUs that are free."""
@@ -162,8 +173,15 @@ def made_cell(header: RunHeader, plan: CellPlan, attempt: int) -> Cell:
     return failed.model_copy(update={"status": "ok", "error": None, "flags": (NO_ITEMS,)})
 
 
-def made_up(plan: Plan, shares: Sequence[int], chance: Random, losses: float, poison: frozenset[str]) -> Cluster:
-    cluster = Cluster(plan, chance, losses, poison)
+def made_up(
+    plan: Plan,
+    shares: Sequence[int],
+    chance: Random,
+    losses: float,
+    poison: frozenset[str],
+    kind: type[Cluster] = Cluster,
+) -> Cluster:
+    cluster = kind(plan, chance, losses, poison)
     for number, many in enumerate(shares):
         node = Node(f"node{number}", [f"machine{number}-{gpu}" for gpu in range(many)])
         for place in range(many):
@@ -215,6 +233,40 @@ def test_whatever_is_lost_each_cell_is_there_once_and_each_model_has_those_of_on
     assert (result.problem is None) == (cells.keys() == asked.keys() and all(c.status == "ok" for c in cells.values()))
     for cell_id, times in cluster.measured.items():
         assert times == 1 or cell_id not in cells or AGAIN in cells[cell_id].flags or cells[cell_id].status == "failed"
+
+
+def measured_by(cluster: Cluster, folder: Path) -> tuple[str | None, list[Cell]]:
+    with RunWriter(folder) as writer:
+        run = _ClusterRun(writer, Progress(), cluster, None, {})  # type: ignore[arg-type]
+        problem = run.run([post.described for post in cluster.able]).problem
+    return problem, list(read_run(folder).cells)
+
+
+def test_a_models_last_cell_is_measured_elsewhere_where_its_meter_is_lost(tmp_path: Path) -> None:
+    class LosesTheFirst(Cluster):
+        def _result(self, post: MadePost, at: Any) -> Any:
+            if post.cell is not None and len(self.able) == 2:
+                return self.without_meter(post, at)
+            return super()._result(post, at)
+
+    plan = Plan(models=("ref/ngram",), tasks=("jm_units",), repeats=1, executor="ray")
+    cluster = made_up(plan, [1, 1], Random(0), 0.0, frozenset(), LosesTheFirst)
+    problem, [cell] = measured_by(cluster, tmp_path / "run")
+    assert problem is None
+    assert (cell.status, cell.attempt) == ("ok", 2)
+    assert AGAIN in cell.flags
+
+
+def test_a_model_that_no_machine_may_measure_ends_no_other_ones_run(tmp_path: Path) -> None:
+    class Placed(Cluster):
+        def fit_for(self, model: str, *, needed: bool = True) -> list[Post]:
+            return super().fit_for(model, needed=needed) if model != "ref/ngram" else []
+
+    plan = Plan(models=("ref/ngram", "ref/dense-60k"), tasks=("jm_units",), repeats=1, executor="ray")
+    problem, cells = measured_by(made_up(plan, [1], Random(0), 0.0, frozenset(), Placed), tmp_path / "run")
+    assert problem is not None
+    assert problem.startswith("no machine is left that may measure ref/ngram. What was measured is kept")
+    assert [(cell.model, cell.status) for cell in cells] == [("ref/dense-60k", "ok")]
 
 
 def by_models(cells: Mapping[str, Cell]) -> dict[str, list[Cell]]:
