@@ -18,8 +18,9 @@ from joulemark.meters.errors import JoulemarkError, MeasuringFailed, MeterLost, 
 
 from .cells import as_failed, failed_cell
 from .course import Course, Look, RunResult
+from .header import new_run_id, now, stated_carbon
 from .homes import Homes
-from .measuring import Progress, interruptible, new_run_id, now, refuse_changed, stated_carbon
+from .measuring import Progress, interruptible, refuse_changed
 from .plan import Plan
 from .posts import Post, Posts
 from .record import Cell, RunHeader, Station

@@ -8,7 +8,7 @@ from typing import Any
 
 from joulemark.meters.totals import min_window_s
 
-from .measuring import new_run_id, stated_carbon
+from .header import new_run_id, stated_carbon
 from .models import ModelSpec
 from .plan import Plan
 from .precision import looks

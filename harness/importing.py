@@ -8,7 +8,6 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from importlib.metadata import EntryPoint, entry_points, version
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from pydantic import ValidationError
 from joulemark.meters.errors import UsageError
 
 from .formats.found import About, File, Found, Origin, Read, Result
+from .header import now
 from .record import IMPORTED, ITEM_COLUMNS, NO_ITEMS, Cell, RunHeader
 from .said import few
 from .store import HEADER, RunWriter, canonical_json, refuse_used
@@ -145,8 +145,7 @@ def write_run(found: Found, files: Sequence[Path], out: Path, *, name: str) -> N
 def _header(found: Found, files: Sequence[Path], name: str) -> RunHeader:
     first = found.stations[0]
     prints = tuple(map(_fingerprint, files))
-    now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    told = Origin(format=name, files=prints, missing=found.missing, at=now, origins=found.origins)
+    told = Origin(format=name, files=prints, missing=found.missing, at=now(), origins=found.origins)
     # The same files make the same run.
     run_id = hashlib.sha256(json.dumps([name, [each.sha256 for each in prints]]).encode()).hexdigest()[:12]
     return RunHeader(

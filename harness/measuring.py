@@ -5,20 +5,16 @@ What decides which cells, and how many, builds on it: `run` by a plan, `soak` by
 
 from __future__ import annotations
 
-import secrets
 import signal
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import psutil
 
-from joulemark.meters.carbon import carbon_intensity
 from joulemark.meters.errors import MeasuringFailed, MeterLost, UsageError
 from joulemark.meters.naming import meter_name
 from joulemark.meters.powerlimit import PowerLimits
@@ -30,14 +26,13 @@ from joulemark.meters.window import Recorder
 from .cellmeter import CellMeter
 from .cells import failed_cell, finished_cell, power_table, span_of
 from .cooling import MOST_S, cool_down
-from .machine import describe_software
+from .header import now
 from .memory import forget_peaks, peak_rss_mb
-from .plan import Plan
 from .pool import Pool
-from .record import Carbon, Cell, Idle, Invocation, RunHeader
+from .record import Cell, Invocation, RunHeader
 from .said import one_line
 from .schedule import CellPlan
-from .session import Session, describe_this_machine, meter_infos
+from .session import Session
 from .store import resume_command, seal
 from .worker import Worker, WorkerFailed
 
@@ -49,11 +44,7 @@ __all__ = [
     "Measuring",
     "Progress",
     "interruptible",
-    "make_header",
-    "new_run_id",
-    "now",
     "refuse_changed",
-    "stated_carbon",
 ]
 
 TRACE_S = 1.0
@@ -370,40 +361,3 @@ def refuse_changed(cell: Cell, known: Iterable[Cell]) -> None:
         same = other.model == cell.model and other.setting.get("dtype") == cell.setting.get("dtype")
         if same and ours and theirs and ours != theirs:
             raise UsageError(f"{cell.model} has other weights than when this run began; {_ANEW}")
-
-
-def new_run_id() -> str:
-    """Of a run that begins now."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}"
-
-
-def stated_carbon(plan: Plan) -> Carbon | None:
-    """What the plan takes a kilowatt-hour to stand for.
-
-    Raises:
-        UsageError: It names no country that is known.
-    """
-    return None if plan.carbon is None else Carbon(**asdict(carbon_intensity(str(plan.carbon))))
-
-
-def make_header(
-    session: Session, plan: dict[str, Any], carbon: Carbon | None = None, *, share: bool = False
-) -> RunHeader:
-    """The header of a run that begins now, on this machine, or on a share of it."""
-    return RunHeader(
-        run_id=new_run_id(),
-        created_at=now(),
-        joulemark_version=version("joulemark"),
-        plan=plan,
-        seed=session.plan.seed,
-        machine=describe_this_machine(session.choice, share=share),
-        software=describe_software(),
-        meters=meter_infos(session.choice),
-        idle=Idle(before_w=None, after_w=None, duration_s=session.plan.idle_s),
-        carbon=carbon,
-    )
-
-
-def now() -> str:
-    """The moment by the wall clock, UTC, ISO 8601."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -18,6 +18,7 @@ from joulemark.meters.registry import Choice
 from joulemark.meters.types import Domain, EnergyRecord
 
 from .cells import NO_JOULES, as_failed, energy_of, phases_of
+from .header import now
 from .measuring import SEEN_BY
 from .models import ModelSpec
 from .record import IMPORTED, Cell, Energy, Phases, RunHeader, Span
@@ -124,7 +125,7 @@ class _Again:
             dict(old)
             | {
                 "run_id": f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
-                "created_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+                "created_at": now(),
                 "joulemark_version": version("joulemark"),
                 "plan": old.plan | {"meters": [meter]},
                 "meters": meter_infos(choice),

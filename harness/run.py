@@ -13,7 +13,8 @@ from joulemark.meters.errors import UsageError
 
 from .alone import measuring_alone
 from .course import Course, RunResult
-from .measuring import Measuring, Progress, interruptible, make_header, stated_carbon
+from .header import make_header, stated_carbon
+from .measuring import Measuring, Progress, interruptible
 from .plan import Plan, moved, raise_repeats
 from .record import IMPORTED, Carbon, RunHeader
 from .schedule import CellPlan

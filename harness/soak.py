@@ -19,7 +19,8 @@ from joulemark.meters.types import Domain
 
 from .alone import measuring_alone
 from .course import RunResult
-from .measuring import Measuring, Progress, interruptible, make_header
+from .header import make_header
+from .measuring import Measuring, Progress, interruptible
 from .plan import Plan
 from .progress import Shown
 from .schedule import schedule

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from .alone import measuring_alone
 from .dryrun import foresee
-from .measuring import Measuring, Progress, make_header
+from .header import make_header
+from .measuring import Measuring, Progress
 from .plan import Plan
 from .record import Carbon, Cell, RunHeader, Station
 from .schedule import CellPlan
