@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from joulemark.meters.registry import Choice
 from joulemark.meters.types import Domain, EnergyRecord
 
 from .cells import NO_JOULES, as_failed, energy_of, phases_of
-from .header import now
+from .header import new_run_id, now
 from .measuring import SEEN_BY
 from .models import ModelSpec
 from .record import IMPORTED, Cell, Energy, Phases, RunHeader, Span
@@ -124,7 +123,7 @@ class _Again:
         return RunHeader.model_validate(
             dict(old)
             | {
-                "run_id": f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{secrets.token_hex(3)}",
+                "run_id": new_run_id(),
                 "created_at": now(),
                 "joulemark_version": version("joulemark"),
                 "plan": old.plan | {"meters": [meter]},
