@@ -8,7 +8,7 @@ a second driver; where nothing but GPUs is measured, one for each GPU.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -16,9 +16,10 @@ from typing import Any
 
 from joulemark.meters.errors import JoulemarkError, MeasuringFailed, MeterLost, UsageError
 
+from .blame import Blame
 from .cells import as_failed, failed_cell
 from .course import Course, Look, RunResult
-from .header import new_run_id, now, stated_carbon
+from .header import new_run_id, now, stated_carbon, stations_of, with_station
 from .homes import Homes
 from .measuring import Progress, interruptible, refuse_changed
 from .plan import Plan
@@ -33,8 +34,6 @@ __all__ = ["AGAIN", "measure_on_cluster", "resume_on_cluster"]
 
 _LOST = ("its process", "no process could be started")
 """How the errors begin of cells whose model's process was lost: they are tried once more."""
-_MOST_LOST = 3
-"""Stations that a model may cost before it fails as a whole."""
 AGAIN = "measured_again"
 """Flag of a cell whose first measurement was lost with the process or the machine that made it."""
 
@@ -68,7 +67,7 @@ def resume_on_cluster(plan: Plan, header: RunHeader, before: Run, writer: RunWri
     nodes = Counter(node for node, _ in places if node)
     with (
         interruptible(writer.path),
-        Posts(plan, header.carbon, header.run_id, _stations(header), nodes, progress.say) as posts,
+        Posts(plan, header.carbon, header.run_id, stations_of(header), nodes, progress.say) as posts,
     ):
         return _ClusterRun(writer, progress, posts, header, known).run(posts.get_ready())
 
@@ -80,11 +79,12 @@ class _ClusterRun(Course):
     Attributes:
         every: All cells that this invocation has to see to, in the order of measuring.
         fine: Ids of those that are measured, or failed, where they are to be.
+        finished: Ids of those that this invocation saw to.
         again: Ids of those whose measurement was lost.
         retried: Ids of those that were tried once more, since their model's process was lost.
         lost: How often that was, of those that are not stored yet.
-        cost: Stations that were lost while they measured a model.
-        stranded: Why models are not measured any more.
+        blame: Which models cost stations.
+        stranded: Models that are not measured any more, and why.
     """
 
     writer: RunWriter
@@ -96,11 +96,12 @@ class _ClusterRun(Course):
     failed: list[tuple[CellPlan, Cell]] = field(default_factory=list)
     every: list[CellPlan] = field(default_factory=list)
     fine: set[str] = field(default_factory=set)
+    finished: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
     retried: set[str] = field(default_factory=set)
     lost: Counter[str] = field(default_factory=Counter)
-    cost: Counter[str] = field(default_factory=Counter)
-    stranded: list[str] = field(default_factory=list)
+    blame: Blame = field(default_factory=Blame)
+    stranded: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.homes = Homes(self.posts)
@@ -109,13 +110,16 @@ class _ClusterRun(Course):
         """Measure what is left, on the machines that are there."""
         with interruptible(self.writer.path):
             plan = self._write_header(described)
-            problem = self.follow(plan, specs_of(plan))
+            self.follow(plan, specs_of(plan))
             self._end_all()
         self.writer.compact()
-        return RunResult(self.writer.path, problem or self.what_failed())
+        return RunResult(self.writer.path, self._what_is_stranded() or self.what_failed())
 
     def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
-        """Measure those of these cells that are not there yet, all stations side by side."""
+        """Measure those of these cells that are not there yet, all stations side by side.
+
+        Models that no station may measure any more end none of the others.
+        """
         self.every += cells
         self._deal()
         done = sum(cell.cell_id in self.fine for cell in cells)
@@ -133,7 +137,15 @@ class _ClusterRun(Course):
         except Exception:
             self._keep_what_is_under_way()
             raise
-        return f"{'; '.join(self.stranded)}. {self.how_to_resume()}" if self.stranded else None
+        return None if {cell.spec.name for cell in cells} - {*self.stranded} else self._what_is_stranded()
+
+    def still_counts(self, model: str) -> bool:
+        """Whether how often a model is to be measured asks for its energy, too."""
+        return model not in self.stranded
+
+    def _what_is_stranded(self) -> str | None:
+        reasons = dict.fromkeys(self.stranded.values())
+        return f"{'; '.join(reasons)}. {self.how_to_resume()}" if reasons else None
 
     def _write_header(self, described: Sequence[Described]) -> Plan:
         """Begin the run, or go on with it on these machines; its plan, with groups of tasks taken apart."""
@@ -146,26 +158,22 @@ class _ClusterRun(Course):
         return first.plan
 
     def _note(self, station: Station) -> None:
-        """Keep what is known of a machine now. A run on a single one has a header as a local one has."""
+        """Keep what is known of a machine now."""
         assert self.header is not None
-        stations = _stations(self.header)
-        known = stations.get(station.machine.machine_id)
-        stations[station.machine.machine_id] = _together(known, station) if known else station
-        first, *others = every = tuple(stations.values())
-        self.header = self.header.at(first, every if others else ())
+        self.header = with_station(self.header, station)
         self.writer.write_header(self.header)
 
     def _deal(self) -> None:
         """Give each model that is not finished a station; what others measured of it counts no more."""
         dealt = False
-        for model in dict.fromkeys(cell.spec.name for cell in self.every):
+        for model in dict.fromkeys(cell.spec.name for cell in self.every if cell.spec.name not in self.stranded):
             self.fine |= {cell.cell_id for cell in self._cells_of(model) if self.is_fine(cell)}
             measured = [cell for cell in self.known.values() if cell.model == model and cell.status == "ok"]
             there, home = Counter(cell.machine_id for cell in measured), self.homes.of(model)
             if home is None and len(there) <= 1 and not self._is_unfinished(model):
                 continue
             if home is None and not self.posts.fit_for(model, needed=False):
-                self.stranded.append(f"no machine is left that may measure {model}")
+                self.stranded[model] = f"no machine is left that may measure {model}"
                 continue
             if home is None:
                 home, dealt = self.homes.find(model, there), True
@@ -184,9 +192,8 @@ class _ClusterRun(Course):
             self._say_what_is_waited_for(post)
             return
         if not post.begun:
-            post.begin(todo)
+            post.begin(self.blame.to_load(todo))
             return
-        self.tried += 1
         self.progress.cell(todo[0])
         post.measure(todo[0], self._attempt(todo[0]))
 
@@ -247,7 +254,7 @@ class _ClusterRun(Course):
         """A station that was started again is ready; of its machine's GPUs it may have another one now."""
         assert self.header is not None
         post.told = told
-        if post.machine_id not in _stations(self.header):
+        if post.machine_id not in stations_of(self.header):
             self._note(told.header.station)
         _refuse_other(told, self.header)
         for model in filter(self._is_unfinished, self.homes.models_of(post)):
@@ -300,7 +307,11 @@ class _ClusterRun(Course):
 
     def _finish(self, plan: CellPlan) -> None:
         cell = self.known[plan.cell_id]
+        if cell.status == "ok":
+            self.blame.acquit(plan.spec.name)
         self.fine.add(plan.cell_id)
+        self.finished.add(plan.cell_id)
+        self.tried = len(self.finished)
         self.failed = [(other, lost) for other, lost in self.failed if other.cell_id != plan.cell_id]
         self.progress.done(plan, cell)
         if cell.status != "ok":
@@ -309,6 +320,7 @@ class _ClusterRun(Course):
     def _make_good(self, post: Post) -> None:
         """A station's process was lost: start it anew where its machine is still there, or move its models."""
         self._count_loss(post)
+        self._blame(post, post.loading)
         if not post.lives():
             self._move(post, "the cluster lost it")
         elif post.start_again():
@@ -320,17 +332,22 @@ class _ClusterRun(Course):
         """The cell that a lost station was at is tried again, unless its model has cost too many of them."""
         if post.cell is None:
             return
-        model = post.cell.spec.name
         self.again.add(post.cell.cell_id)
         self.lost[post.cell.cell_id] += 1
-        self.cost[model] += 1
-        if self.cost[model] >= _MOST_LOST:
-            self._fail(post, model, f"{self.cost[model]} processes were lost in measuring this model")
+        self._blame(post, {post.cell.spec.name})
+
+    def _blame(self, post: Post, models: Collection[str]) -> None:
+        """Of several models nobody knows which it was: they are loaded one at a time, and the station begins anew."""
+        if len({*models} - self.blame.suspects) > 1:
+            post.starts = 0
+        if reason := self.blame.of(models):
+            [model] = models
+            self._fail(post, model, reason)
 
     def _fail(self, post: Post, model: str, reason: str) -> None:
         """Store what is left of a model as failed."""
         assert self.header is not None
-        post.starts = 1
+        post.starts = 0
         header = self.header.at(post.described.header.station)
         for plan in filter(self._is_left, self._cells_of(model)):
             facts: dict[str, Any] = {"attempt": max(1, self._attempt(plan) - 1), "started_at": now(), "duration_s": 0.0}
@@ -343,7 +360,7 @@ class _ClusterRun(Course):
         self.posts.give_up(post)
         for model in filter(self._is_unfinished, self.homes.take_from(post)):
             if not self.posts.fit_for(model, needed=False):
-                self.stranded.append(f"{post.name}: {why}, and no other machine may measure {model}")
+                self.stranded[model] = f"{post.name}: {why}, and no other machine may measure {model}"
                 continue
             new = self.homes.find(model, {})
             self.progress.say(f"{post.name}: {why}; {new.name} measures {model}.")
@@ -372,17 +389,6 @@ class _ClusterRun(Course):
                 self._keep(post, parcel)
 
 
-def _stations(header: RunHeader) -> dict[str, Station]:
-    every = header.stations or (header.station,)
-    return {station.machine.machine_id: station for station in every}
-
-
-def _together(known: Station, now: Station) -> Station:
-    """Invocations of both: several nodes may stand on one machine."""
-    every = {each.before.began_at: each for each in (*known.invocations, *now.invocations)}
-    return now.model_copy(update={"invocations": tuple(every[at] for at in sorted(every))})
-
-
 def _refuse_other(each: Described, header: RunHeader) -> None:
     """A machine that the run knows must measure as it did then, and with this version."""
     if each.version != version("joulemark"):
@@ -390,7 +396,7 @@ def _refuse_other(each: Described, header: RunHeader) -> None:
             f"a machine of the cluster has Joulemark {each.version}, and here it is {version('joulemark')}; "
             "install the same on all."
         )
-    known, now = _stations(header).get(each.header.machine.machine_id), each.header
+    known, now = stations_of(header).get(each.header.machine.machine_id), each.header
     if known is None:
         return
     meters: list[Any] = [{meter.id: meter.provenance for meter in own.meters} for own in (known, now)]

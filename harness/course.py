@@ -58,6 +58,10 @@ class Course(ABC):
             before = repeats
         return None
 
+    def still_counts(self, _model: str) -> bool:
+        """Whether how often a model is to be measured asks for its energy, too."""
+        return True
+
     def is_fine(self, plan: CellPlan) -> bool:
         """Whether a cell is there, or failed a moment ago."""
         cell = self.known.get(plan.cell_id)
@@ -70,7 +74,8 @@ class Course(ABC):
         """Whether some entrant's energy is not known as well as the plan asks for; says how that stands."""
         if plan.precision is None:
             return False
-        wide = unsure((cell for cell in self.known.values() if cell.repeat <= repeats), plan.precision)
+        seen = (cell for cell in self.known.values() if cell.repeat <= repeats and self.still_counts(cell.model))
+        wide = unsure(seen, plan.precision)
         if not wide:
             self.progress.say(f"After {repeats} repeats every energy is known to within {100 * plan.precision:.2g} %.")
             return False

@@ -12,10 +12,10 @@ from joulemark.meters.carbon import carbon_intensity
 
 from .machine import describe_software
 from .plan import Plan
-from .record import Carbon, Idle, RunHeader
+from .record import Carbon, Idle, RunHeader, Station
 from .session import Session, describe_this_machine, meter_infos
 
-__all__ = ["make_header", "new_run_id", "now", "stated_carbon"]
+__all__ = ["make_header", "new_run_id", "now", "stated_carbon", "stations_of", "with_station"]
 
 
 def new_run_id() -> str:
@@ -53,3 +53,24 @@ def make_header(
 def now() -> str:
     """The moment by the wall clock, UTC, ISO 8601."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+def stations_of(header: RunHeader) -> dict[str, Station]:
+    """The machines that a run was measured on, by their ids."""
+    every = header.stations or (header.station,)
+    return {station.machine.machine_id: station for station in every}
+
+
+def with_station(header: RunHeader, station: Station) -> RunHeader:
+    """The header with what is known of a machine now. Of a single one it is as that of a local run."""
+    stations = stations_of(header)
+    known = stations.get(station.machine.machine_id)
+    stations[station.machine.machine_id] = _together(known, station) if known else station
+    first, *others = every = tuple(stations.values())
+    return header.at(first, every if others else ())
+
+
+def _together(known: Station, now: Station) -> Station:
+    """Invocations of both: several nodes may stand on one machine."""
+    every = {each.before.began_at: each for each in (*known.invocations, *now.invocations)}
+    return now.model_copy(update={"invocations": tuple(every[at] for at in sorted(every))})

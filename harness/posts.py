@@ -50,6 +50,7 @@ class Post:
         working: What it is at; None while it waits for work.
         cell: Which cell it is measuring.
         begun: Whether it has loaded models.
+        loading: Which models it is loading.
         starts: Of its process, since it last measured something.
         starting: Whether it waits for what Ray has there.
         getting_ready: Whether it has that, and looks everything up.
@@ -66,6 +67,7 @@ class Post:
     working: Any = None
     cell: CellPlan | None = None
     begun: bool = False
+    loading: frozenset[str] = frozenset()
     starts: int = 0
     starting: bool = False
     getting_ready: bool = False
@@ -98,7 +100,7 @@ class Post:
 
     def open(self) -> None:
         """Start its process."""
-        self.actor, self.begun, self.cell = self.start(), False, None
+        self.actor, self.begun, self.cell, self.loading = self.start(), False, None, frozenset()
         self.starts, self.since, self.starting = self.starts + 1, time.monotonic(), True
         self.working = self.actor.is_here.remote()
 
@@ -113,15 +115,16 @@ class Post:
 
     def begin(self, cells: Sequence[CellPlan]) -> None:
         """Have it load the models of these cells and measure the idle power."""
-        self.begun, self.cell, self.working = True, None, self.actor.begin.remote(list(cells))
+        self.begun, self.cell, self.loading = True, None, frozenset(cell.spec.name for cell in cells)
+        self.working = self.actor.begin.remote(list(cells))
 
     def measure(self, cell: CellPlan, attempt: int) -> None:
         """Have it measure a cell."""
-        self.cell, self.working = cell, self.actor.measure.remote(cell, attempt)
+        self.cell, self.loading, self.working = cell, frozenset(), self.actor.measure.remote(cell, attempt)
 
     def end(self) -> None:
         """Have it measure the idle power after all, and end."""
-        self.cell, self.working = None, self.actor.end.remote()
+        self.cell, self.loading, self.working = None, frozenset(), self.actor.end.remote()
 
     def start_again(self) -> bool:
         """Start its process again, unless that was tried too often."""
