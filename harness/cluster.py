@@ -104,7 +104,7 @@ class _ClusterRun(Course):
     stranded: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.homes = Homes(self.posts)
+        self.homes = Homes(self.posts, self._is_unfinished)
 
     def run(self, described: Sequence[Described]) -> RunResult:
         """Measure what is left, on the machines that are there."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from .posts import Post, Posts
 
@@ -11,10 +11,15 @@ __all__ = ["Homes"]
 
 
 class Homes:
-    """The stations' models. One that is finished when the work is dealt has none, nor one that none may measure."""
+    """The stations' models. One that is finished when the work is dealt has none, nor one that none may measure.
 
-    def __init__(self, posts: Posts) -> None:
-        self._posts = posts
+    Args:
+        posts: The stations.
+        has_work: Whether a model has cells that are not measured yet.
+    """
+
+    def __init__(self, posts: Posts, has_work: Callable[[str], bool] = lambda _model: True) -> None:
+        self._posts, self._has_work = posts, has_work
         self._home: dict[str, Post] = {}
 
     def of(self, model: str) -> Post | None:
@@ -22,7 +27,7 @@ class Homes:
         return self._home.get(model)
 
     def find(self, model: str, there: Mapping[str, int]) -> Post:
-        """Give a model a station: where most of its cells are already, or else the one that has the fewest models.
+        """Give a model a station: where most of its cells are already, or else the one with the fewest models to do.
 
         Args:
             model: Its name.
@@ -32,7 +37,7 @@ class Homes:
             UsageError: No station may measure it.
         """
         able = self._posts.fit_for(model)
-        loads = Counter(home.name for home in self._home.values())
+        loads = Counter(home.name for other, home in self._home.items() if self._has_work(other))
         self._home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.name], post.node))
         return self._home[model]
 

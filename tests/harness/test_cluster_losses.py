@@ -6,7 +6,7 @@ What real Ray does is in `test_cluster`; here each station hands over at once, a
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -271,6 +271,26 @@ def test_a_models_last_cell_is_measured_elsewhere_where_its_meter_is_lost(tmp_pa
     assert problem is None
     assert (cell.status, cell.attempt) == ("ok", 2)
     assert AGAIN in cell.flags
+
+
+def test_what_a_lost_machine_had_goes_to_whoever_has_the_least_left_to_do(tmp_path: Path) -> None:
+    class LosesTheThird(Cluster):
+        def finished(self) -> Iterator[tuple[Post, Any]]:
+            """The first machine measures all its models, the third is lost, and only then the second measures."""
+            at_work = [post for post in self.able if post.working is not None]
+            order = sorted(at_work, key=lambda post: "021".index(post.node[-1]))
+            post = order[0]
+            assert isinstance(post, MadePost)
+            assert post.on is not None
+            post.on.lives = post.node != "node2"
+            at, post.working = post.working, None
+            yield post, self._result(post, at)
+
+    plan = Plan(models=MODELS, tasks=("jm_units", "jm_dates"), repeats=1, executor="ray")
+    cluster = made_up(plan, [1, 1, 1], Random(0), 0.0, frozenset(), LosesTheThird)
+    problem, cells = measured_by(cluster, tmp_path / "run")
+    assert problem is None
+    assert Counter(cell.machine_id for cell in cells) == {"machine0-0": 6, "machine1-0": 2}
 
 
 def test_models_that_end_the_station_as_they_load_fail_and_the_third_is_measured(tmp_path: Path) -> None:
