@@ -11,33 +11,34 @@ from .schedule import CellPlan
 __all__ = ["Blame"]
 
 _MOST = 3
-"""Stations in a row that a model may cost."""
+"""Stations in a row that a model may cost on a machine."""
 
 
 @dataclass
 class Blame:
-    """What is known of models from the stations that were lost at them.
+    """What is known of models from the stations that were lost at them, whose machines are still there.
 
     Attributes:
         cost: Stations in a row that were lost at a model and no other.
         suspects: Models that several were loaded with when a station was lost.
+        moved: Models that were moved to another machine for it.
     """
 
     cost: Counter[str] = field(default_factory=Counter)
     suspects: set[str] = field(default_factory=set)
+    moved: set[str] = field(default_factory=set)
 
-    def of(self, models: Collection[str]) -> str | None:
-        """A station was lost at these; returns why the one is not measured any more, where that is so."""
+    def is_enough(self, models: Collection[str]) -> bool:
+        """A station was lost at these; returns whether a single one has cost too many."""
         if len(models) != 1:
             self.suspects |= {*models}
-            return None
+            return False
         [model] = models
         self.cost[model] += 1
-        many = self.cost[model]
-        return f"{many} processes in a row were lost at this model" if many >= _MOST else None
+        return self.cost[model] >= _MOST
 
     def acquit(self, model: str) -> None:
-        """A cell of it was measured."""
+        """A cell of it was measured for the first time, or it is on another machine."""
         del self.cost[model]
 
     def to_load(self, cells: Sequence[CellPlan]) -> Sequence[CellPlan]:

@@ -8,13 +8,13 @@ a second driver; where nothing but GPUs is measured, one for each GPU.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from joulemark.meters.errors import JoulemarkError, MeasuringFailed, MeterLost, UsageError
+from joulemark.meters.errors import JoulemarkError, UsageError
 
 from .blame import Blame
 from .cells import as_failed, failed_cell
@@ -63,7 +63,8 @@ def resume_on_cluster(plan: Plan, header: RunHeader, before: Run, writer: RunWri
     if not left:
         progress.say("Every cell is measured already; nothing is left to do.")
         return RunResult(writer.path, None)
-    places = {(cell.node, cell.machine_id) for cell in before.cells if cell.node and cell.model in left}
+    measured = [cell for cell in before.cells if cell.status == "ok" and cell.model in left]
+    places = {(cell.node, cell.machine_id) for cell in measured}
     nodes = Counter(node for node, _ in places if node)
     with (
         interruptible(writer.path),
@@ -113,7 +114,7 @@ class _ClusterRun(Course):
             self.follow(plan, specs_of(plan))
             self._end_all()
         self.writer.compact()
-        return RunResult(self.writer.path, self._what_is_stranded() or self.what_failed())
+        return RunResult(self.writer.path, self.what_failed(*dict.fromkeys(self.stranded.values())))
 
     def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
         """Measure those of these cells that are not there yet, all stations side by side.
@@ -137,15 +138,11 @@ class _ClusterRun(Course):
         except Exception:
             self._keep_what_is_under_way()
             raise
-        return None if {cell.spec.name for cell in cells} - {*self.stranded} else self._what_is_stranded()
+        return None if {cell.spec.name for cell in cells} - {*self.stranded} else "no machine is left"
 
     def still_counts(self, model: str) -> bool:
         """Whether how often a model is to be measured asks for its energy, too."""
         return model not in self.stranded
-
-    def _what_is_stranded(self) -> str | None:
-        reasons = dict.fromkeys(self.stranded.values())
-        return f"{'; '.join(reasons)}. {self.how_to_resume()}" if reasons else None
 
     def _write_header(self, described: Sequence[Described]) -> Plan:
         """Begin the run, or go on with it on these machines; its plan, with groups of tasks taken apart."""
@@ -226,39 +223,39 @@ class _ClusterRun(Course):
         Raises:
             UsageError: A station says that something cannot be measured anywhere.
         """
-        if isinstance(parcel, MeasuringFailed | MeterLost):
-            self._count_loss(post)
-            self._move(post, str(parcel).rstrip("."))
-        elif isinstance(parcel, JoulemarkError):
-            raise parcel
-        elif isinstance(parcel, Described):
+        if isinstance(parcel, Described):
             self._welcome(post, parcel)
-            self._go_on(post)
-        elif parcel is None:
-            self._make_good(post)
+        elif isinstance(parcel, JoulemarkError) and not post.begun:
+            self._move(post, str(parcel).rstrip("."))
+        elif isinstance(parcel, UsageError):
+            raise parcel
+        elif not isinstance(parcel, Parcel):
+            self._count_loss(post)
+            self._make_good(post, "its process was lost" if parcel is None else str(parcel).rstrip("."))
         else:
             self._keep(post, parcel)
-            if parcel.lost:
-                self._try_elsewhere(post)
-                self._move(post, parcel.lost)
+            if parcel.lost and post.cell:
+                # The cell is there as a failed one, and is tried again all the same.
+                self.again.add(post.cell.cell_id)
+                self.fine.discard(post.cell.cell_id)
+                self._make_good(post, parcel.lost.rstrip("."))
             else:
                 self._go_on(post)
-
-    def _try_elsewhere(self, post: Post) -> None:
-        """A cell that failed with its station's meter is to be measured yet where another station may measure it."""
-        if post.cell is not None and len(self.posts.fit_for(post.cell.spec.name, needed=False)) > 1:
-            self.fine.discard(post.cell.cell_id)
-            self.again.add(post.cell.cell_id)
 
     def _welcome(self, post: Post, told: Described) -> None:
         """A station that was started again is ready; of its machine's GPUs it may have another one now."""
         assert self.header is not None
-        post.told = told
+        post.told, post.starts = told, 0
+        try:
+            _refuse_other(told, self.header)
+        except UsageError as problem:
+            self._move(post, str(problem).rstrip("."))
+            return
         if post.machine_id not in stations_of(self.header):
             self._note(told.header.station)
-        _refuse_other(told, self.header)
         for model in filter(self._is_unfinished, self.homes.models_of(post)):
             self._begin_anew(model, post)
+        self._go_on(post)
 
     def _keep(self, post: Post, parcel: Parcel) -> None:
         for sentence in parcel.said:
@@ -266,7 +263,6 @@ class _ClusterRun(Course):
         for cell_id, text in parcel.logs.items():
             self.writer.keep_log(cell_id, text)
         if parcel.stored:
-            post.starts = 1
             self._store(post, parcel)
         self._note(parcel.station)
 
@@ -307,7 +303,7 @@ class _ClusterRun(Course):
 
     def _finish(self, plan: CellPlan) -> None:
         cell = self.known[plan.cell_id]
-        if cell.status == "ok":
+        if cell.status == "ok" and plan.cell_id not in self.again:
             self.blame.acquit(plan.spec.name)
         self.fine.add(plan.cell_id)
         self.finished.add(plan.cell_id)
@@ -317,37 +313,51 @@ class _ClusterRun(Course):
         if cell.status != "ok":
             self.failed.append((plan, cell))
 
-    def _make_good(self, post: Post) -> None:
-        """A station's process was lost: start it anew where its machine is still there, or move its models."""
-        self._count_loss(post)
-        self._blame(post, post.loading)
+    def _make_good(self, post: Post, why: str) -> None:
+        """A station was lost: it is started anew where its machine is still there, or its models are moved."""
         if not post.lives():
-            self._move(post, "the cluster lost it")
-        elif post.start_again():
-            self.progress.say(f"{post.name}: its process was lost; it is started again.")
+            self._lose_machines(post)
+            return
+        models = {post.cell.spec.name} if post.cell else post.loading
+        if self.blame.is_enough(models):
+            [model] = models
+            self._give_up_on(model, post, why)
+        if post.start_again():
+            self.progress.say(f"{post.name}: {why}; it is started again.")
         else:
             self._move(post, f"its process was lost {post.starts} times")
 
-    def _count_loss(self, post: Post) -> None:
-        """The cell that a lost station was at is tried again, unless its model has cost too many of them."""
-        if post.cell is None:
-            return
-        self.again.add(post.cell.cell_id)
-        self.lost[post.cell.cell_id] += 1
-        self._blame(post, {post.cell.spec.name})
+    def _lose_machines(self, post: Post) -> None:
+        """All stations of machines that are not there any more; nobody is to blame for that."""
+        gone = [other for other in self.posts.able if not other.lives()]
+        for other in gone:
+            if other is not post and other.working is not None:
+                self._count_loss(other)
+            self.posts.give_up(other)
+        for other in gone:
+            self._move_models(other, "the cluster lost it")
 
-    def _blame(self, post: Post, models: Collection[str]) -> None:
-        """Of several models nobody knows which it was: they are loaded one at a time, and the station begins anew."""
-        if len({*models} - self.blame.suspects) > 1:
-            post.starts = 0
-        if reason := self.blame.of(models):
-            [model] = models
-            self._fail(post, model, reason)
+    def _count_loss(self, post: Post) -> None:
+        """The cell that a lost station was at is tried again."""
+        if post.cell is not None:
+            self.again.add(post.cell.cell_id)
+            self.lost[post.cell.cell_id] += 1
+
+    def _give_up_on(self, model: str, post: Post, why: str) -> None:
+        """A model that costs a machine its stations is tried on one other, unless this one could measure some of it."""
+        done = [self.known[cell.cell_id] for cell in self._cells_of(model) if not self._is_left(cell)]
+        here = any(cell.status == "ok" and cell.machine_id == post.machine_id for cell in done)
+        others = [other for other in self.posts.fit_for(model, needed=False) if other is not post]
+        if here or not others or model in self.blame.moved:
+            self._fail(post, model, f"{self.blame.cost[model]} stations in a row were lost at this model: {why}")
+            return
+        self.blame.moved.add(model)
+        self.blame.acquit(model)
+        self._find_new(model, post, why)
 
     def _fail(self, post: Post, model: str, reason: str) -> None:
         """Store what is left of a model as failed."""
         assert self.header is not None
-        post.starts = 0
         header = self.header.at(post.described.header.station)
         for plan in filter(self._is_left, self._cells_of(model)):
             facts: dict[str, Any] = {"attempt": max(1, self._attempt(plan) - 1), "started_at": now(), "duration_s": 0.0}
@@ -356,17 +366,24 @@ class _ClusterRun(Course):
             self._finish(plan)
 
     def _move(self, post: Post, why: str) -> None:
-        """Measure a lost station's models elsewhere, all their cells; those that are finished stay as they are."""
+        """Do without a station from now on."""
         self.posts.give_up(post)
+        self._move_models(post, why)
+
+    def _move_models(self, post: Post, why: str) -> None:
+        """Measure a lost station's models elsewhere, all their cells; those that are finished stay as they are."""
         for model in filter(self._is_unfinished, self.homes.take_from(post)):
-            if not self.posts.fit_for(model, needed=False):
+            if self.posts.fit_for(model, needed=False):
+                self._find_new(model, post, why)
+            else:
                 self.stranded[model] = f"{post.name}: {why}, and no other machine may measure {model}"
-                continue
-            new = self.homes.find(model, {})
-            self.progress.say(f"{post.name}: {why}; {new.name} measures {model}.")
-            self._begin_anew(model, new)
-            if not new.working:
-                self._go_on(new)
+
+    def _find_new(self, model: str, post: Post, why: str) -> None:
+        new = self.homes.find(model, {}, but=post)
+        self.progress.say(f"{post.name}: {why}; {new.name} measures {model}.")
+        self._begin_anew(model, new)
+        if not new.working:
+            self._go_on(new)
 
     def _begin_anew(self, model: str, post: Post) -> None:
         """What other machines measured of a model counts no more: a figure is of one."""

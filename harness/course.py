@@ -90,19 +90,24 @@ class Course(ABC):
         self.progress.say(f"After {repeats} repeats ({end}), {what}.")
         return True
 
-    def what_failed(self) -> str | None:
-        """What became of the cells that failed, in a sentence; None where none did."""
-        if not self.failed:
+    def what_failed(self, *reasons: str) -> str | None:
+        """What became of the cells that failed, and what else is amiss, in a sentence; None where nothing is."""
+        if self.failed:
+            plan, first = self.failed[0]
+            alike = sum((cell.error or "").startswith(first.error or "") for _, cell in self.failed)
+            which = (
+                "" if len(self.failed) == 1 else ", all for one reason" if alike == len(self.failed) else ", the first"
+            )
+            reasons = *reasons, f"{len(self.failed)} of {self.tried} cells failed{which}: {plan.title}: {first.error}"
+        if not reasons:
             return None
-        (plan, first), resume = self.failed[0], self.how_to_resume()
+        resume = self.how_to_resume()
         if not any(cell.status == "ok" for cell in self.known.values()):
             resume = (
                 "Nothing was measured: correct the command and name another --out, or mend what is in the way and try "
                 f"again by `{resume_command(self.writer.path)}`."
             )
-        alike = sum((cell.error or "").startswith(first.error or "") for _, cell in self.failed)
-        which = "" if len(self.failed) == 1 else ", all for one reason" if alike == len(self.failed) else ", the first"
-        return f"{len(self.failed)} of {self.tried} cells failed{which}: {plan.title}: {first.error}. {resume}"
+        return f"{'; '.join(reasons)}. {resume}"
 
     def how_to_resume(self) -> str:
         """What is kept, and how the rest is measured."""

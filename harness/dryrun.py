@@ -66,7 +66,10 @@ def foresee_on_cluster(plan: Plan, out: Path | None, say: Callable[[str], None])
         homes, specs = Homes(posts), specs_of(first.plan)
         # As a run deals them: in the order of measuring.
         for model in dict.fromkeys(cell.spec.name for cell in schedule(first.plan, specs, _first_look(first.plan))):
-            homes.find(model, {})
+            if posts.fit_for(model, needed=False):
+                homes.find(model, {})
+            else:
+                say(f"No machine is left that may measure {model}.")
         stations = [
             _share(post.described.foreseen, [spec for spec in specs if homes.of(spec.name) is post])
             | {"name": post.name}

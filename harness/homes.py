@@ -26,17 +26,18 @@ class Homes:
         """The station that measures a model."""
         return self._home.get(model)
 
-    def find(self, model: str, there: Mapping[str, int]) -> Post:
+    def find(self, model: str, there: Mapping[str, int], but: Post | None = None) -> Post:
         """Give a model a station: where most of its cells are already, or else the one with the fewest models to do.
 
         Args:
             model: Its name.
             there: Cells that are there, by the machine that measured them.
+            but: Not that one.
 
         Raises:
             UsageError: No station may measure it.
         """
-        able = self._posts.fit_for(model)
+        able = [post for post in self._posts.fit_for(model) if post is not but]
         loads = Counter(home.name for other, home in self._home.items() if self._has_work(other))
         self._home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.name], post.node))
         return self._home[model]

@@ -45,6 +45,7 @@ __all__ = [
     "Progress",
     "interruptible",
     "refuse_changed",
+    "terminable",
 ]
 
 TRACE_S = 1.0
@@ -331,6 +332,16 @@ class Measuring:
 @contextmanager
 def interruptible(path: Path) -> Iterator[None]:
     """Ctrl-C, a closed terminal and SIGTERM drop the cell in flight and keep all others."""
+    try:
+        with terminable():
+            yield
+    except KeyboardInterrupt:
+        raise MeasuringFailed(f"stopped; all finished cells are kept. `{resume_command(path)}` goes on.") from None
+
+
+@contextmanager
+def terminable() -> Iterator[None]:
+    """A closed terminal and SIGTERM are as Ctrl-C, whoever had these signals before."""
 
     def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
@@ -339,8 +350,6 @@ def interruptible(path: Path) -> Iterator[None]:
     previous = [signal.signal(number, interrupt) for number in signals]
     try:
         yield
-    except KeyboardInterrupt:
-        raise MeasuringFailed(f"stopped; all finished cells are kept. `{resume_command(path)}` goes on.") from None
     finally:
         for number, handler in zip(signals, previous, strict=True):
             signal.signal(number, handler)

@@ -12,6 +12,7 @@ from typing import Any
 from joulemark.meters.errors import JoulemarkError, MeasuringFailed, UsageError
 from joulemark.meters.nvml import NvmlMeter, NvmlPowerMeter
 
+from .measuring import terminable
 from .models import parse_models
 from .plan import Plan
 from .raycluster import connect, labels_of, lives, living_nodes, who_is_there
@@ -51,7 +52,7 @@ class Post:
         cell: Which cell it is measuring.
         begun: Whether it has loaded models.
         loading: Which models it is loading.
-        starts: Of its process, since it last measured something.
+        starts: Of its process, since it was last ready.
         starting: Whether it waits for what Ray has there.
         getting_ready: Whether it has that, and looks everything up.
         told: What it said when it was ready; None where it has not said that yet.
@@ -201,6 +202,10 @@ class Posts:
             )
         for model in {model for model, _, _ in self._rules if model}:
             self.fit_for(model)
+        with terminable():
+            return self._wait_for_them()
+
+    def _wait_for_them(self) -> list[Described]:
         for post in self.able:
             post.open()
         began, first, told = time.monotonic(), None, False
@@ -231,8 +236,11 @@ class Posts:
         names = ", ".join(post.name for post in late)
         if any(map(self._is_expected, late)):
             return f"Waiting for {names}, of which this run has cells, until other work lets it go; Ctrl-C ends that."
+        if len(late) == len(self.able):
+            return f"Waiting for {names}: other work on the cluster holds what it needs; Ctrl-C ends that."
         return (
-            f"Waiting for {names}: other work may hold it. It is done without {_WAIT_S:.0f} s after another is ready."
+            f"Waiting for {names}: other work may hold it. It is left out if it has not come {_WAIT_S:.0f} s after the "
+            "first one."
         )
 
     def _hear(self, post: Post, answer: Any) -> None:
@@ -243,7 +251,7 @@ class Posts:
             MeasuringFailed: No meter works on the last one.
         """
         if isinstance(answer, Described):
-            post.told = answer
+            post.told, post.starts = answer, 0
             for sentence in answer.said:
                 self._say(f"{post.name}: {sentence}")
             return
@@ -280,7 +288,8 @@ class Posts:
         own = [(key, value) for name, key, value in self._rules if name == model]
         fit = [post for post in self.able if all(post.labels.get(key) == value for key, value in own)]
         if needed and not fit:
-            labels = ", ".join(f"{key}={value}" for key, value in own)
+            of_all = [f"{key}={value} as all models" for name, key, value in self._rules if not name]
+            labels = " and ".join([*(f"{key}={value}" for key, value in own), *of_all])
             raise UsageError(
                 f"no machine that may measure {model} is there: it needs {labels}; there are {who_is_there()}."
             )

@@ -342,7 +342,15 @@ def replace_file(path: Path, content: bytes) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write, which takes the place of what was there once it is whole and on the disk."""
+    """A file to write, which takes the place of what was there once it is whole and on the disk.
+
+    A device or a pipe is written to, and of a link what it points to takes the file.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    path = path.resolve() if path.is_symlink() else path
     beside = _beside(path)
     try:
         with beside.open("wb") as file:

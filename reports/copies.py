@@ -6,7 +6,8 @@ A copy is no new evidence: it would tie with what it was made of, and widen ever
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -30,23 +31,28 @@ def without_copies(entrants: Sequence[Entrant]) -> tuple[list[Entrant], tuple[st
     if all(entrant.imported is None for entrant in entrants):
         return list(entrants), ()
     kept: dict[str, list[Entrant]] = defaultdict(list)
-    left_out: dict[tuple[str, str], list[Entrant]] = defaultdict(list)
+    staying: dict[int, Entrant] = {}
+    left_out: dict[tuple[str, str, str, str], list[Entrant]] = defaultdict(list)
     for entrant in _first_hand_first(entrants):
-        same = kept[_who(entrant)]
-        held = next((other for other in same if other.samples and are_copies(entrant, other)), None)
-        if held is None:
-            same.append(entrant)
-        else:
-            left_out[entrant.run_name, copied_from(entrant, held)].append(entrant)
-    staying = {id(entrant) for same in kept.values() for entrant in same}
-    told = [_sentence(name, why, lost) for (name, why), lost in sorted(left_out.items(), key=_by_name)]
-    return [entrant for entrant in entrants if id(entrant) in staying], tuple(told)
+        same, rest = kept[_who(entrant)], entrant
+        for other in same:
+            held = _held_by(other, rest)
+            rest, before = _without(rest, held), rest
+            if held:
+                on = "" if not rest.samples and before is entrant else f" on {joined(sorted(held))}"
+                more = any(len(before.samples[task].energy_wh) > len(other.samples[task].energy_wh) for task in held)
+                also = ", further repeats included" if more else ""
+                left_out[entrant.run_name, on, copied_from(entrant, other), also].append(before)
+        if rest.samples or rest is entrant:
+            same.append(rest)
+            staying[id(entrant)] = rest
+    told = [_sentence(*key, lost) for key, lost in sorted(left_out.items(), key=lambda pair: pair[0])]
+    return [staying[id(entrant)] for entrant in entrants if id(entrant) in staying], tuple(told)
 
 
 def are_copies(a: Entrant, b: Entrant) -> bool:
     """Whether both are the same results, of which one at least was imported."""
-    imported = a.imported is not None or b.imported is not None
-    return imported and a.run_id != b.run_id and _who(a) == _who(b) and _have_one_source(a, b)
+    return _who(a) == _who(b) and _have_one_source(a, b) and (_is_part(a, b) or _is_part(b, a))
 
 
 def copied_from(copy: Entrant, other: Entrant) -> str:
@@ -62,8 +68,8 @@ def copied_from(copy: Entrant, other: Entrant) -> str:
 
 
 def _have_one_source(a: Entrant, b: Entrant) -> bool:
-    """Whether they share where they are from, and their figures: a file or an import may be of several runs."""
-    return bool(a.sources & b.sources) and (_is_part(a, b) or _is_part(b, a))
+    imported = a.imported is not None or b.imported is not None
+    return imported and a.run_id != b.run_id and bool(a.sources & b.sources)
 
 
 def _is_part(a: Entrant, b: Entrant) -> bool:
@@ -71,6 +77,23 @@ def _is_part(a: Entrant, b: Entrant) -> bool:
     return bool(a.samples) and all(
         task in b.samples and _is_within(sample, b.samples[task]) for task, sample in a.samples.items()
     )
+
+
+def _held_by(other: Entrant, entrant: Entrant) -> frozenset[str]:
+    """The entrant's tasks of which the other one has figures, too: a file or an import may be of several runs."""
+    if not _have_one_source(entrant, other):
+        return frozenset()
+    both = [(task, own, other.samples[task]) for task, own in entrant.samples.items() if task in other.samples]
+    return frozenset(task for task, own, its in both if _is_within(own, its) or _is_within(its, own))
+
+
+def _without(entrant: Entrant, tasks: Collection[str]) -> Entrant:
+    return _only(entrant, entrant.questions.keys() - {*tasks}) if tasks else entrant
+
+
+def _only(entrant: Entrant, tasks: Collection[str]) -> Entrant:
+    questions = {task: asked for task, asked in entrant.questions.items() if task in tasks}
+    return replace(entrant, questions=questions, samples={t: s for t, s in entrant.samples.items() if t in tasks})
 
 
 def _is_within(a: Sample, b: Sample) -> bool:
@@ -109,12 +132,8 @@ def _told_by(entrants: Sequence[Entrant]) -> tuple[int, int, int]:
     return -len(entrants), -sum(graded), -sum(energies)
 
 
-def _by_name(pair: tuple[tuple[str, str], list[Entrant]]) -> tuple[str, str]:
-    return pair[0]
-
-
-def _sentence(name: str, why: str, lost: Sequence[Entrant]) -> str:
+def _sentence(name: str, on: str, why: str, also: str, lost: Sequence[Entrant]) -> str:
     models = list(dict.fromkeys(entrant.model for entrant in lost))
     one = len(lost) == 1
-    whose = f"{name}'s {few(models, LISTED) if len(models) > LISTED else joined(models)}"
-    return f"{whose} {'is' if one else 'are'} {why} as well: {'it is' if one else 'they are'} left out."
+    whose = f"{name}'s {few(models, LISTED) if len(models) > LISTED else joined(models)}{on}"
+    return f"{whose} {'is' if one else 'are'} {why} as well: {'it is' if one else 'they are'} left out{also}."

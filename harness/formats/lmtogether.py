@@ -22,6 +22,7 @@ __all__ = ["each_once", "together"]
 
 _NO_CARBON = "The files take a kilowatt-hour to stand for different amounts of carbon, so there is none in the run."
 _NAMED = 6
+_MEASURED = "Joulemark's export of what it measured"
 
 
 def each_once(own: Mapping[Path, Sequence[Path]]) -> tuple[dict[Path, list[Path]], list[str]]:
@@ -53,9 +54,11 @@ def together(found: Mapping[Path, Found]) -> Found:
     """All that was found in files of results.
 
     Raises:
-        UsageError: Joulemark measured some of it and not all, or they tell a meter of one machine in several ways.
+        UsageError: Joulemark measured some of it and not all, they tell a meter of one machine in several ways, or
+            have several energies of one measurement.
     """
     _refuse_mixture(found)
+    _refuse_twice_metered(found)
     every = [*found.values()]
     results, missing = _once([result for one in every for result in one.results])
     dates = [one.created_at for one in every if one.created_at]
@@ -85,7 +88,23 @@ def _descent(found: Found) -> str:
     if not found.origins:
         return "lm-eval's own"
     measured = all(origin.format == OURS for origin in found.origins)
-    return f"Joulemark's export of what {'it measured' if measured else 'was imported'}"
+    return _MEASURED if measured else "Joulemark's export of what was imported"
+
+
+def _refuse_twice_metered(found: Mapping[Path, Found]) -> None:
+    """What was metered anew by another trace is the same answers, and no further repeat."""
+    seen: dict[str, tuple[Path, Result]] = {}
+    for file, one in found.items():
+        for result in one.results if _descent(one) == _MEASURED else ():
+            energy = result.energy
+            kind = [energy.grade, energy.scope] if energy else None
+            who = [result.machine_id, result.model, result.task, dict(result.setting), result.repeat, result.started_at]
+            other_file, other = seen.setdefault(json.dumps([who, kind], sort_keys=True), (file, result))
+            if other_file != file and other.energy != energy:
+                raise UsageError(
+                    f"{file}: of {text(result.model)} on {text(result.task)} it has the same measurement as "
+                    f"{other_file.name}, with other energy; import each into a run of its own."
+                )
 
 
 def _once(results: Sequence[Result]) -> tuple[list[Result], list[str]]:

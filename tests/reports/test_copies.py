@@ -157,6 +157,45 @@ def test_what_an_import_has_of_another_run_is_no_copy_of_the_run_that_it_has_mor
     assert kept == ["dense-240k"], "run two's dense-240k is not run one's"
 
 
+def test_of_a_model_from_two_runs_only_the_tasks_of_the_run_that_is_here_are_left_out(
+    make_run: Make, tmp_path: Path
+) -> None:
+    runs = [make_run(f"run-{task}", tasks=(task,), change=metered) for task in ("dates", "units")]
+    files = []
+    for run in runs:
+        folder = tmp_path / f"files-of-{run.path.name}"
+        folder.mkdir()
+        for file, content in {"results.json": as_lmeval(run, "dense-60k"), **samples_of(run, "dense-60k")}.items():
+            (folder / file).write_bytes(content)
+        files += sorted(folder.iterdir())
+    import_files("lm-eval", files, tmp_path / "both")
+    both = read_run(tmp_path / "both")
+    views = {task: make_views([runs[0], both], task=task)[0] for task in ("dates", "units")}
+    assert [row.model for row in views["units"].rows] == ["dense-60k"]
+    assert all(row.run_id == runs[0].header.run_id for row in views["dates"].rows)
+    told = (
+        "both's dense-60k on dates is what Joulemark exported of run run-dates, which is here as well: it is left out."
+    )
+    assert told in views["dates"].notes
+
+
+def test_exports_of_one_measurement_that_was_metered_twice_are_no_further_repeats(
+    make_run: Make, tmp_path: Path
+) -> None:
+    def anew(cell: Cell) -> Cell:
+        """As remetered by another trace: a tenth more."""
+        told = metered(cell)
+        assert told.energy is not None
+        energy = {name: 1.1 * getattr(told.energy, name) for name in ("gross_j", "net_j", "idle_j", "u_j")}
+        energy["domains"] = {name: 1.1 * joules for name, joules in told.energy.domains.items()}
+        return told.model_copy(update={"energy": told.energy.model_copy(update=energy)})
+
+    for name, change in (("once", metered), ("again", anew)):
+        (tmp_path / f"{name}.json").write_bytes(as_lmeval(make_run(f"run-{name}", change=change), "dense-60k"))
+    with pytest.raises(UsageError, match=r"again\.json: of dense-60k on \w+ it has the same measurement as once\.json"):
+        import_files("lm-eval", [tmp_path / "once.json", tmp_path / "again.json"], tmp_path / "both")
+
+
 def test_an_export_without_its_samples_is_a_copy_as_well(make_run: Make, tmp_path: Path) -> None:
     run = make_run(change=metered)
     (tmp_path / "results.json").write_bytes(as_lmeval(run, "dense-60k"))
