@@ -211,7 +211,8 @@ def views_of(
     if task not in (None, ALL, *done):
         raise UsageError(f"no task {task!r} in these runs; they have {', '.join(done)}.")
     names = [name.full for name in name_entrants(lost, entrants)]
-    notes = (*only, *copies, *left_out(lost, names), *sorted({each for run in runs for each in run.not_begun}))
+    absent = _without_task(entrants, task)
+    notes = (*only, *absent, *copies, *left_out(lost, names), *sorted({each for run in runs for each in run.not_begun}))
     unscored = _unscored(entrants)
     lacking = [(run.run_id, run.progress) for run in runs if run.progress]
     idle = {run_id for run_id, _ in lacking} - {e.run_id for e in entrants}
@@ -281,6 +282,15 @@ def views_of(
     if not any(view.task == (task or ALL) for view in views):
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
     return told_apart(views), told
+
+
+def _without_task(entrants: Sequence[Entrant], task: str | None) -> tuple[str, ...]:
+    """A sentence on the runs that have nothing of the task that is asked for."""
+    if task in (None, ALL):
+        return ()
+    having = {entrant.run_name for entrant in entrants if task in entrant.samples}
+    names = sorted({entrant.run_name for entrant in entrants} - having)
+    return (f"{joined(names)} {'has' if len(names) == 1 else 'have'} nothing of {task}.",) if names else ()
 
 
 def _kinds(entrants: Sequence[Entrant]) -> set[tuple[str, str | None, str | None]]:

@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from lmfiles import write_lmeval
 
 from joulemark.harness.importing import import_files
+from joulemark.harness.record import Cell
 from joulemark.harness.store import Run, read_run
 from joulemark.meters.errors import Incomparable, UsageError
 from joulemark.reports.asides import pace
@@ -19,7 +20,7 @@ from joulemark.reports.commands import compare, rank
 from joulemark.reports.documents import as_markdown, view_title
 from joulemark.reports.exportcommand import export
 from joulemark.reports.exports.modelcard import as_model_card
-from joulemark.reports.findings import finding, grade_sentence, headline
+from joulemark.reports.findings import finding, grade_sentence, headline, interval_sentence
 from joulemark.reports.gatecommands import gate
 from joulemark.reports.html import page
 from joulemark.reports.names import name_entrants
@@ -197,3 +198,19 @@ def test_titles_of_own_runs_do_not_tell_what_the_files_of_others_are_silent_abou
     views = make_views([ours, theirs], task=ALL)
     assert len({view.hardware for view in views}) == 1
     assert [view.peculiar for view in views] == ["", ""]
+
+
+def test_a_run_that_has_nothing_of_the_task_that_is_asked_for_is_named(make_run: Make) -> None:
+    runs = [make_run("units-alone", tasks=("units",)), make_run("both", seed=2)]
+    [dates] = make_views(runs, task="dates")
+    assert "units-alone has nothing of dates." in dates.notes
+    [units] = make_views(runs, task="units")
+    assert not any("has nothing of" in note for note in units.notes)
+
+
+def test_unlike_numbers_of_repeats_are_both_told(make_run: Make) -> None:
+    def cut_short(cell: Cell) -> Cell | None:
+        return None if cell.model == "ngram" and cell.repeat > 1 else cell
+
+    [view] = make_views([make_run(repeats=4, change=cut_short)], task="dates")
+    assert "energy over 2 to 4 repeats" in interval_sentence(view)
