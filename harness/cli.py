@@ -66,7 +66,7 @@ class Commands(click.Group):
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog="Exit codes: 0 fine, 1 a check failed, 2 wrong usage, 3 inconclusive, 4 incomparable, 5 measuring failed, "
-    "70 a fault of its own.",
+    "70 a fault of its own, 130 stopped.",
 )
 @click.version_option(version("joulemark"), prog_name="joulemark", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Show a traceback with an error.")

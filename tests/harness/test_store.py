@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from joulemark.harness.record import ITEM_COLUMNS, Cell, Energy, Idle, Machine, RunHeader
-from joulemark.harness.store import RunWriter, canonical_json, read_run, refuse_used, resume_command, seal
+from joulemark.harness.store import RunWriter, canonical_json, read_run, refuse_used, replace_file, resume_command, seal
 from joulemark.meters.errors import UsageError
 
 
@@ -392,3 +392,20 @@ def test_a_run_that_is_ended_at_any_line_of_its_writing_has_a_cell_whole_or_not_
     lines, seen = done.stdout.split(maxsplit=1)
     assert int(lines) > 40
     assert seen.strip() == "['a', 'ab']"
+
+
+def test_a_link_stays_one_and_a_pipe_is_written_to(tmp_path: Path) -> None:
+    target, link, pipe = tmp_path / "target", tmp_path / "link", tmp_path / "pipe"
+    target.write_bytes(b"old")
+    link.symlink_to(target)
+    replace_file(link, b"new")
+    assert link.is_symlink()
+    assert target.read_bytes() == b"new"
+    os.mkfifo(pipe)
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        replace_file(pipe, b"through")
+        assert os.read(reader, 100) == b"through"
+    finally:
+        os.close(reader)
+    assert pipe.is_fifo()
