@@ -25,7 +25,6 @@ from .store import HEADER, RunWriter, canonical_json, refuse_used
 __all__ = ["about", "formats", "import_files", "reader", "with_quality", "write_run"]
 
 _GROUP = "joulemark.importers"
-_NO_TIME = "When it was measured is not told"
 _NAMED = 6
 
 
@@ -85,11 +84,12 @@ def _without_time(results: Sequence[Result]) -> list[str]:
     """What is to be said of results whose time no file tells."""
     untold = {result.file: None for result in results if result.started_at is None}
     told = {result.file for result in results if result.started_at is not None}
-    if not untold or not told:
-        return [f"{_NO_TIME}."] * bool(untold)
+    if not untold:
+        return []
     # Two files in two folders may have one name.
     names = [name for name in untold if name is not None and name not in told]
-    return [f"{_NO_TIME} of {'what is in ' + few(names, _NAMED) if len(names) == len(untold) else 'some results'}."]
+    some = f"what is in {few(names, _NAMED)}" if len(names) == len(untold) else "some of it"
+    return [f"When {some if told else 'it'} was measured is not told, or not in a known time zone."]
 
 
 def with_quality(results: Sequence[Result]) -> list[bool]:

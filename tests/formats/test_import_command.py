@@ -56,7 +56,7 @@ def test_a_time_that_no_file_tells_is_made_up_nowhere(tmp_path: Path) -> None:
     assert run.header.created_at is None
     assert {cell.started_at for cell in run.cells} == {None}
     assert run.header.plan["imported"]["at"]
-    assert "When it was measured is not told." in run.header.plan["imported"]["missing"]
+    assert "When it was measured is not told, or not in a known time zone." in run.header.plan["imported"]["missing"]
     entrant = next(iter(named(run, None)))
     assert json.loads(as_lmeval(run, entrant))["date"] is None
     assert b"run_created" not in as_openmetrics(run)
@@ -65,7 +65,8 @@ def test_a_time_that_no_file_tells_is_made_up_nowhere(tmp_path: Path) -> None:
 def test_files_that_tell_no_time_are_named_where_others_tell_theirs(tmp_path: Path) -> None:
     timed = Path(__file__).parent / "data/mlenergy/results.json"
     missing = import_files("ml-energy", [*FILES["ml-energy"], timed], tmp_path / "run").missing
-    assert "When it was measured is not told of what is in lm-arena-chat.json, pictures.json." in missing
+    when = "When what is in lm-arena-chat.json, pictures.json was measured is not told, or not in a known time zone."
+    assert when in missing
     assert not any(sentence.startswith("When it was") for sentence in _of(timed, tmp_path))
 
 
