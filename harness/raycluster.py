@@ -35,8 +35,16 @@ def connect(executor: str) -> None:
             # Of what a later release will do.
             warnings.simplefilter("ignore", FutureWarning)
             ray.init(address=address or "auto", log_to_driver=False, logging_level=logging.ERROR)
+        _hush()
     except (OSError, ValueError, RuntimeError) as problem:
         raise UsageError(f"no Ray cluster {_nowhere(address, problem)}") from problem
+
+
+def _hush() -> None:
+    """Keep what Ray prints of lost processes off standard output, where --json has one object: the driver tells it."""
+    from ray._private import worker
+
+    worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _nowhere(address: str, problem: Exception) -> str:

@@ -136,6 +136,7 @@ def test_a_killed_process_and_a_lost_node_cost_no_cell_and_count_none_twice(frag
     said = ended(run)
     assert "its process was lost; it is started again" in said
     assert "the cluster lost it" in said
+    assert "raylet" not in said, "what Ray says of it goes to standard output, beside what --json prints"
     cells = measured(out)
     assert before < CELLS, "the node was lost when all was done"
     told = lines(out)
