@@ -38,7 +38,7 @@ class Blame:
         return self.cost[model] >= _MOST
 
     def acquit(self, model: str) -> None:
-        """A cell of it was measured for the first time, or it is on another machine."""
+        """A cell of it was measured for the first time, or it goes to another machine."""
         del self.cost[model]
 
     def to_load(self, cells: Sequence[CellPlan]) -> Sequence[CellPlan]:

@@ -25,6 +25,7 @@ from .measuring import Progress, interruptible, refuse_changed
 from .plan import Plan
 from .posts import Post, Posts
 from .record import Cell, RunHeader, Station
+from .said import few
 from .schedule import CellPlan
 from .session import specs_of
 from .station import Described, Parcel
@@ -32,6 +33,7 @@ from .store import Run, RunWriter, refuse_used
 
 __all__ = ["AGAIN", "measure_on_cluster", "resume_on_cluster"]
 
+_NAMED = 6
 _LOST = ("its process", "no process could be started")
 """How the errors begin of cells whose model's process was lost: they are tried once more."""
 AGAIN = "measured_again"
@@ -81,6 +83,7 @@ class _ClusterRun(Course):
         every: All cells that this invocation has to see to, in the order of measuring.
         fine: Ids of those that are measured, or failed, where they are to be.
         finished: Ids of those that this invocation saw to.
+        succeeded: Ids of those that were measured at some time, even if that counts no more.
         again: Ids of those whose measurement was lost.
         retried: Ids of those that were tried once more, since their model's process was lost.
         lost: How often that was, of those that are not stored yet.
@@ -98,6 +101,7 @@ class _ClusterRun(Course):
     every: list[CellPlan] = field(default_factory=list)
     fine: set[str] = field(default_factory=set)
     finished: set[str] = field(default_factory=set)
+    succeeded: set[str] = field(default_factory=set)
     again: set[str] = field(default_factory=set)
     retried: set[str] = field(default_factory=set)
     lost: Counter[str] = field(default_factory=Counter)
@@ -114,7 +118,7 @@ class _ClusterRun(Course):
             self.follow(plan, specs_of(plan))
             self._end_all()
         self.writer.compact()
-        return RunResult(self.writer.path, self.what_failed(*dict.fromkeys(self.stranded.values())))
+        return RunResult(self.writer.path, self.what_failed(*self._stranded_together()))
 
     def measure_cells(self, cells: Sequence[CellPlan]) -> str | None:
         """Measure those of these cells that are not there yet, all stations side by side.
@@ -124,7 +128,7 @@ class _ClusterRun(Course):
         self.every += cells
         self._deal()
         done = sum(cell.cell_id in self.fine for cell in cells)
-        if done == len(cells):
+        if not any(map(self._is_left, self.every)):
             return None
         self.progress.begin(len(cells), done, None)
         try:
@@ -139,6 +143,13 @@ class _ClusterRun(Course):
             self._keep_what_is_under_way()
             raise
         return None if {cell.spec.name for cell in cells} - {*self.stranded} else "no machine is left"
+
+    def _stranded_together(self) -> list[str]:
+        """Why models are not measured any more, a part of a sentence each."""
+        models: dict[str, list[str]] = {}
+        for model, why in self.stranded.items():
+            models.setdefault(why, []).append(model)
+        return [f"{why} may measure {few(own, _NAMED)}" for why, own in models.items()]
 
     def still_counts(self, model: str) -> bool:
         """Whether how often a model is to be measured asks for its energy, too."""
@@ -170,7 +181,7 @@ class _ClusterRun(Course):
             if home is None and len(there) <= 1 and not self._is_unfinished(model):
                 continue
             if home is None and not self.posts.fit_for(model, needed=False):
-                self.stranded[model] = f"no machine is left that may measure {model}"
+                self.stranded[model] = "no machine is left that"
                 continue
             if home is None:
                 home, dealt = self.homes.find(model, there), True
@@ -303,7 +314,8 @@ class _ClusterRun(Course):
 
     def _finish(self, plan: CellPlan) -> None:
         cell = self.known[plan.cell_id]
-        if cell.status == "ok" and plan.cell_id not in self.again:
+        if cell.status == "ok" and plan.cell_id not in self.succeeded:
+            self.succeeded.add(plan.cell_id)
             self.blame.acquit(plan.spec.name)
         self.fine.add(plan.cell_id)
         self.finished.add(plan.cell_id)
@@ -352,7 +364,7 @@ class _ClusterRun(Course):
             self._fail(post, model, f"{self.blame.cost[model]} stations in a row were lost at this model: {why}")
             return
         self.blame.moved.add(model)
-        self.blame.acquit(model)
+        self.homes.leave(model, post)
         self._find_new(model, post, why)
 
     def _fail(self, post: Post, model: str, reason: str) -> None:
@@ -376,10 +388,11 @@ class _ClusterRun(Course):
             if self.posts.fit_for(model, needed=False):
                 self._find_new(model, post, why)
             else:
-                self.stranded[model] = f"{post.name}: {why}, and no other machine may measure {model}"
+                self.stranded[model] = f"{post.name}: {why}, and no other machine"
 
     def _find_new(self, model: str, post: Post, why: str) -> None:
-        new = self.homes.find(model, {}, but=post)
+        self.blame.acquit(model)
+        new = self.homes.find(model, {})
         self.progress.say(f"{post.name}: {why}; {new.name} measures {model}.")
         self._begin_anew(model, new)
         if not new.working:

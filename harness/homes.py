@@ -21,26 +21,46 @@ class Homes:
     def __init__(self, posts: Posts, has_work: Callable[[str], bool] = lambda _model: True) -> None:
         self._posts, self._has_work = posts, has_work
         self._home: dict[str, Post] = {}
+        self._left: dict[str, Post] = {}
 
     def of(self, model: str) -> Post | None:
         """The station that measures a model."""
         return self._home.get(model)
 
-    def find(self, model: str, there: Mapping[str, int], but: Post | None = None) -> Post:
+    def find(self, model: str, there: Mapping[str, int]) -> Post:
         """Give a model a station: where most of its cells are already, or else the one with the fewest models to do.
+
+        The one that it left is the last to come into question, after others of its node; those that others left as
+        well come late.
 
         Args:
             model: Its name.
             there: Cells that are there, by the machine that measured them.
-            but: Not that one.
 
         Raises:
             UsageError: No station may measure it.
         """
-        able = [post for post in self._posts.fit_for(model) if post is not but]
         loads = Counter(home.name for other, home in self._home.items() if self._has_work(other))
-        self._home[model] = min(able, key=lambda post: (-there.get(post.machine_id, 0), loads[post.name], post.node))
+        shunned = Counter(post.node for post in self._left.values())
+        left = self._left.get(model)
+
+        def how_ill(post: Post) -> tuple[bool | int | str, ...]:
+            own_node = left is not None and post.node == left.node
+            return (
+                -there.get(post.machine_id, 0),
+                post is left,
+                own_node,
+                shunned[post.node],
+                loads[post.name],
+                post.node,
+            )
+
+        self._home[model] = min(self._posts.fit_for(model), key=how_ill)
         return self._home[model]
+
+    def leave(self, model: str, post: Post) -> None:
+        """A model could not be measured at this station."""
+        self._left[model] = post
 
     def take_from(self, post: Post) -> list[str]:
         """The models that a station had; they have none now."""

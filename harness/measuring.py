@@ -346,13 +346,16 @@ def terminable() -> Iterator[None]:
     def interrupt(number: int, frame: object) -> None:  # noqa: ARG001
         raise KeyboardInterrupt
 
-    signals = (signal.SIGTERM, signal.SIGHUP)
-    previous = [signal.signal(number, interrupt) for number in signals]
+    previous = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # What nohup has them ignore stays ignored.
+    ours = [number for number, handler in previous.items() if handler is not signal.SIG_IGN]
+    for number in ours:
+        signal.signal(number, interrupt)
     try:
         yield
     finally:
-        for number, handler in zip(signals, previous, strict=True):
-            signal.signal(number, handler)
+        for number in ours:
+            signal.signal(number, previous[number] or signal.SIG_DFL)
 
 
 def refuse_changed(cell: Cell, known: Iterable[Cell]) -> None:

@@ -350,7 +350,7 @@ def _replacing(path: Path) -> Iterator[BinaryIO]:
         with path.open("wb") as file:
             yield file
         return
-    path = path.resolve() if path.is_symlink() else path
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     beside = _beside(path)
     try:
         with beside.open("wb") as file:

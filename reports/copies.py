@@ -41,7 +41,7 @@ def without_copies(entrants: Sequence[Entrant]) -> tuple[list[Entrant], tuple[st
             if held:
                 on = "" if not rest.samples and before is entrant else f" on {joined(sorted(held))}"
                 more = any(len(before.samples[task].energy_wh) > len(other.samples[task].energy_wh) for task in held)
-                also = ", further repeats included" if more else ""
+                also = ", with further repeats that it has" if more else ""
                 left_out[entrant.run_name, on, copied_from(entrant, other), also].append(before)
         if rest.samples or rest is entrant:
             same.append(rest)
@@ -84,7 +84,14 @@ def _held_by(other: Entrant, entrant: Entrant) -> frozenset[str]:
     if not _have_one_source(entrant, other):
         return frozenset()
     both = [(task, own, other.samples[task]) for task, own in entrant.samples.items() if task in other.samples]
-    return frozenset(task for task, own, its in both if _is_within(own, its) or _is_within(its, own))
+    whole = _is_part(entrant, other) or _is_part(other, entrant)
+    sure = whole or any(kind == "run" for kind, _ in entrant.sources & other.sources)
+    # By a file that they share alone, equal answers may be chance; joules are not.
+    return frozenset(
+        task
+        for task, own, its in both
+        if (sure or (own.energy_wh and its.energy_wh)) and (_is_within(own, its) or _is_within(its, own))
+    )
 
 
 def _without(entrant: Entrant, tasks: Collection[str]) -> Entrant:

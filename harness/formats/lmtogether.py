@@ -13,7 +13,7 @@ import pandas as pd
 
 from joulemark.meters.errors import UsageError
 
-from ..record import MeterInfo, Record, Station
+from ..record import Energy, MeterInfo, Record, Station
 from ..said import few
 from .foreign import text
 from .found import OURS, Found, Result
@@ -93,14 +93,14 @@ def _descent(found: Found) -> str:
 
 def _refuse_twice_metered(found: Mapping[Path, Found]) -> None:
     """What was metered anew by another trace is the same answers, and no further repeat."""
-    seen: dict[str, tuple[Path, Result]] = {}
+    seen: dict[str, tuple[Path, Energy | None]] = {}
     for file, one in found.items():
         for result in one.results if _descent(one) == _MEASURED else ():
-            energy = result.energy
+            energy = result.energy and result.energy.model_copy(update={"carbon_g": None})
             kind = [energy.grade, energy.scope] if energy else None
             who = [result.machine_id, result.model, result.task, dict(result.setting), result.repeat, result.started_at]
-            other_file, other = seen.setdefault(json.dumps([who, kind], sort_keys=True), (file, result))
-            if other_file != file and other.energy != energy:
+            other_file, other = seen.setdefault(json.dumps([who, kind], sort_keys=True), (file, energy))
+            if other_file != file and other != energy:
                 raise UsageError(
                     f"{file}: of {text(result.model)} on {text(result.task)} it has the same measurement as "
                     f"{other_file.name}, with other energy; import each into a run of its own."

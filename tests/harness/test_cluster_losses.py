@@ -354,6 +354,62 @@ def test_a_model_that_ends_its_station_late_is_not_measured_without_end_on_gpus_
     assert sorted(cell.status for cell in cells) == ["failed", "ok"]
 
 
+def test_processes_that_are_lost_now_and_then_do_not_add_up_to_a_model_that_fails(tmp_path: Path) -> None:
+    class LosesEachFirst(Cluster):
+        def _result(self, post: MadePost, at: Any) -> Any:
+            return None if post.cell is not None and at == 1 else super()._result(post, at)
+
+    plan = Plan(models=("ref/ngram",), tasks=("jm_units",), repeats=5, executor="ray")
+    cluster = made_up(plan, [1], Random(0), 0.0, frozenset(), LosesEachFirst)
+    problem, cells = measured_by(cluster, tmp_path / "run")
+    assert problem is None
+    assert [cell.attempt for cell in cells] == [2] * 5
+
+
+def test_what_a_machine_cost_before_it_was_lost_does_not_count_on_the_next(tmp_path: Path) -> None:
+    class LosesTwiceThenTheMachine(Cluster):
+        def _result(self, post: MadePost, at: Any) -> Any:
+            assert post.on is not None
+            if post.cell is not None and at in (1, 2, 4):
+                return None
+            if post.cell is not None and at == 3:
+                post.on.lives = False
+            return super()._result(post, at)
+
+    plan = Plan(models=("ref/ngram",), tasks=("jm_units",), repeats=1, executor="ray")
+    cluster = made_up(plan, [1, 1], Random(0), 0.0, frozenset(), LosesTwiceThenTheMachine)
+    problem, [cell] = measured_by(cluster, tmp_path / "run")
+    assert problem is None
+    assert (cell.machine_id, cell.attempt) == ("machine1-0", 5)
+
+
+def test_a_model_does_not_go_back_to_the_machine_that_it_left_while_another_is_there(tmp_path: Path) -> None:
+    class FirstEndsAllAndSecondIsLost(Cluster):
+        def _result(self, post: MadePost, at: Any) -> Any:
+            assert post.on is not None
+            if post.node == "node1" and post.cell is not None and post.cell.repeat == 2:
+                post.on.lives = False
+            return None if post.node == "node0" and post.begun else super()._result(post, at)
+
+    plan = Plan(models=MODELS[:3], tasks=("jm_units",), repeats=2, executor="ray")
+    cluster = made_up(plan, [1, 1, 1], Random(0), 0.0, frozenset(), FirstEndsAllAndSecondIsLost)
+    problem, cells = measured_by(cluster, tmp_path / "run")
+    assert problem is None
+    assert {cell.machine_id for cell in cells} == {"machine2-0"}
+
+
+def test_a_model_leaves_a_node_whose_gpus_all_end_its_station_for_another_node(tmp_path: Path) -> None:
+    class FirstNodeEndsAll(Cluster):
+        def _result(self, post: MadePost, at: Any) -> Any:
+            return None if post.node == "node0" and post.begun else super()._result(post, at)
+
+    plan = Plan(models=("ref/ngram", "ref/dense-60k"), tasks=("jm_units",), repeats=1, executor="ray")
+    cluster = made_up(plan, [4, 2], Random(0), 0.0, frozenset(), FirstNodeEndsAll)
+    problem, cells = measured_by(cluster, tmp_path / "run")
+    assert problem is None
+    assert all(cell.machine_id.startswith("machine1") for cell in cells)
+
+
 def test_models_that_end_the_station_as_they_load_fail_and_the_third_is_measured(tmp_path: Path) -> None:
     plan = Plan(models=("ref/ngram", "ref/dense-60k", "ref/dense-240k"), tasks=("jm_units",), repeats=1, executor="ray")
     killers = frozenset({"ref/ngram", "ref/dense-60k"})

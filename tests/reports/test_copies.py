@@ -118,12 +118,14 @@ def test_two_results_that_share_a_file_of_energies_alone_are_two(tmp_path: Path)
     emissions = write_emissions(tmp_path)
     runs = []
     for name, right in (("good", 30), ("poor", 20)):
-        file = write_lmeval(tmp_path / name, {"sums": [True] * right + [False] * (40 - right)})
+        answers = {"sums": [True] * right + [False] * (40 - right), "easy": [True] * 15 + [False] * 5}
+        file = write_lmeval(tmp_path / name, answers)
         import_files("lm-eval", [file, emissions], tmp_path / f"of-{name}")
         runs.append(read_run(tmp_path / f"of-{name}"))
     (first, second) = (gather([run])[0] for run in runs)
     assert first.sources & second.sources
     assert len(make_views(runs, task=ALL)[0].rows) == 2
+    assert len(make_views(runs, task="easy")[0].rows) == 2, "that they answer one task equally well is no proof"
 
 
 @pytest.mark.parametrize("turned", [False, True])
