@@ -21,12 +21,10 @@ class Blame:
     Attributes:
         cost: Stations in a row that were lost at a model and no other.
         suspects: Models that several were loaded with when a station was lost.
-        moved: Models that were moved to another machine for it.
     """
 
     cost: Counter[str] = field(default_factory=Counter)
     suspects: set[str] = field(default_factory=set)
-    moved: set[str] = field(default_factory=set)
 
     def is_enough(self, models: Collection[str]) -> bool:
         """A station was lost at these; returns whether a single one has cost too many."""

@@ -360,10 +360,9 @@ class _ClusterRun(Course):
         done = [self.known[cell.cell_id] for cell in self._cells_of(model) if not self._is_left(cell)]
         here = any(cell.status == "ok" and cell.machine_id == post.machine_id for cell in done)
         others = [other for other in self.posts.fit_for(model, needed=False) if other is not post]
-        if here or not others or model in self.blame.moved:
+        if here or not others or self.homes.has_left(model):
             self._fail(post, model, f"{self.blame.cost[model]} stations in a row were lost at this model: {why}")
             return
-        self.blame.moved.add(model)
         self.homes.leave(model, post)
         self._find_new(model, post, why)
 

@@ -62,6 +62,10 @@ class Homes:
         """A model could not be measured at this station."""
         self._left[model] = post
 
+    def has_left(self, model: str) -> bool:
+        """Whether there is a station at which it could not be measured."""
+        return model in self._left
+
     def take_from(self, post: Post) -> list[str]:
         """The models that a station had; they have none now."""
         models = self.models_of(post)

@@ -95,12 +95,10 @@ def _held_by(other: Entrant, entrant: Entrant) -> frozenset[str]:
 
 
 def _without(entrant: Entrant, tasks: Collection[str]) -> Entrant:
-    return _only(entrant, entrant.questions.keys() - {*tasks}) if tasks else entrant
-
-
-def _only(entrant: Entrant, tasks: Collection[str]) -> Entrant:
-    questions = {task: asked for task, asked in entrant.questions.items() if task in tasks}
-    return replace(entrant, questions=questions, samples={t: s for t, s in entrant.samples.items() if t in tasks})
+    if not tasks:
+        return entrant
+    questions = {task: asked for task, asked in entrant.questions.items() if task not in tasks}
+    return replace(entrant, questions=questions, samples={t: s for t, s in entrant.samples.items() if t not in tasks})
 
 
 def _is_within(a: Sample, b: Sample) -> bool:

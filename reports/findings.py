@@ -173,8 +173,8 @@ def interval_sentence(view: View) -> str:
         alone = "" if unknown else none.capitalize()
         return f"Intervals are 95 %, of {quality}; {none}" if quality else alone
     repeats = [row.repeats for row in view.rows if row.energy_wh_per_1k_low is not None]
-    few, many = min(repeats), max(repeats)
-    energy = f"energy over {many if few == many else f'{few} to {many}'} repeats"
+    least, most = min(repeats), max(repeats)
+    energy = f"energy over {most if least == most else f'{least} to {most}'} repeats"
     return (
         f"Intervals are 95 %: {', '.join(filter(None, (quality, energy)))}. "
         "They are for comparing rows, and leave out the meter's error."

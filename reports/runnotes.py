@@ -8,7 +8,7 @@ from .entrants import Entrant
 from .names import LISTED
 from .wording import joined
 
-__all__ = ["notes_on_runs"]
+__all__ = ["notes_on_runs", "without_task"]
 
 
 def notes_on_runs(entrants: Sequence[Entrant], compared: Sequence[Entrant]) -> tuple[str, ...]:
@@ -20,6 +20,13 @@ def notes_on_runs(entrants: Sequence[Entrant], compared: Sequence[Entrant]) -> t
     """
     told = _imported(entrants) + _remetered(entrants) + _same_answers(entrants)
     return told + (_apart_in_time(compared) or _on_machines(compared) or _from_files(compared))
+
+
+def without_task(entrants: Sequence[Entrant], task: str) -> tuple[str, ...]:
+    """A sentence on the runs that have nothing of a task."""
+    having = {entrant.run_name for entrant in entrants if task in entrant.samples}
+    names = sorted({entrant.run_name for entrant in entrants} - having)
+    return (f"{joined(names)} {'has' if len(names) == 1 else 'have'} nothing of {task}.",) if names else ()
 
 
 def _imported(entrants: Sequence[Entrant]) -> tuple[str, ...]:

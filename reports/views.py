@@ -32,7 +32,7 @@ from .peculiar import told_apart
 from .placing import Judged, order, place
 from .progress import Progress
 from .rows import Figures, Row, measure, plain_row
-from .runnotes import notes_on_runs
+from .runnotes import notes_on_runs, without_task
 from .tried import Tried, look_at
 from .wording import joined
 
@@ -211,7 +211,7 @@ def views_of(
     if task not in (None, ALL, *done):
         raise UsageError(f"no task {task!r} in these runs; they have {', '.join(done)}.")
     names = [name.full for name in name_entrants(lost, entrants)]
-    absent = _without_task(entrants, task)
+    absent = without_task(entrants, task) if task and task != ALL else ()
     notes = (*only, *absent, *copies, *left_out(lost, names), *sorted({each for run in runs for each in run.not_begun}))
     unscored = _unscored(entrants)
     lacking = [(run.run_id, run.progress) for run in runs if run.progress]
@@ -282,15 +282,6 @@ def views_of(
     if not any(view.task == (task or ALL) for view in views):
         raise Incomparable(f"nothing to rank: no model passes. {' '.join(dict.fromkeys(only))}")
     return told_apart(views), told
-
-
-def _without_task(entrants: Sequence[Entrant], task: str | None) -> tuple[str, ...]:
-    """A sentence on the runs that have nothing of the task that is asked for."""
-    if task in (None, ALL):
-        return ()
-    having = {entrant.run_name for entrant in entrants if task in entrant.samples}
-    names = sorted({entrant.run_name for entrant in entrants} - having)
-    return (f"{joined(names)} {'has' if len(names) == 1 else 'have'} nothing of {task}.",) if names else ()
 
 
 def _kinds(entrants: Sequence[Entrant]) -> set[tuple[str, str | None, str | None]]:
